@@ -1,0 +1,48 @@
+"""Everything a saved model needs; importing it registers the models with transformers.
+
+Afterwards `AutoModel.from_pretrained`, `AutoImageProcessor.from_pretrained` and
+`pipeline("anomaly-detection", model=...)` take a model folder or a Hub id of this project.
+"""
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .autoencoder import Autoencoder
+from .calibration import THRESHOLD, Calibration
+from .configuration import AutoencoderConfig, ReconstructionConfig
+from .image_processing import InspectionImageProcessor, PhotoError, open_photo
+from .pipeline import TASK, Inspection, InspectionPipeline, ModelLoadError, load_pipeline
+from .reconstruction import ReconstructionModel, ReconstructionOutput
+from .regions import Region
+
+ARCHITECTURES: dict[str, type[ReconstructionModel]] = {"autoencoder": Autoencoder}
+
+for _model in ARCHITECTURES.values():
+    AutoConfig.register(_model.config_class.model_type, _model.config_class)
+    AutoModel.register(_model.config_class, _model)
+    AutoImageProcessor.register(
+        _model.config_class, image_processor_classes={"pil": InspectionImageProcessor}
+    )
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=InspectionPipeline, pt_model=AutoModel, type="image"
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "TASK",
+    "THRESHOLD",
+    "Autoencoder",
+    "AutoencoderConfig",
+    "Calibration",
+    "Inspection",
+    "InspectionImageProcessor",
+    "InspectionPipeline",
+    "ModelLoadError",
+    "PhotoError",
+    "ReconstructionConfig",
+    "ReconstructionModel",
+    "ReconstructionOutput",
+    "Region",
+    "load_pipeline",
+    "open_photo",
+]

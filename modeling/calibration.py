@@ -1,0 +1,80 @@
+"""What held-out good parts say: the score's threshold and scale, fitted, serialised, applied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .scoring import calibrated_score, conformal_threshold, score_scale
+
+THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The operating point of a model, from held-out good parts alone.
+
+    Attributes:
+        normal_scores: raw scores of the n held-out good parts, ascending.
+        false_alarm_rate: the share of good parts that was asked to fail at most, in (0, 1).
+        promised_false_alarm_rate: what n parts can promise for it, at least 1 / (n + 1).
+        raw_threshold: the raw score above which a part fails.
+        scale: width of the logistic score, in raw units, > 0.
+    """
+
+    normal_scores: tuple[float, ...]
+    false_alarm_rate: float
+    promised_false_alarm_rate: float
+    raw_threshold: float
+    scale: float
+
+    @classmethod
+    def fit(cls, normal_scores: Sequence[float], false_alarm_rate: float) -> Calibration:
+        """Fit to raw scores of held-out good parts.
+
+        Args:
+            normal_scores: at least one raw score; none of a part that the model was trained on.
+            false_alarm_rate: share of good parts that may fail, in (0, 1).
+
+        Raises:
+            ValueError: on no scores, a score that is not finite, or a rate outside (0, 1).
+        """
+        ordered = tuple(sorted(float(score) for score in normal_scores))
+        raw_threshold, promised = conformal_threshold(ordered, false_alarm_rate)
+        scale = score_scale(ordered, raw_threshold)
+        return cls(ordered, false_alarm_rate, promised, raw_threshold, scale)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Calibration:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ValueError: when a number is missing, not finite or out of its range.
+        """
+        try:
+            calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
+            numbers = [*calibration.normal_scores, *list(asdict(calibration).values())[1:]]
+            sound = all(math.isfinite(number) for number in numbers) and calibration.scale > 0
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"The calibration in config.json must have {', '.join(cls.__annotations__)}, "
+                f"found {values!r}; calibrate the model again."
+            ) from error
+        if not sound:
+            raise ValueError(
+                "The calibration in config.json must hold finite numbers and a scale above 0; "
+                "calibrate the model again."
+            )
+        return calibration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for config.json."""
+        return {**asdict(self), "normal_scores": list(self.normal_scores)}
+
+    def score(self, raw: Tensor) -> Tensor:
+        """Raw scores or maps, any shape, to 0..1; 0.5 at the threshold."""
+        return calibrated_score(raw, self.raw_threshold, self.scale)

@@ -1,0 +1,217 @@
+"""Photo(s) -> Inspection: the transformers pipeline for the task `anomaly-detection`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, Pipeline
+from transformers.utils import ModelOutput
+
+from .calibration import THRESHOLD
+from .configuration import check_number
+from .image_processing import Photo, open_photo
+from .overlay import paint_heatmap
+from .reconstruction import ReconstructionModel
+from .regions import Region, describe, find_regions
+from .scoring import exceeds
+
+TASK = "anomaly-detection"
+
+
+class ModelLoadError(ValueError):
+    """A model can't be loaded or used; the message is one sentence for the person who named it."""
+
+
+@dataclass
+class Inspection(ModelOutput):
+    """What the model says of one photo; fields can be read as attributes and as keys.
+
+    Attributes:
+        score: 0..1, increasing with the deviation; 0.5 at the calibrated threshold.
+        threshold: the operating threshold that the verdict was made with, 0..1.
+        verdict: "FAIL" when `score > threshold`, else "PASS".
+        anomaly_map: (H, W) of the photo, float32, >= 0: where it deviates, in raw units.
+        heatmap: RGB picture of the photo's size: the photo with the deviation painted over it.
+        reconstruction: RGB picture of the photo's size: how the part should look.
+        regions: areas above the threshold, strongest first; none exactly when the part passes.
+        notes: one plain sentence: where, how large, how strong.
+        raw_score: unbounded; ranks photos where the score saturates.
+        photo: the photo as it was inspected: upright, 8 bit, RGB.
+        score_map: (h, w) of the model's input, float32, 0..1; its maximum is the score.
+    """
+
+    score: float | None = None
+    threshold: float | None = None
+    verdict: str | None = None
+    anomaly_map: np.ndarray | None = None
+    heatmap: Image.Image | None = None
+    reconstruction: Image.Image | None = None
+    regions: list[Region] | None = None
+    notes: str | None = None
+    raw_score: float | None = None
+    photo: Image.Image | None = None
+    score_map: np.ndarray | None = None
+
+    def at_threshold(self, threshold: float) -> Inspection:
+        """The same inspection judged at another threshold; no model runs.
+
+        Args:
+            threshold: operating threshold on the score, 0..1.
+
+        Raises:
+            ValueError: when the threshold is no number from 0 to 1.
+        """
+        return replace(self, **_judgement(self.score, self.score_map, self.photo, threshold))
+
+
+def _judgement(
+    score: float, score_map: np.ndarray, photo: Image.Image, threshold: float
+) -> dict[str, Any]:
+    """The fields of an `Inspection` that depend on the threshold."""
+    check_number("threshold", threshold, 0.0, 1.0)
+    photo_size = (photo.height, photo.width)
+    regions = find_regions(score_map, threshold, photo_size)
+    return {
+        "threshold": threshold,
+        "verdict": "FAIL" if exceeds(score, threshold) else "PASS",
+        "regions": regions,
+        "notes": describe(regions, photo_size),
+    }
+
+
+class InspectionPipeline(Pipeline):
+    """Inspect photos: path, http(s) address, PIL image, or a list of them.
+
+    Example:
+        ```python
+        import modeling
+        from transformers import pipeline
+
+        inspect = pipeline("anomaly-detection", model="path/or/repo")
+        inspection = inspect("photo.jpg")
+        inspection.verdict, inspection.score, inspection.notes
+        ```
+
+    Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5.
+    """
+
+    _load_image_processor = True
+    _load_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.model.calibration is None:
+            raise ModelLoadError(
+                f"The model {self.model.name_or_path or type(self.model).__name__} is not "
+                "calibrated, so it has no threshold to judge by; train it with training/train.py "
+                "or call model.calibrate with good photos."
+            )
+        self.model.eval()
+
+    def _sanitize_parameters(
+        self, threshold: float | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return {}, {}, {} if threshold is None else {"threshold": threshold}
+
+    def preprocess(self, input_: Photo) -> dict[str, Any]:
+        """Open one photo and prepare it: `pixel_values` (1, 3, H, W) and the photo itself.
+
+        Raises:
+            PhotoError: when the photo can't be read.
+        """
+        photo = open_photo(input_)
+        return {**self.image_processor(photo, return_tensors="pt"), "photo": photo}
+
+    def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:
+        pixel_values = input_tensors["pixel_values"].to(self.model.dtype)
+        output = self.model.detect(pixel_values)
+        return {
+            "photo": input_tensors["photo"],
+            "reconstruction": output.reconstruction,
+            "anomaly_map": output.anomaly_map,
+            "raw_score": output.raw_score,
+            "anomaly_score": output.anomaly_score,
+        }
+
+    def postprocess(
+        self, model_outputs: dict[str, Any], threshold: float = THRESHOLD
+    ) -> Inspection:
+        """Bring one photo's results to the photo's geometry and put them in words.
+
+        Args:
+            model_outputs: what `_forward` gives for one photo.
+            threshold: operating threshold on the score, 0..1.
+
+        Raises:
+            ValueError: when the threshold is no number from 0 to 1.
+        """
+        photo = _single(model_outputs["photo"])
+        score = model_outputs["anomaly_score"].item()
+        anomaly_map = model_outputs["anomaly_map"]  # (1, h, w)
+        score_map = self.model.calibration.score(anomaly_map)
+        size = [(photo.height, photo.width)]
+        resize = self.image_processor.post_process_anomaly_map
+        return Inspection(
+            score=score,
+            anomaly_map=resize(anomaly_map, size)[0],
+            heatmap=paint_heatmap(photo, resize(score_map, size)[0]),
+            reconstruction=_to_picture(model_outputs["reconstruction"][0], photo.size),
+            raw_score=model_outputs["raw_score"].item(),
+            photo=photo,
+            score_map=score_map[0].float().numpy(),
+            **_judgement(score, score_map[0].float().numpy(), photo, threshold),
+        )
+
+
+def _single(value: Any) -> Any:
+    """The only element of a list of one, as batching leaves it; anything else as it is."""
+    return value[0] if isinstance(value, list) else value
+
+
+def _to_picture(reconstruction: Any, size: tuple[int, int]) -> Image.Image:
+    """(3, h, w) in 0..1 to an RGB picture of `size` (width, height)."""
+    pixels = (reconstruction.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+def load_pipeline(
+    model: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    device: str | None = None,
+) -> InspectionPipeline:
+    """Load a model folder or a Hub repository, safetensors only, ready to inspect.
+
+    Args:
+        model: a folder that training wrote, or a Hub id such as "org/bottle".
+        revision: branch, tag or commit of the Hub repository.
+        token: access token for a private repository.
+        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
+
+    Raises:
+        ModelLoadError: when it does not exist, is no model of this project, or is damaged.
+    """
+    name = os.fspath(model)
+    options = {"revision": revision, "token": token}
+    try:
+        loaded = AutoModel.from_pretrained(name, use_safetensors=True, **options)
+        processor = AutoImageProcessor.from_pretrained(name, **options)
+    except Exception as error:  # many libraries take part; each raises its own kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelLoadError(
+            f"The model {name} could not be loaded: expected a folder written by "
+            f"training/train.py or a Hub repository of this project, found: {reason}"
+        ) from error
+    if not isinstance(loaded, ReconstructionModel):
+        raise ModelLoadError(
+            f"The model {name} is a {type(loaded).__name__}, not a reconstruction model of this "
+            "project; choose another one."
+        )
+    return InspectionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)

@@ -1,0 +1,130 @@
+"""From residual to verdict, as pure functions: residual -> anomaly map -> raw score -> score.
+
+Everybody who needs one of these numbers gets it from here, by way of
+`ReconstructionModel.detect`; nobody computes one a second time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .dissimilarity import gaussian_blur
+
+# Score of the median good part. It sets how steeply the score rises around the threshold: a part
+# as far above the threshold as the median good part is below it scores 1 - 0.1.
+MEDIAN_GOOD_SCORE = 0.1
+
+
+def smooth_residual(residual: Tensor, sigma: float) -> Tensor:
+    """Smooth residual maps, (B, H, W), with a Gaussian of `sigma` pixels: noise is not a defect."""
+    return gaussian_blur(residual.unsqueeze(1), sigma).squeeze(1)
+
+
+def normalise_residual(residual: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """How far the residual exceeds what good parts show at the same place, in deviations.
+
+    An edge that no model restores exactly has a large residual on every good part; measured
+    against its own mean it stops hiding the small defect beside it. The average deviation of the
+    whole map is added to each location's own, so that a place which happened to be quiet on a few
+    good parts does not turn every grain of noise into an alarm.
+
+    Args:
+        residual: (B, H, W), smoothed.
+        mean: (H, W), the residual's mean on good parts.
+        deviation: (H, W), its standard deviation on good parts, >= 0.
+
+    Returns:
+        (B, H, W), >= 0; 0 wherever the residual is no larger than usual.
+    """
+    spread = deviation + deviation.mean()
+    return ((residual - mean) / spread.clamp_min(torch.finfo(residual.dtype).tiny)).clamp_min(0)
+
+
+def raw_score(anomaly_map: Tensor) -> Tensor:
+    """One number a photo: the largest value of its (smoothed) anomaly map.
+
+    The maximum keeps map and verdict in agreement: a part fails exactly when some place of its map
+    lies above the threshold, so there is always a region to show.
+
+    Args:
+        anomaly_map: (B, H, W), >= 0.
+
+    Returns:
+        (B,), unbounded, >= 0.
+    """
+    return anomaly_map.amax(dim=(1, 2))
+
+
+def calibrated_score(raw: Tensor, raw_threshold: float, scale: float) -> Tensor:
+    """Logistic score: 0..1, increasing in `raw`, exactly 0.5 where `raw == raw_threshold`.
+
+    Args:
+        raw: raw scores or raw anomaly maps, any shape.
+        raw_threshold: the calibrated threshold, in the units of `raw`.
+        scale: > 0, in the units of `raw`.
+
+    Returns:
+        Same shape as `raw`, in 0..1. Far above the threshold it saturates at 1: rank by `raw`.
+    """
+    return torch.sigmoid((raw - raw_threshold) / scale)
+
+
+def exceeds(score: Tensor | np.ndarray | float, threshold: float) -> Tensor | np.ndarray | bool:
+    """The one comparison that makes a verdict: True (FAIL) above the threshold, not at it."""
+    return score > threshold
+
+
+def conformal_threshold(
+    normal_scores: Sequence[float], false_alarm_rate: float
+) -> tuple[float, float]:
+    """Threshold that holds a false-alarm rate, whatever the distribution of good scores is.
+
+    Split conformal prediction (Vovk et al. 2005): if a new good part is exchangeable with the n
+    held-out ones, its score exceeds their k-th smallest with probability at most
+    (n + 1 - k) / (n + 1). No rate below 1 / (n + 1) can be promised from n parts; asked for less,
+    the largest score is returned with the rate that it does promise.
+
+    Args:
+        normal_scores: raw scores of n >= 1 held-out good parts.
+        false_alarm_rate: share of good parts that may fail, in (0, 1).
+
+    Returns:
+        The raw threshold (one of the scores) and the false-alarm rate that it promises.
+
+    Raises:
+        ValueError: on an empty sequence, a score that is not finite, or a rate outside (0, 1).
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise ValueError(
+            f"false_alarm_rate must lie between 0 and 1 (both excluded), found {false_alarm_rate}."
+        )
+    ordered = sorted(float(score) for score in normal_scores)
+    if not ordered or not all(map(math.isfinite, ordered)):
+        raise ValueError("Calibration needs at least one good part, and finite scores only.")
+    n = len(ordered)
+    # The tolerance keeps 20 * 0.95 from becoming 19.000000000000004 and then 20.
+    k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
+    k = max(k, 1)
+    return ordered[k - 1], (n + 1 - k) / (n + 1)
+
+
+def score_scale(normal_scores: Sequence[float], raw_threshold: float) -> float:
+    """Scale for `calibrated_score` that puts the median good part at `MEDIAN_GOOD_SCORE`.
+
+    Args:
+        normal_scores: raw scores of the held-out good parts, at least one.
+        raw_threshold: the raw threshold.
+
+    Returns:
+        A positive scale in raw units; a thousandth of the threshold where the median lies at it
+        (one good part, or all alike), so that the score stays defined and monotone.
+    """
+    ordered = sorted(normal_scores)
+    gap = raw_threshold - ordered[len(ordered) // 2]
+    smallest = max(abs(raw_threshold) * 1e-3, 1e-9)
+    return max(gap / math.log(1 / MEDIAN_GOOD_SCORE - 1), smallest)

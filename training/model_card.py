@@ -1,0 +1,110 @@
+"""The card beside a model: what it is, what made it, and what may not be expected of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub import ModelCardData
+
+from modeling import TASK, ReconstructionModel
+from training.recipe import Recipe
+
+# fmt: off
+MVTEC_CATEGORIES = (
+    "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill",
+    "screw", "tile", "toothbrush", "transistor", "wood", "zipper",
+)
+# fmt: on
+MVTEC_LICENSE = "cc-by-nc-sa-4.0"
+OWN_LICENSE = "apache-2.0"
+
+
+def license_of(recipe: Recipe, category: str) -> str:
+    """Licence of a model, which follows its data's.
+
+    What the recipe says counts; synthetic parts are ours; a folder that is named like a category
+    of MVTec AD is taken for it, because the stricter licence is the safe guess; anything else is
+    the user's own and unknown here.
+    """
+    if recipe.data_license:
+        return recipe.data_license
+    if recipe.data.startswith("synthetic:"):
+        return OWN_LICENSE
+    return MVTEC_LICENSE if category in MVTEC_CATEGORIES else "other"
+
+
+def write_model_card(
+    path: Path, model: ReconstructionModel, recipe: Recipe, command: str, n_training: int
+) -> None:
+    """Write the card of a calibrated model as Markdown with the Hub's front matter.
+
+    Args:
+        path: the file to write, README.md of the model folder.
+        model: the calibrated model.
+        recipe: what it was trained with.
+        command: the command line that made it.
+        n_training: number of good photos that the weights learned from.
+    """
+    category = model.config.category
+    license_name = license_of(recipe, category)
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-feature-extraction",
+        license=license_name,
+        tags=["golden-sample", TASK, "visual-inspection", category],
+    )
+    path.write_text(f"---\n{data.to_yaml()}\n---\n\n{_body(model, recipe, command, n_training)}")
+
+
+def _body(model: ReconstructionModel, recipe: Recipe, command: str, n_training: int) -> str:
+    calibration = model.calibration
+    n_held_out = len(calibration.normal_scores)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return f"""# {model.config.category}: {recipe.architecture}
+
+Learned from {n_training} photos of good parts how a good `{model.config.category}` looks. Paints
+how the part on a photo should look, shows where it deviates, and judges PASS or FAIL.
+
+- **Data:** {_data_sentence(recipe, model.config.category)}
+- **Threshold:** from {n_held_out} held-out good photos. At most
+  {100 * calibration.promised_false_alarm_rate:.1f} % of good parts taken under the same conditions
+  are promised to fail; no rate below {100 / (n_held_out + 1):.1f} % can be promised from so few.
+  No defective photo and no test label took part.
+- **Size:** {weights / 1e6:.1f} million weights, fp16 safetensors, input {model.config.image_size} x
+  {model.config.image_size} pixels.
+- **Not for:** other products, other cameras or light than it was trained with, and any use where
+  no person checks the decision.
+
+Made by, seed {recipe.seed}, torch {torch.__version__}, transformers {transformers.__version__}:
+
+```
+{command}
+```
+
+Use it from a clone of the project:
+
+```python
+import modeling
+from transformers import pipeline
+
+inspection = pipeline("{TASK}", model="THIS FOLDER")("photo.jpg")
+print(inspection.verdict, inspection.score, inspection.notes)
+```
+
+![Learning curve](learning_curve.png)
+"""
+
+
+def _data_sentence(recipe: Recipe, category: str) -> str:
+    name = license_of(recipe, category)
+    if recipe.data.startswith("synthetic:"):
+        return f"procedural pictures drawn by this project (`{recipe.data}`), Apache-2.0."
+    if name == MVTEC_LICENSE and category in MVTEC_CATEGORIES:
+        return (
+            f"MVTec AD, category `{category}` (Bergmann et al., CVPR 2019; IJCV 2021), MVTec "
+            "Software GmbH, CC BY-NC-SA 4.0: these weights are for non-commercial use only, with "
+            "attribution, share alike."
+        )
+    return f"photos of the trainer's own; licence: {name}."

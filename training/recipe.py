@@ -1,0 +1,187 @@
+"""A training run as data: YAML file -> flags -> one checked dataclass.
+
+Flags, their help and the YAML's fields all come from the one dataclass below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from modeling import ARCHITECTURES
+from modeling.configuration import check_number
+
+DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
+
+
+def _field(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run produces.
+
+    Raises:
+        ValueError: on a value out of range, naming the field, the range and the value.
+    """
+
+    data: str | None = _field(
+        None, "folder in MVTec AD layout, Hub dataset ORG/NAME, or synthetic:PART"
+    )
+    category: str | None = _field(None, "product to learn, such as bottle")
+    output_dir: str | None = _field(None, "folder that gets the model")
+
+    architecture: str = _field("autoencoder", f"one of {', '.join(ARCHITECTURES)}")
+    image_size: int = _field(256, "side of the square model input, pixels")
+    loss_weights: dict | None = _field(None, "training loss, such as l1=1.0,ssim=1.0")
+    residual_weights: dict | None = _field(None, "what is scored, such as l1=1.0,ssim=1.0")
+    residual_normalisation: str = _field(
+        "location", "location (against good parts, place by place) or none"
+    )
+    map_sigma: float = _field(4.0, "smoothing of the anomaly map, input pixels")
+
+    epochs: int = _field(40, "passes over the good photos")
+    batch_size: int = _field(8, "photos a step and process")
+    learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
+    weight_decay: float = _field(1e-4, "weight decay of AdamW")
+    warmup_fraction: float = _field(0.05, "share of the steps in which the learning rate rises")
+    gradient_clip: float = _field(1.0, "largest norm of a step's gradient")
+    seed: int = _field(0, "decides the split, the initial weights and the order of photos")
+
+    calibration_fraction: float = _field(
+        0.2, "share of the good photos held out to calibrate score and threshold"
+    )
+    false_alarm_rate: float = _field(0.05, "share of good parts that may fail")
+
+    checkpoint_every: int = _field(10, "epochs between checkpoints; 0 writes none")
+    resume_from_checkpoint: str | None = _field(
+        None, "checkpoint folder to go on from, or latest for the newest in the output folder"
+    )
+    data_license: str | None = _field(None, "licence of the photos, for the model card")
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f"architecture must be one of {', '.join(ARCHITECTURES)}, "
+                f"found {self.architecture!r}."
+            )
+        check_number("epochs", self.epochs, 1, 100_000, whole=True)
+        check_number("batch_size", self.batch_size, 1, 4096, whole=True)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
+        check_number("weight_decay", self.weight_decay, 0.0, 1.0)
+        check_number("warmup_fraction", self.warmup_fraction, 0.0, 0.9)
+        check_number("gradient_clip", self.gradient_clip, 1e-6, 1e6)
+        check_number("seed", self.seed, 0, 2**31, whole=True)
+        check_number("calibration_fraction", self.calibration_fraction, 0.01, 0.9)
+        check_number("false_alarm_rate", self.false_alarm_rate, 0.0001, 0.9)
+        check_number("checkpoint_every", self.checkpoint_every, 0, 100_000, whole=True)
+
+    def model_fields(self) -> dict[str, Any]:
+        """The fields that the model's config takes."""
+        names = (
+            "image_size",
+            "loss_weights",
+            "residual_weights",
+            "residual_normalisation",
+            "map_sigma",
+            "category",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def to_yaml(self) -> str:
+        """The recipe as a YAML file that would repeat this run."""
+        return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+
+
+def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
+    """Read the command line: a YAML file, then flags that override its fields.
+
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Raises:
+        ValueError: on a file that can't be read, an unknown field or a value out of range.
+        SystemExit: on an unknown flag (2) and after `--help` (0), as argparse does.
+    """
+    given = vars(_build_parser().parse_args(arguments))
+    values = _read_yaml(Path(given.pop("recipe")))
+    values.update({name: value for name, value in given.items() if value is not None})
+    return Recipe(**values)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Learn how good parts look. A YAML file gives the recipe; flags override it.",
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        default=str(DEFAULT_RECIPE),
+        help="YAML file with any of the fields below (default: training/configs/default.yaml)",
+    )
+    defaults = _read_yaml(DEFAULT_RECIPE)
+    types = get_type_hints(Recipe)
+    for item in fields(Recipe):
+        default = defaults.get(item.name, item.default)
+        parser.add_argument(
+            f"--{item.name}",
+            type=_reader_for(types[item.name]),
+            metavar=item.name.upper(),
+            help=f"{item.metadata['help']} (default: {default})".replace("%", "%%"),
+        )
+    return parser
+
+
+def _reader_for(annotation: Any) -> Any:
+    """How a flag's text becomes a field's value."""
+    if annotation in (int, float):
+        return annotation
+    return _read_weights if "dict" in str(annotation) else str
+
+
+def _read_weights(text: str) -> dict[str, float]:
+    try:
+        pairs = [pair.split("=") for pair in text.split(",")]
+        return {name.strip(): float(weight) for name, weight in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected name=weight pairs such as l1=1.0,ssim=1.0, found {text!r}"
+        ) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ValueError(
+            f"The recipe {path} can't be read ({error.strerror}); give a YAML file such as "
+            "training/configs/default.yaml."
+        ) from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"The recipe {path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"The recipe {path} must hold `field: value` lines.")
+    return {name: _as_declared(path, name, value) for name, value in values.items()}
+
+
+def _as_declared(path: Path, name: str, value: Any) -> Any:
+    types = get_type_hints(Recipe)
+    if name not in types:
+        near = difflib.get_close_matches(str(name), types, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise ValueError(f"The recipe {path} has an unknown field {name!r}{hint}")
+    # YAML reads `1e-3` as text and `1` as an int; both mean the float that the field asks for.
+    if types[name] is float and isinstance(value, str | int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be a number, found {value!r} in {path}.") from error
+    return value
