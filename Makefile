@@ -1,0 +1,36 @@
+# make app      set up, start the app, print its address      (PORT=7860)
+# make test     set up, run every test
+# make quality  ruff over everything
+# make models   train the models that ship under assets/models again
+
+PYTHON ?= python3
+PORT ?= 7860
+BIN := .venv/bin
+.DEFAULT_GOAL := app
+.PHONY: app test quality models
+
+app: .venv/app
+	$(BIN)/python app.py --port $(PORT)
+
+test: .venv/test quality
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  { echo "The browser tests need Chromium: apt-get install chromium"; exit 2; }
+	$(BIN)/python -m pytest
+
+quality: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+models: .venv/app
+	PYTHON=$(BIN)/python bash assets/train.sh
+
+.venv/app: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+.venv/test: .venv/app tests/requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement tests/requirements.txt
+	@touch $@

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from modeling.regions import Region, describe, find_regions, label_components
+
+
+@pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.7])
+def test_components_equal_scipys_with_diagonal_neighbours(density):
+    mask = np.random.default_rng(3).random((60, 70)) < density
+    ours, count = label_components(mask)
+    reference, reference_count = ndimage.label(mask, structure=np.ones((3, 3)))
+    assert count == reference_count
+    pairs = set(zip(ours.ravel(), reference.ravel(), strict=True))
+    assert len(pairs) == count + 1  # one to one, the background included
+
+
+def test_an_empty_and_a_full_mask():
+    assert label_components(np.zeros((4, 5), bool))[1] == 0
+    assert label_components(np.ones((4, 5), bool))[1] == 1
+
+
+def test_boxes_refer_to_the_photo_and_the_strongest_comes_first():
+    score_map = np.zeros((10, 20), np.float32)
+    score_map[1:3, 2:5] = 0.8
+    score_map[7, 15] = 0.9
+    regions = find_regions(score_map, 0.5, photo_size=(100, 400))
+    assert [region.peak for region in regions] == [pytest.approx(0.9), pytest.approx(0.8)]
+    assert regions[1].box == (40, 10, 100, 30)
+    assert regions[1].area == pytest.approx(6 / 200)
+
+
+def test_there_is_a_region_exactly_when_something_exceeds_the_threshold():
+    score_map = np.full((8, 8), 0.5, np.float32)
+    assert find_regions(score_map, 0.5, (8, 8)) == []
+    score_map[3, 3] = np.nextafter(np.float32(0.5), np.float32(1))
+    assert len(find_regions(score_map, 0.5, (8, 8))) == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        ((0, 0, 10, 10), "in the upper left"),
+        ((45, 45, 55, 55), "in the centre"),
+        ((45, 0, 55, 10), "at the top"),
+        ((45, 90, 55, 100), "at the bottom"),
+        ((90, 45, 100, 55), "on the right"),
+        ((90, 90, 100, 100), "in the lower right"),
+    ],
+)
+def test_the_note_says_where(box, place):
+    note = describe([Region(box, 0.012, 0.6)], (100, 100))
+    assert note == f"Slight deviation {place}, 1 region, about 1 % of the picture."
+
+
+def test_the_note_of_a_good_part():
+    assert describe([], (10, 10)).startswith("No deviation above the limit")
