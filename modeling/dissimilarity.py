@@ -38,6 +38,8 @@ def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
     across = kernel.expand(channels, 1, 1, -1)
     down = kernel.view(-1, 1).expand(channels, 1, -1, 1)
     padded = F.pad(pictures, (radius, radius, radius, radius), mode="reflect")
+    # Depthwise convolutions on a CPU run several times faster with the channels last.
+    padded = padded.contiguous(memory_format=torch.channels_last)
     return F.conv2d(F.conv2d(padded, across, groups=channels), down, groups=channels)
 
 

@@ -189,13 +189,15 @@ class ReconstructionModel(PreTrainedModel, ABC):
         weights = (self.config.loss_weights, self.config.residual_weights)
         names = {name for table in weights for name, weight in table.items() if weight > 0}
         # In full precision: under autocast or in half, SSIM's small differences would vanish.
-        target, reconstruction = target.float(), reconstruction.float()
-        return {name: DISSIMILARITIES[name](target, reconstruction) for name in sorted(names)}
+        with torch.autocast(target.device.type, enabled=False):
+            target, reconstruction = target.float(), reconstruction.float()
+            return {name: DISSIMILARITIES[name](target, reconstruction) for name in sorted(names)}
 
     def _smoothed_residual(self, maps: dict[str, Tensor]) -> Tensor:
         detached = {name: values.detach() for name, values in maps.items()}
         residual = weighted_sum(detached, self.config.residual_weights)
-        return smooth_residual(residual, self.config.map_sigma)  # (B, H, W)
+        with torch.autocast(residual.device.type, enabled=False):
+            return smooth_residual(residual, self.config.map_sigma)  # (B, H, W)
 
     def _anomaly_map(self, residual: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         if self.config.residual_normalisation == "none":

@@ -1,0 +1,152 @@
+"""What lies under the camera: a height map with materials, before any light falls on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from PIL import Image
+
+Array = np.ndarray
+Window = tuple[slice, slice]
+
+RGB = tuple[float, float, float]
+
+
+@dataclass
+class Surface:
+    """A part on its ground, sampled on an (n, n) grid of float32.
+
+    Lengths are in half picture widths: the picture spans -1..1 in both directions, x to the
+    right and y down. The part's own frame (u, v) is turned and shifted against it by the pose.
+
+    Attributes:
+        x: (n, n) picture coordinate to the right.
+        y: (n, n) picture coordinate downwards.
+        u: (n, n) first coordinate in the part's frame.
+        v: (n, n) second coordinate in the part's frame.
+        height: (n, n) height of the part over the ground; free where nothing covers the ground.
+        coverage: (n, n) 0..1, how much of the sample the part covers.
+        albedo: (3, n, n) diffuse reflectance of the part, linear RGB.
+        specular: (3, n, n) specular reflectance of the part, linear RGB.
+        rough_across: (n, n) spread of reflected light across the finish's grooves, in slope.
+        rough_along: (n, n) the same along the grooves; equal to it where there are none.
+        grain: (2, n, n) unit vector across the grooves, in picture coordinates.
+        ink: (n, n) 0..1, how strongly the surface is marked; a mark is dark and matt.
+        ground: (3, n, n) diffuse reflectance of what the part lies on, linear RGB.
+    """
+
+    x: Array
+    y: Array
+    u: Array
+    v: Array
+    height: Array
+    coverage: Array
+    albedo: Array
+    specular: Array
+    rough_across: Array
+    rough_along: Array
+    grain: Array
+    ink: Array
+    ground: Array
+
+    @classmethod
+    def blank(cls, samples: int, angle: float, shift: tuple[float, float]) -> Surface:
+        """An empty ground with a part's frame laid over it.
+
+        Args:
+            samples: n, samples along each side, at least 2.
+            angle: rotation of the part's frame in radians, clockwise on the picture.
+            shift: (x, y) of the frame's origin, in half picture widths.
+        """
+        line = ((np.arange(samples) + 0.5) * (2 / samples) - 1).astype(np.float32)
+        x, y = np.broadcast_to(line, (samples,) * 2).copy(), np.repeat(line[:, None], samples, 1)
+        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        dx, dy = x - np.float32(shift[0]), y - np.float32(shift[1])
+        plane = (samples, samples)
+        return cls(
+            x=x,
+            y=y,
+            u=cos * dx + sin * dy,
+            v=cos * dy - sin * dx,
+            height=np.zeros(plane, np.float32),
+            coverage=np.zeros(plane, np.float32),
+            albedo=np.zeros((3, *plane), np.float32),
+            specular=np.zeros((3, *plane), np.float32),
+            rough_across=np.full(plane, 0.3, np.float32),
+            rough_along=np.full(plane, 0.3, np.float32),
+            grain=np.stack([np.full(plane, cos), np.full(plane, sin)]),
+            ink=np.zeros(plane, np.float32),
+            ground=np.zeros((3, *plane), np.float32),
+        )
+
+    @property
+    def samples(self) -> int:
+        """Samples along each side of the whole picture."""
+        return self.x.shape[0]
+
+    @property
+    def pitch(self) -> float:
+        """Distance between neighbouring samples, in half picture widths."""
+        return float(self.x[0, 1] - self.x[0, 0])
+
+    def around(self, u: float, v: float, radius: float) -> Window:
+        """The smallest window of the grid that holds a disc given in the part's frame."""
+        row, column = np.unravel_index(
+            np.argmin((self.u - u) ** 2 + (self.v - v) ** 2), self.u.shape
+        )
+        reach = int(np.ceil(radius / self.pitch)) + 2
+        return (
+            slice(max(row - reach, 0), row + reach + 1),
+            slice(max(column - reach, 0), column + reach + 1),
+        )
+
+    def cut(self, window: Window) -> Surface:
+        """A copy of the window alone."""
+        return Surface(**{f.name: getattr(self, f.name)[..., *window].copy() for f in fields(self)})
+
+    def paste(self, window: Window, patch: Surface) -> None:
+        """Put a changed copy back where it was cut."""
+        for field in fields(self):
+            getattr(self, field.name)[..., *window] = getattr(patch, field.name)
+
+
+def colour(rgb: RGB) -> Array:
+    """A colour as (3, 1, 1) float32, to be broadcast over an (n, n) plane."""
+    return np.asarray(rgb, np.float32)[:, None, None]
+
+
+def smoothstep(low: float, high: float, value: Array) -> Array:
+    """0 below ``low``, 1 above ``high``, a smooth S between; ``low`` may be the larger one."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def mix(first: Array | float, second: Array | float, share: Array | float) -> Array:
+    """``first`` where ``share`` is 0, ``second`` where it is 1."""
+    return first + (second - first) * share
+
+
+def rounded_edge(distance: Array, radius: float) -> Array:
+    """0 at the edge, 1 from ``radius`` inwards: a quarter circle over the distance to the edge."""
+    t = np.clip(1 - distance / radius, 0, 1)
+    return np.sqrt(np.maximum(1 - t * t, 0))
+
+
+def noise(rng: np.random.Generator, cells: int, samples: int) -> Array:
+    """Smooth Gaussian noise, (samples, samples), unit variance on a grid of ``cells`` a side.
+
+    The grid does not depend on ``samples``: one seed gives one texture at every picture size.
+    """
+    grid = rng.standard_normal((cells, cells), dtype=np.float32)
+    if cells == samples:
+        return grid
+    return np.array(Image.fromarray(grid).resize((samples, samples), Image.Resampling.BICUBIC))
+
+
+def look_up(tile: Array, u: Array, v: Array) -> Array:
+    """Values of a (rows, columns) tile that is spread over u, v in -1.5..1.5 (nearest cell)."""
+    rows, columns = tile.shape
+    row = np.clip((v + 1.5) * (rows / 3), 0, rows - 1).astype(np.int32)
+    column = np.clip((u + 1.5) * (columns / 3), 0, columns - 1).astype(np.int32)
+    return tile[row, column]
