@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -51,7 +52,6 @@ def write_model_card(
     license_name = license_of(recipe, category)
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="image-feature-extraction",
         license=license_name,
         tags=["golden-sample", TASK, "visual-inspection", category],
     )
@@ -59,25 +59,29 @@ def write_model_card(
 
 
 def _body(model: ReconstructionModel, recipe: Recipe, command: str, n_training: int) -> str:
-    calibration = model.calibration
+    calibration, category = model.calibration, model.config.category
     n_held_out = len(calibration.normal_scores)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return f"""# {model.config.category}: {recipe.architecture}
+    threshold = (
+        f"from {n_held_out} held-out good photos. At most "
+        f"{100 * calibration.promised_false_alarm_rate:.1f} % of good parts taken under the same "
+        f"conditions are promised to fail; no rate below {100 / (n_held_out + 1):.1f} % can be "
+        "promised from so few. No defective photo and no test label took part."
+    )
+    side = model.config.image_size
+    return f"""# {category}: {recipe.architecture}
 
-Learned from {n_training} photos of good parts how a good `{model.config.category}` looks. Paints
-how the part on a photo should look, shows where it deviates, and judges PASS or FAIL.
+Learned from {n_training} photos of good parts how a good `{category}` looks. It paints how the part
+on a photo should look, shows where it deviates, and judges PASS or FAIL.
 
-- **Data:** {_data_sentence(recipe, model.config.category)}
-- **Threshold:** from {n_held_out} held-out good photos. At most
-  {100 * calibration.promised_false_alarm_rate:.1f} % of good parts taken under the same conditions
-  are promised to fail; no rate below {100 / (n_held_out + 1):.1f} % can be promised from so few.
-  No defective photo and no test label took part.
-- **Size:** {weights / 1e6:.1f} million weights, fp16 safetensors, input {model.config.image_size} x
-  {model.config.image_size} pixels.
-- **Not for:** other products, other cameras or light than it was trained with, and any use where
-  no person checks the decision.
+- **Data:** {_data_sentence(recipe, category)}
+- **Threshold:** {threshold}
+- **Size:** {weights / 1e6:.1f} million weights, fp16 safetensors, input {side} x {side} pixels.
+- **Not for:** other products, other cameras or light than it was trained with, and any use where \
+no person checks the decision.
 
-Made by, seed {recipe.seed}, torch {torch.__version__}, transformers {transformers.__version__}:
+Made by, seed {recipe.seed}, torch {torch.__version__}, transformers {transformers.__version__}, \
+{date.today().isoformat()}:
 
 ```
 {command}

@@ -56,7 +56,7 @@ def write_model_folder(
         draft = Path(draft_name)
         model.save_pretrained(draft, state_dict=_half_state(model))
         processor.save_pretrained(draft)
-        (draft / "recipe.yaml").write_text(recipe.to_yaml())
+        (draft / "recipe.yaml").write_text(recipe.published().to_yaml())
         _write_history(draft / "learning_curve.csv", history)
         plot_learning_curve(draft / "learning_curve.png", history)
         write_model_card(draft / "README.md", model, recipe, command, n_training)

@@ -48,9 +48,9 @@ class Recipe:
     )
     map_sigma: float = _field(4.0, "smoothing of the anomaly map, input pixels")
 
-    epochs: int = _field(40, "passes over the good photos")
-    batch_size: int = _field(8, "photos a step and process")
-    learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
+    epochs: int = _field(30, "passes over the good photos")
+    batch_size: int = _field(4, "photos a step and process")
+    learning_rate: float = _field(1e-3, "peak learning rate of AdamW")
     weight_decay: float = _field(1e-4, "weight decay of AdamW")
     warmup_fraction: float = _field(0.05, "share of the steps in which the learning rate rises")
     gradient_clip: float = _field(1.0, "largest norm of a step's gradient")
@@ -96,8 +96,15 @@ class Recipe:
         )
         return {name: getattr(self, name) for name in names}
 
+    def published(self) -> Recipe:
+        """The recipe without the paths of this machine: what a card or a Hub repo may show."""
+        data = self.data
+        if data and Path(data).exists():
+            data = Path(data).resolve().name
+        return dataclasses.replace(self, data=data, output_dir=None, resume_from_checkpoint=None)
+
     def to_yaml(self) -> str:
-        """The recipe as a YAML file that would repeat this run."""
+        """The recipe as a YAML file that a run can be started with."""
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
 
 

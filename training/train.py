@@ -10,19 +10,21 @@ The folder that it writes is what `from_pretrained`, `evaluation/evaluate.py` an
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # A script started by its path finds only its own folder; the packages lie one above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import datasets
 import torch
+import transformers
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
 from datasets import Dataset
-from datasets.utils.logging import disable_progress_bar
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -226,7 +228,7 @@ def _mean_over_processes(losses: list[Tensor], accelerator: Accelerator) -> floa
     return accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
 
 
-def _warmup_then_cosine(steps: int, warmup_fraction: float):  # noqa: ANN202
+def _warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], float]:
     """Factor on the learning rate, step by step: a linear rise, then half a cosine to 0."""
     warmup = max(1, int(steps * warmup_fraction))
 
@@ -261,16 +263,24 @@ def _checkpoint_folder(recipe: Recipe) -> str:
     return wanted
 
 
+def _published_command(words: list[str], recipe: Recipe) -> str:
+    """The command line for the card: as typed, but for the folder above the data."""
+    public = [recipe.published().data if word == recipe.data else word for word in words]
+    return f"python training/train.py {shlex.join(public)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input."""
-    disable_progress_bar()  # of `datasets`; the training's own bar is the one to watch
+    # The training's own bar is the one to watch.
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
     try:
         recipe = parse_recipe(arguments)
         for name in ("data", "output_dir"):
             if not getattr(recipe, name):
                 raise ValueError(f"--{name} is missing; `--help` says what it takes.")
-        words = sys.argv[1:] if arguments is None else arguments
-        folder = train(recipe, " ".join(["python training/train.py", *words]))
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        folder = train(recipe, _published_command(words, recipe))
     except (DatasetError, PhotoError, TrainingError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

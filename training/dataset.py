@@ -1,0 +1,265 @@
+"""Photos as a `datasets.DatasetDict`: from a folder, from the Hub, or drawn by our own code.
+
+Photos are stored as read; `modeling.image_processing` alone turns and converts them.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import datasets
+import numpy as np
+from PIL import Image, ImageOps
+
+from training import synthetic
+
+LABELS = ("normal", "anomalous")
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "mask": datasets.Image(),
+        "label": datasets.ClassLabel(names=list(LABELS)),
+        "defect": datasets.Value("string"),
+        "category": datasets.Value("string"),
+        "image_id": datasets.Value("string"),
+    }
+)
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SYNTHETIC_PREFIX = "synthetic:"
+SYNTHETIC_DEFAULTS = {"train": 200, "test_good": 40, "test_per_defect": 12, "size": 256}
+SEEDS_PER_SPLIT = 1_000_000  # keeps the seeds of train and test photos apart
+
+Rows = list[dict[str, Any]]
+
+
+class DatasetError(ValueError):
+    """The photos can't be read; the message is one sentence for the person who named them."""
+
+
+def load_inspection_dataset(
+    data: str | os.PathLike,
+    category: str | None = None,
+    *,
+    seed: int = 0,
+    token: str | None = None,
+    revision: str | None = None,
+) -> datasets.DatasetDict:
+    """Load one category.
+
+    Args:
+        data: a folder in the layout of MVTec AD (the root that holds the categories, or one
+            category's own folder), a dataset on the Hub (ORG/NAME), or `synthetic:PART`, where
+            `synthetic:PART?train=40&test_good=10&test_per_defect=4&size=128` sets the numbers.
+        category: the product; may be None where `data` holds only one.
+        seed: decides which synthetic parts are drawn, >= 0.
+        token: access token for a private dataset on the Hub.
+        revision: branch, tag or commit of the dataset on the Hub.
+
+    Returns:
+        `train` (good photos only) and `test`, both with `FEATURES`; `mask` is None for good
+        photos and where there is none, and `test` is empty where there are no test photos.
+
+    Raises:
+        DatasetError: when something is missing or can't be read; it names the thing, what was
+            expected, what was found and what to do.
+    """
+    name = os.fspath(data)
+    if name.startswith(SYNTHETIC_PREFIX):
+        splits = _draw(name, category, seed)
+    elif Path(name).expanduser().exists() or _looks_like_a_path(name):
+        splits = _read_folder(Path(name).expanduser(), category)
+    else:
+        from training.hub_dataset import read_hub_dataset  # it imports this module
+
+        splits = read_hub_dataset(name, category, token=token, revision=revision)
+    return datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_list(rows, features=FEATURES)
+            for split, rows in splits.items()
+        }
+    )
+
+
+def split_calibration(
+    train: datasets.Dataset, fraction: float, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Hold out a random part of the good photos.
+
+    Args:
+        train: good photos, at least 3.
+        fraction: share to hold out, in (0, 1); at least 2 photos are, so that their spread exists.
+        seed: decides which.
+
+    Returns:
+        (fit, calibration), disjoint, together all of `train`, each in the original order.
+
+    Raises:
+        DatasetError: with fewer than 3 photos, or a fraction outside (0, 1).
+    """
+    if not 0 < fraction < 1:
+        raise DatasetError(
+            f"calibration_fraction must lie between 0 and 1 (both excluded), found {fraction}."
+        )
+    if len(train) < 3:
+        raise DatasetError(
+            f"Training needs at least 3 good photos (1 to learn from, 2 to calibrate), found "
+            f"{len(train)}; add photos to train/good."
+        )
+    order = np.random.default_rng(seed).permutation(len(train))
+    n = min(max(2, round(fraction * len(train))), len(train) - 1)
+    return train.select(sorted(order[n:])), train.select(sorted(order[:n]))
+
+
+def row(
+    image: Any, category: str, split: str, defect: str, stem: str, mask: Any = None
+) -> dict[str, Any]:
+    """One row with the columns of `FEATURES`; "good" is the defect of a normal photo."""
+    return {
+        "image": image,
+        "mask": mask,
+        "label": LABELS[0] if defect == "good" else LABELS[1],
+        "defect": defect,
+        "category": category,
+        "image_id": f"{category}/{split}/{defect}/{stem}",
+    }
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~", "\\")) or "\\" in name or name.count("/") != 1
+
+
+def _draw(name: str, category: str | None, seed: int) -> dict[str, Rows]:
+    """Synthetic parts; the seeds of train, good and defective test photos never meet."""
+    part, _, query = name.removeprefix(SYNTHETIC_PREFIX).partition("?")
+    if part not in synthetic.PARTS:
+        raise DatasetError(
+            f"synthetic:{part} does not exist; choose one of {', '.join(synthetic.PARTS)}."
+        )
+    if category not in (None, part):
+        raise DatasetError(
+            f"The category of {name} is {part}, found --category {category}; leave it out."
+        )
+    numbers = SYNTHETIC_DEFAULTS | _synthetic_numbers(query)
+    defects = synthetic.defects_of(part)
+
+    def photo(split: str, number: int, defect: str) -> dict[str, Any]:
+        first = (2 * seed + (split == "test")) * SEEDS_PER_SPLIT
+        drawn = synthetic.render(part, seed=first + number, defect=defect, size=numbers["size"])
+        mask = None if drawn.mask is None else _as_png(drawn.mask)
+        return row(_as_png(drawn.image), part, split, defect, f"{number:05d}", mask)
+
+    test = [photo("test", number, "good") for number in range(numbers["test_good"])]
+    for kind, defect in enumerate(defects):
+        first = numbers["test_good"] + kind * numbers["test_per_defect"]
+        test += [photo("test", first + n, defect) for n in range(numbers["test_per_defect"])]
+    return {"train": [photo("train", n, "good") for n in range(numbers["train"])], "test": test}
+
+
+def _synthetic_numbers(query: str) -> dict[str, int]:
+    numbers = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in SYNTHETIC_DEFAULTS or not text.isdigit():
+            raise DatasetError(
+                f"synthetic:PART?... takes whole numbers for {', '.join(SYNTHETIC_DEFAULTS)}, "
+                f"found {name}={text}."
+            )
+        numbers[name] = int(text)
+    if not 64 <= numbers.get("size", 64) <= 1024:
+        raise DatasetError(f"size must lie between 64 and 1024 pixels, found {numbers['size']}.")
+    return numbers
+
+
+def _as_png(image: Image.Image) -> dict[str, Any]:
+    buffer = BytesIO()
+    image.save(buffer, format="PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def _read_folder(root: Path, category: str | None) -> dict[str, Rows]:
+    folder = _category_folder(root, category)
+    good = _photos(folder / "train" / "good")
+    if not good:
+        raise DatasetError(
+            f"{folder / 'train' / 'good'} holds no good photos; expected files ending in "
+            f"{', '.join(PHOTO_SUFFIXES)} there."
+        )
+    train = [row(_checked(path), folder.name, "train", "good", path.stem) for path in good]
+    test: Rows = []
+    kinds = sorted(path for path in _visible(folder / "test") if path.is_dir())
+    for kind in kinds:
+        masks = _masks(folder / "ground_truth" / kind.name)
+        for path in _photos(kind):
+            image, mask = _checked(path), masks.pop(path.stem, None)
+            if mask is not None:
+                _check_mask(mask, path)
+            test.append(row(image, folder.name, "test", kind.name, path.stem, mask and str(mask)))
+        for orphan in masks.values():
+            warnings.warn(f"The mask {orphan} has no photo in {kind}.", stacklevel=4)
+    return {"train": train, "test": test}
+
+
+def _category_folder(root: Path, category: str | None) -> Path:
+    """The folder that holds train/, found from the root or given itself."""
+    if not root.is_dir():
+        raise DatasetError(
+            f"The folder {root} does not exist; give the folder that holds your categories "
+            "(CATEGORY/train/good/...), a Hub dataset ORG/NAME, or synthetic:PART."
+        )
+    if (root / "train").is_dir() and category in (None, root.resolve().name):
+        return root.resolve()
+    found = sorted(path.name for path in _visible(root) if (path / "train").is_dir())
+    if category is None and len(found) == 1:
+        return root / found[0]
+    if category in found:
+        return root / category
+    choice = f"it holds {', '.join(found)}" if found else "it holds no CATEGORY/train/good folder"
+    wanted = "no --category was given" if category is None else f"--category {category} is unknown"
+    raise DatasetError(f"In {root}, {wanted}; {choice}.")
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(path for path in _visible(folder) if path.suffix.lower() in PHOTO_SUFFIXES)
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    """Masks by the stem of their photo: `000_mask.png`, or plainly `000.png`."""
+    return {path.stem.removesuffix("_mask"): path for path in _photos(folder)}
+
+
+def _checked(path: Path) -> str:
+    """The path of a photo that really is one.
+
+    `verify` reads the structure without decoding the pixels: 300 photos take under a second. What
+    only decoding shows is found, with the same message, when the photo is used.
+    """
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except Exception as error:  # each format's decoder raises its own kinds
+        raise DatasetError(
+            f"{path} can't be read as a picture ({error}); replace or remove it."
+        ) from error
+    return str(path)
+
+
+def _check_mask(mask: Path, photo: Path) -> None:
+    with Image.open(_checked(mask)) as opened:
+        mask_size = opened.size
+    with Image.open(photo) as opened:
+        photo_size = ImageOps.exif_transpose(opened).size if opened.getexif() else opened.size
+    if mask_size != photo_size:
+        raise DatasetError(
+            f"The mask {mask} is {mask_size[0]} x {mask_size[1]} pixels, expected the size of its "
+            f"photo {photo}, {photo_size[0]} x {photo_size[1]}; export it again at that size."
+        )
