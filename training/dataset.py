@@ -79,7 +79,10 @@ def load_inspection_dataset(
         splits = read_hub_dataset(name, category, token=token, revision=revision)
     return datasets.DatasetDict(
         {
-            split: datasets.Dataset.from_list(rows, features=FEATURES)
+            # By columns, not `from_list`: that loses the features where there are no rows.
+            split: datasets.Dataset.from_dict(
+                {name: [photo[name] for photo in rows] for name in FEATURES}, features=FEATURES
+            )
             for split, rows in splits.items()
         }
     )
