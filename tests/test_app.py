@@ -1,0 +1,237 @@
+"""The page, driven by a real browser as its users would."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import app
+from training.synthetic import render
+
+OUTPUT = ROOT / "tests" / "output"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PICTURES = ("original", "reconstruction", "heatmap")
+
+
+@pytest.fixture(scope="module")
+def address(trained_model, tmp_path_factory):
+    """The running app, with the models that ship, one just trained and one damaged."""
+    damaged = tmp_path_factory.mktemp("damaged") / "broken"
+    shutil.copytree(trained_model, damaged)
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    models = [str(trained_model), str(damaged)]
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--models", *models, "--port", str(port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(url, timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, process.stdout.read()
+                time.sleep(0.25)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert executable, "The browser tests need Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Page:
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(address)
+    expect(page.locator("#inspect")).to_be_visible(timeout=30_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def defective(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "=cmd nut.png"  # a spreadsheet would run this name
+    render("flange_nut", seed=900_001, defect="missing_part", size=192).image.save(path)
+    return path
+
+
+def upload_and_inspect(page: Page, photo: Path) -> None:
+    page.set_input_files("#photo input[type=file]", photo)
+    expect(page.locator("#photo img")).to_be_visible(timeout=15_000)
+    page.click("#inspect")
+
+
+def shown_verdict(page: Page) -> str:
+    return page.locator("#verdict .badge:visible").inner_text().split()[-1]
+
+
+def test_a_defective_part_fails_with_score_note_and_three_equal_pictures(page, defective):
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+    assert re.search(r"Score 0\.\d{3}|Score 1\.000", page.inner_text("#verdict"))
+    assert "deviation" in page.inner_text("#verdict .note")
+    assert "good parts it was not trained on" in page.inner_text("#verdict .meaning")
+    sizes = []
+    for name in PICTURES:
+        picture = page.locator(f"#{name} img")
+        expect(picture).to_be_visible()
+        sizes.append(picture.evaluate("image => [image.naturalWidth, image.naturalHeight]"))
+    assert sizes == [[192, 192]] * 3
+    boxes = [page.locator(f"#{name}").bounding_box() for name in PICTURES]
+    assert len({round(box["y"]) for box in boxes}) == 1  # side by side
+    assert len({(round(box["width"]), round(box["height"])) for box in boxes}) == 1
+    page.screenshot(path=OUTPUT / "desktop_fail.png", full_page=True)
+
+
+def test_the_slider_changes_the_verdict_and_no_model_runs(page, defective):
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+    score = float(page.locator("#verdict [data-score]").get_attribute("data-score"))
+    before = page.locator("#heatmap img").get_attribute("src")
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    number = page.locator("#threshold input[type=number]")
+    seen = set()
+    for threshold in (0.0, 0.2, 0.5, round(score - 0.005, 2), 0.99, 1.0, 0.3):
+        number.fill(str(threshold))
+        number.press("Enter")
+        expected = "FAIL" if score > threshold else "PASS"
+        expect(page.locator(f"#verdict .{expected.lower()}")).to_be_visible()
+        seen.add(expected)
+        page.wait_for_timeout(400)  # the server's answer must agree with the browser's
+        assert shown_verdict(page) == expected
+        assert ("No deviation" in page.inner_text("#verdict .note")) == (expected == "PASS")
+    assert seen == {"PASS", "FAIL"}
+    assert page.locator("#heatmap img").get_attribute("src") == before
+    assert not [url for url in requests if "/queue/" in url]  # a run of the model is queued
+
+
+def test_the_csv_holds_the_result_and_guards_its_cells(page, defective):
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+    with page.expect_download() as download:
+        page.click("#download")
+    text = Path(download.value.path()).read_text()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert tuple(row) == app.CSV_COLUMNS
+    assert row["verdict"] == "FAIL"
+    assert row["score"] == page.locator("#verdict [data-score]").get_attribute("data-score")
+    assert not row["file"].startswith("=")
+    assert "nut" in row["file"]
+
+
+def test_inspect_without_a_photo_and_the_slider_before_it_do_no_harm(page):
+    page.locator("#threshold input[type=number]").fill("0.3")
+    page.locator("#threshold input[type=number]").press("Enter")
+    page.click("#inspect")
+    expect(page.locator("#verdict .error")).to_contain_text("There is no photo yet")
+
+
+@pytest.mark.parametrize("content", [b"this is no picture", b""])
+def test_a_file_that_is_no_photo_gets_one_sentence(page, content, tmp_path):
+    path = tmp_path / "holiday.png"
+    path.write_bytes(content)
+    page.set_input_files("#photo input[type=file]", path)
+    page.wait_for_timeout(1000)
+    page.click("#inspect")
+    expect(page.locator("#verdict .error")).to_be_visible(timeout=60_000)
+    text = page.inner_text("#verdict")
+    assert "picture" in text or "no photo" in text
+    assert "/" not in text  # no path of the server
+    assert "Traceback" not in page.inner_text("body")
+
+
+def test_an_example_and_another_category_clear_the_last_verdict(page, defective):
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+    page.click("#category input")
+    page.get_by_role("option", name="key", exact=True).click()
+    expect(page.locator("#verdict .message")).to_be_visible()
+    expect(page.locator("#heatmap img")).to_have_count(0)
+    page.locator("#examples button img, #examples img").first.click()
+    expect(page.locator("#photo img")).to_be_visible()
+    page.click("#inspect")
+    expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=60_000)
+    page.screenshot(path=OUTPUT / "desktop_example.png", full_page=True)
+
+
+def test_a_damaged_model_says_why_and_leaves_the_others_usable(page, defective):
+    page.click("#model input")
+    page.get_by_role("option", name="broken", exact=True).click()
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .error")).to_contain_text("could not be loaded", timeout=60_000)
+    page.click("#model input")
+    page.get_by_role("option", name="flange_nut", exact=True).first.click()
+    page.click("#inspect")
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "viewport", "scheme"),
+    [("desktop", DESKTOP, "light"), ("phone", PHONE, "light"), ("dark", DESKTOP, "dark")],
+)
+def test_the_page_fits_and_nothing_overlaps(browser, address, defective, name, viewport, scheme):
+    page = browser.new_page(viewport=viewport, color_scheme=scheme)
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.goto(address)
+    expect(page.locator("#inspect")).to_be_visible(timeout=30_000)
+    page.screenshot(path=OUTPUT / f"{name}_empty.png", full_page=True)
+    upload_and_inspect(page, defective)
+    expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+    page.screenshot(path=OUTPUT / f"{name}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    names = ("heading", "photo", "inspect", "verdict", "threshold", *PICTURES, "download")
+    boxes = {name: page.locator(f"#{name}").bounding_box() for name in names}
+    for first in names:
+        for second in names[names.index(first) + 1 :]:
+            assert not overlap(boxes[first], boxes[second]), (first, second)
+    assert hosts == {address.split("/")[2]}  # nothing is asked of anybody else
+    page.close()
+
+
+def overlap(a: dict, b: dict) -> bool:
+    """Whether two bounding boxes share more than a border."""
+    across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+    down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+    return across > 1 and down > 1
+
+
+def test_the_app_says_what_is_wrong_with_a_model_folder(tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "app.py", "--models", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 2
+    assert "holds no model" in finished.stderr
+    assert "Traceback" not in finished.stderr
