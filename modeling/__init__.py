@@ -11,7 +11,14 @@ from .autoencoder import Autoencoder
 from .calibration import THRESHOLD, Calibration
 from .configuration import AutoencoderConfig, ReconstructionConfig
 from .image_processing import InspectionImageProcessor, PhotoError, open_photo
-from .pipeline import TASK, Inspection, InspectionPipeline, ModelLoadError, load_pipeline
+from .pipeline import (
+    TASK,
+    Inspection,
+    InspectionPipeline,
+    ModelLoadError,
+    load_model,
+    load_pipeline,
+)
 from .reconstruction import ReconstructionModel, ReconstructionOutput
 from .regions import Region
 
@@ -43,6 +50,7 @@ __all__ = [
     "ReconstructionModel",
     "ReconstructionOutput",
     "Region",
+    "load_model",
     "load_pipeline",
     "open_photo",
 ]

@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from .calibration import THRESHOLD
 from .configuration import check_number
-from .image_processing import Photo, open_photo
+from .image_processing import InspectionImageProcessor, Photo, open_photo
 from .overlay import paint_heatmap
 from .reconstruction import ReconstructionModel
 from .regions import Region, describe, find_regions
@@ -180,25 +180,28 @@ def _to_picture(reconstruction: Any, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def load_pipeline(
-    model: str | os.PathLike,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    device: str | None = None,
-) -> InspectionPipeline:
-    """Load a model folder or a Hub repository, safetensors only, ready to inspect.
+def load_model(
+    model: str | os.PathLike, *, revision: str | None = None, token: str | None = None
+) -> tuple[ReconstructionModel, InspectionImageProcessor]:
+    """Load a model folder or a Hub repository, safetensors only; it need not be calibrated.
 
     Args:
         model: a folder that training wrote, or a Hub id such as "org/bottle".
         revision: branch, tag or commit of the Hub repository.
         token: access token for a private repository.
-        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
+
+    Returns:
+        The model in evaluation mode and its image processor.
 
     Raises:
         ModelLoadError: when it does not exist, is no model of this project, or is damaged.
     """
     name = os.fspath(model)
+    if not os.path.isdir(name) and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        raise ModelLoadError(
+            f"The model folder {name} does not exist; expected a folder written by "
+            "training/train.py or a Hub id ORG/NAME."
+        )
     options = {"revision": revision, "token": token}
     try:
         loaded = AutoModel.from_pretrained(name, use_safetensors=True, **options)
@@ -214,4 +217,26 @@ def load_pipeline(
             f"The model {name} is a {type(loaded).__name__}, not a reconstruction model of this "
             "project; choose another one."
         )
+    return loaded, processor
+
+
+def load_pipeline(
+    model: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    device: str | None = None,
+) -> InspectionPipeline:
+    """Load a calibrated model as a pipeline, ready to inspect.
+
+    Args:
+        model: a folder that training wrote, or a Hub id such as "org/bottle".
+        revision: branch, tag or commit of the Hub repository.
+        token: access token for a private repository.
+        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
+
+    Raises:
+        ModelLoadError: when it can't be loaded (see `load_model`) or is not calibrated.
+    """
+    loaded, processor = load_model(model, revision=revision, token=token)
     return InspectionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)

@@ -48,7 +48,7 @@ class Recipe:
     )
     map_sigma: float = _field(4.0, "smoothing of the anomaly map, input pixels")
 
-    epochs: int = _field(30, "passes over the good photos")
+    epochs: int = _field(20, "passes over the good photos")
     batch_size: int = _field(4, "photos a step and process")
     learning_rate: float = _field(1e-3, "peak learning rate of AdamW")
     weight_decay: float = _field(1e-4, "weight decay of AdamW")

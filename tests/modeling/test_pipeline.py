@@ -80,7 +80,7 @@ def test_a_file_that_is_no_photo_is_one_sentence(inspect, tmp_path):
 
 @pytest.mark.parametrize("name", ["no/such/folder", "./nowhere"])
 def test_a_missing_model_is_one_sentence(name):
-    with pytest.raises(ModelLoadError, match="could not be loaded"):
+    with pytest.raises(ModelLoadError, match=f"The model folder {name} does not exist"):
         load_pipeline(name)
 
 
