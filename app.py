@@ -152,9 +152,9 @@ def message_html(message: str, kind: str = "empty") -> str:
     return f'<div class="verdict message {kind}">{html.escape(message)}</div>'
 
 
-def region_rows(inspection: Inspection) -> list[list[Any]]:
-    """One row a region, for the table."""
-    return [
+def region_table(inspection: Inspection) -> gr.Dataframe:
+    """One row a region; hidden where there is none."""
+    rows = [
         [
             number,
             ", ".join(map(str, region.box)),
@@ -163,6 +163,7 @@ def region_rows(inspection: Inspection) -> list[list[Any]]:
         ]
         for number, region in enumerate(inspection.regions, start=1)
     ]
+    return gr.Dataframe(rows, visible=bool(rows))
 
 
 def csv_text(inspection: Inspection, photo: str, entry: ModelEntry) -> str:
@@ -212,7 +213,7 @@ class Page:
 
     def cleared(self, message: str = TEXT["empty"], kind: str = "empty") -> tuple[Any, ...]:
         """Values of the result components that show nothing but a sentence."""
-        return None, message_html(message, kind), None, None, None, [], ""
+        return None, message_html(message, kind), None, None, None, gr.Dataframe(visible=False), ""
 
     def inspect(self, photo: str | None, source: str, threshold: float) -> tuple[Any, ...]:
         """Run the model on the photo and fill the result components."""
@@ -227,7 +228,8 @@ class Page:
             return self.cleared(str(error), "error")
         pictures = (inspection.photo, inspection.reconstruction, inspection.heatmap)
         state = {"inspection": inspection, "photo": photo, "source": source}
-        return state, *self.judged(state)[:1], *pictures, *self.judged(state)[1:]
+        verdict, regions, text = self.judged(state)
+        return state, verdict, *pictures, regions, text
 
     def rejudge(self, state: dict[str, Any] | None, threshold: float) -> tuple[Any, ...]:
         """The same inspection at another threshold; the model does not run."""
@@ -236,29 +238,44 @@ class Page:
         state = state | {"inspection": state["inspection"].at_threshold(threshold)}
         return state, *self.judged(state)
 
-    def judged(self, state: dict[str, Any]) -> tuple[str, list[list[Any]], str]:
+    def judged(self, state: dict[str, Any]) -> tuple[str, gr.Dataframe, str]:
         """What depends on the threshold: verdict card, region table, CSV."""
         inspection = state["inspection"]
         entry = next(entry for entry in self.models if entry.source == state["source"])
         return (
             verdict_html(inspection, load(entry.source)),
-            region_rows(inspection),
+            region_table(inspection),
             csv_text(inspection, state["photo"], entry),
         )
 
     def build(self) -> gr.Blocks:
         """Lay the page out as one sees it; the wiring stands at the end."""
         first = self.categories[0]
-        with gr.Blocks(title=TEXT["title"], analytics_enabled=False) as blocks:
-            gr.HTML(f"<h1>{TEXT['title']}</h1><p>{TEXT['subtitle']}</p>", elem_id="heading")
+        with gr.Blocks(
+            title=TEXT["title"],
+            analytics_enabled=False,
+            delete_cache=(600, 3600),  # seconds: looks every 10 minutes, deletes after an hour
+        ) as blocks:
+            gr.HTML(
+                f"<h1>{TEXT['title']}</h1><p>{TEXT['subtitle']}</p>",
+                elem_id="heading",
+                padding=False,
+            )
             with gr.Row(elem_id="top"):
                 with gr.Column(scale=2, min_width=300):
                     with gr.Row():
                         category = gr.Dropdown(
-                            self.categories, value=first, label=TEXT["category"], min_width=130, elem_id="category"
+                            self.categories,
+                            value=first,
+                            label=TEXT["category"],
+                            min_width=130,
+                            elem_id="category",
                         )
                         model = gr.Dropdown(
-                            self.sources_of(first), label=TEXT["model"], min_width=130, elem_id="model"
+                            self.sources_of(first),
+                            label=TEXT["model"],
+                            min_width=130,
+                            elem_id="model",
                         )
                     photo = PhotoInput(
                         type="filepath",
@@ -276,7 +293,7 @@ class Page:
                         elem_id="examples",
                     )
                 with gr.Column(scale=3, min_width=300):
-                    verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict")
+                    verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict", padding=False)
                     threshold = gr.Slider(
                         0,
                         1,
@@ -299,10 +316,13 @@ class Page:
                             )
                             for name in ("original", "reconstruction", "heatmap")
                         ]
-                    regions = gr.Dataframe(
-                        headers=list(TEXT["regions"]), interactive=False, elem_id="regions"
-                    )
                     download = gr.Button(TEXT["download"], size="sm", elem_id="download")
+                    regions = gr.Dataframe(
+                        headers=list(TEXT["regions"]),
+                        interactive=False,
+                        visible=False,
+                        elem_id="regions",
+                    )
             state = gr.State()
             csv_result = gr.Textbox(visible="hidden")
 

@@ -119,7 +119,8 @@ def _read_fiftyone(repo: str, category: str | None, where: dict[str, Any]) -> di
     folder = Path(snapshot_download(repo, repo_type="dataset", allow_patterns=wanted, **where))
     found: dict[str, Rows] = {"train": [], "test": []}
     for sample in chosen:
-        split = "train" if "train" in (sample.get("tags") or [sample.get("split")]) else "test"
+        marks = [*sample.get("tags", []), _label(sample.get("split"))]
+        split = "train" if "train" in marks else "test"
         defect, mask = _label(sample["defect"]), _mask_path(sample)
         found[split].append(
             row(
