@@ -50,7 +50,7 @@ TEXT = {
     "original": "Original",
     "reconstruction": "How it should look",
     "heatmap": "Where it differs",
-    "regions": ("No.", "Left, top, right, bottom (pixels)", "Share of the picture", "Peak score"),
+    "regions": ("No.", "Left, top, right, bottom (pixels)", "Share", "Peak score"),
     "download": "Download CSV",
     "empty": "Choose the product, give a photo of it, and press Inspect.",
     "no_photo": "There is no photo yet: upload one or click an example, then press Inspect.",
@@ -152,18 +152,17 @@ def message_html(message: str, kind: str = "empty") -> str:
     return f'<div class="verdict message {kind}">{html.escape(message)}</div>'
 
 
-def region_table(inspection: Inspection) -> gr.Dataframe:
-    """One row a region; hidden where there is none."""
-    rows = [
-        [
-            number,
-            ", ".join(map(str, region.box)),
-            f"{100 * region.area:.2f} %",
-            f"{region.peak:.3f}",
-        ]
+def region_table(inspection: Inspection) -> str:
+    """The regions as an HTML table, strongest first; nothing where there is none."""
+    if not inspection.regions:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in TEXT["regions"])
+    rows = "".join(
+        f"<tr><td>{number}</td><td>{', '.join(map(str, region.box))}</td>"
+        f"<td>{100 * region.area:.2f} %</td><td>{region.peak:.3f}</td></tr>"
         for number, region in enumerate(inspection.regions, start=1)
-    ]
-    return gr.Dataframe(rows, visible=bool(rows))
+    )
+    return f"<table class='regions'><tr>{head}</tr>{rows}</table>"
 
 
 def csv_text(inspection: Inspection, photo: str, entry: ModelEntry) -> str:
@@ -213,7 +212,7 @@ class Page:
 
     def cleared(self, message: str = TEXT["empty"], kind: str = "empty") -> tuple[Any, ...]:
         """Values of the result components that show nothing but a sentence."""
-        return None, message_html(message, kind), None, None, None, gr.Dataframe(visible=False), ""
+        return None, message_html(message, kind), None, None, None, "", ""
 
     def inspect(self, photo: str | None, source: str, threshold: float) -> tuple[Any, ...]:
         """Run the model on the photo and fill the result components."""
@@ -238,7 +237,7 @@ class Page:
         state = state | {"inspection": state["inspection"].at_threshold(threshold)}
         return state, *self.judged(state)
 
-    def judged(self, state: dict[str, Any]) -> tuple[str, gr.Dataframe, str]:
+    def judged(self, state: dict[str, Any]) -> tuple[str, str, str]:
         """What depends on the threshold: verdict card, region table, CSV."""
         inspection = state["inspection"]
         entry = next(entry for entry in self.models if entry.source == state["source"])
@@ -317,12 +316,7 @@ class Page:
                             for name in ("original", "reconstruction", "heatmap")
                         ]
                     download = gr.Button(TEXT["download"], size="sm", elem_id="download")
-                    regions = gr.Dataframe(
-                        headers=list(TEXT["regions"]),
-                        interactive=False,
-                        visible=False,
-                        elem_id="regions",
-                    )
+                    regions = gr.HTML(elem_id="regions", padding=False)
             state = gr.State()
             csv_result = gr.Textbox(visible="hidden")
 
