@@ -113,16 +113,22 @@ def load(source: str) -> InspectionPipeline:
     return load_pipeline(source)
 
 
-class PhotoInput(gr.Image):
-    """An upload box that leaves opening the file to the pipeline, whose errors are sentences."""
+def photo_input() -> gr.Image:
+    """An upload box that leaves opening the file to the pipeline, whose errors are sentences.
 
-    def preprocess(self, payload: Any) -> str | None:
-        """The path of the uploaded file, unopened."""
-        return None if payload is None else payload.path
-
-    def get_block_name(self) -> str:
-        """Drawn in the browser as the image component that it is."""
-        return "image"
+    Gradio would open it first and answer a broken one with a path of the server. The method is
+    replaced on the instance because Gradio writes a stub file beside every subclass.
+    """
+    photo = gr.Image(
+        type="filepath",
+        label=TEXT["photo"],
+        sources=["upload", "webcam", "clipboard"],
+        format="png",
+        height=280,
+        elem_id="photo",
+    )
+    photo.preprocess = lambda payload: None if payload is None else payload.path
+    return photo
 
 
 def verdict_html(inspection: Inspection, pipeline: InspectionPipeline) -> str:
@@ -276,14 +282,7 @@ class Page:
                             min_width=130,
                             elem_id="model",
                         )
-                    photo = PhotoInput(
-                        type="filepath",
-                        label=TEXT["photo"],
-                        sources=["upload", "webcam", "clipboard"],
-                        format="png",
-                        height=280,
-                        elem_id="photo",
-                    )
+                    photo = photo_input()
                     inspect = gr.Button(TEXT["inspect"], variant="primary", elem_id="inspect")
                     examples = gr.Dataset(
                         components=[gr.Image(visible=False)],
