@@ -95,6 +95,6 @@ def _half_state(model: ReconstructionModel) -> dict[str, torch.Tensor]:
 
 def _write_history(path: Path, history: History) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)

@@ -100,6 +100,8 @@ def train(recipe: Recipe, command: str = "") -> Path:
         ValueError: when the recipe does not make a valid model.
     """
     output_dir = Path(recipe.output_dir)
+    model_class = ARCHITECTURES[recipe.architecture]
+    config = model_class.config_class(**recipe.model_fields())  # a wrong field fails before data
     accelerator = Accelerator(
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=output_dir, logging_dir=output_dir),
@@ -109,10 +111,8 @@ def train(recipe: Recipe, command: str = "") -> Path:
     set_seed(recipe.seed)
     with accelerator.main_process_first():  # one process prepares what the others find cached
         dataset = load_inspection_dataset(recipe.data, recipe.category, seed=recipe.seed)
-    category = dataset["train"][0]["category"]
+    config.category = dataset["train"][0]["category"]
     good, held_out = split_calibration(dataset["train"], recipe.calibration_fraction, recipe.seed)
-    model_class = ARCHITECTURES[recipe.architecture]
-    config = model_class.config_class(**{**recipe.model_fields(), "category": category})
     model = model_class(config).to(memory_format=torch.channels_last)
     processor = InspectionImageProcessor(
         size={"height": config.image_size, "width": config.image_size}
