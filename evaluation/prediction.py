@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image
 from tqdm import tqdm
 
-from modeling import InspectionImageProcessor, PhotoError, ReconstructionModel, open_photo
+from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
+from training.dataset import decode_picture
 
 Element = TypeVar("Element")
 
@@ -91,7 +91,7 @@ def predict(
         progress: show a bar on stderr.
 
     Raises:
-        PhotoError: a photo can't be decoded; it names the photo.
+        DatasetError: a photo can't be decoded; the message names it.
     """
     model.eval()
     facts = dataset.remove_columns(["image", "mask"])
@@ -102,7 +102,7 @@ def predict(
         for batch in facts.iter(batch_size):
             first = len(predictions)
             pictures = [
-                open_photo(_decode(stored, first + row, "image"))
+                open_photo(decode_picture(stored, first + row, "image"))
                 for row in range(len(batch["image_id"]))
             ]
             pixel_values = image_processor(pictures, return_tensors="pt")["pixel_values"]
@@ -150,18 +150,7 @@ def masks_of(dataset: Dataset) -> Sequence[np.ndarray | None]:
     stored = dataset.select_columns(["mask", "image_id"])
 
     def decode(index: int) -> np.ndarray | None:
-        mask = _decode(stored, index, "mask")
+        mask = decode_picture(stored, index, "mask")
         return None if mask is None else np.asarray(mask.convert("L")) > 127
 
     return MadeOnDemand(decode, len(stored))
-
-
-def _decode(stored: Dataset, index: int, column: str) -> Image.Image | None:
-    """One picture of a dataset, whose own errors do not say which one is damaged."""
-    try:
-        return stored[index][column]
-    except (OSError, SyntaxError, ValueError) as error:  # each format's decoder raises its own
-        name = stored.remove_columns([column])[index]["image_id"]
-        raise PhotoError(
-            f"The {column} of {name} is damaged ({error}); replace or remove it."
-        ) from error

@@ -33,7 +33,12 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
-from training.dataset import DatasetError, load_inspection_dataset, split_calibration
+from training.dataset import (
+    DatasetError,
+    decode_picture,
+    load_inspection_dataset,
+    split_calibration,
+)
 from training.model_folder import round_to_half, write_model_folder
 from training.recipe import Recipe, parse_recipe
 
@@ -48,7 +53,7 @@ class PreparedPhotos(TorchDataset):
     """Photos as the model takes them, each decoded once while the cache has room."""
 
     def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
-        self.photos = photos.select_columns(["image"])
+        self.photos = photos.select_columns(["image", "image_id"])
         self.processor = processor
         side = processor.size["height"]
         self.cache_room = CACHE_BYTES // (3 * side * side)
@@ -61,7 +66,8 @@ class PreparedPhotos(TorchDataset):
         """One photo: (3, H, W) in 0..1."""
         if index in self.cache:
             return self.cache[index].float() / 255
-        pixels = self.processor(self.photos[index]["image"], return_tensors="pt")["pixel_values"][0]
+        photo = decode_picture(self.photos, index, "image")
+        pixels = self.processor(photo, return_tensors="pt")["pixel_values"][0]
         if len(self.cache) < self.cache_room:
             # Resized pixels are whole numbers of 255ths, so bytes hold them without loss.
             self.cache[index] = (pixels * 255).round().byte()

@@ -15,13 +15,24 @@ from conftest import ROOT
 from loopback_hub import serve
 from PIL import Image
 
-from training.dataset import FEATURES, DatasetError, load_inspection_dataset, split_calibration
+from training.dataset import (
+    FEATURES,
+    DatasetError,
+    decode_picture,
+    load_inspection_dataset,
+    split_calibration,
+)
 
 
 def write_picture(path: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(len(str(path))).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(values).convert(mode).save(path)
+
+
+def cut(path: Path) -> None:
+    """Lose the end of a file, as a copy that was broken off does."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.fixture
@@ -73,6 +84,11 @@ def test_only_good_photos_are_enough_to_train(root):
     [
         (lambda root: (root / "bolt/train/good/000.png").write_bytes(b"no"), "000.png can't be"),
         (lambda root: (root / "bolt/test/bent/001.png").write_bytes(b""), "001.png can't be read"),
+        (lambda root: cut(root / "bolt/train/good/000.png"), "000.png can't be read"),
+        (lambda root: cut(root / "bolt/train/good/001.JPG"), "001.JPG can't be read"),
+        (lambda root: cut(root / "bolt/train/good/002.bmp"), "002.bmp can't be read"),
+        (lambda root: cut(root / "bolt/train/good/003.tif"), "003.tif can't be read"),
+        (lambda root: cut(root / "bolt/ground_truth/bent/000_mask.png"), "000_mask.png can't be"),
         (lambda root: shutil.rmtree(root / "bolt/train/good"), "holds no good photos"),
         (lambda root: shutil.rmtree(root / "bolt"), "no CATEGORY/train/good"),
         (
@@ -102,6 +118,19 @@ def test_a_mask_without_its_photo_is_a_warning(root):
     write_picture(root / "bolt" / "ground_truth" / "bent" / "009_mask.png", mode="L")
     with pytest.warns(UserWarning, match="009_mask.png has no photo"):
         load_inspection_dataset(root, "bolt")
+
+
+def test_a_picture_that_only_decoding_shows_to_be_damaged_is_named():
+    """A repository's pictures are not opened before they are used."""
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(whole, "JPEG")
+    stored = {"bytes": whole.getvalue()[:1000], "path": None}
+    photos = datasets.Dataset.from_dict(
+        {"image": [stored], "image_id": ["bolt/test/bent/000"]},
+        features=datasets.Features({name: FEATURES[name] for name in ("image", "image_id")}),
+    )
+    with pytest.raises(DatasetError, match="The image of bolt/test/bent/000 is damaged"):
+        decode_picture(photos, 0, "image")
 
 
 def test_a_turned_photo_is_compared_with_its_mask_upright(root):
