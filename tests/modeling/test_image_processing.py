@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +80,18 @@ def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(monkeypatch, p
     monkeypatch.setattr(image_processing, "MAX_PHOTO_PIXELS", 500)
     with pytest.raises(PhotoError, match="too large"):
         open_photo(picture)
+
+
+def test_a_photo_is_read_from_its_address(picture, tmp_path):
+    picture.save(tmp_path / "part.png")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert open_photo(f"{address}/part.png").tobytes() == picture.tobytes()
+        with pytest.raises(PhotoError, match=r"missing\.png could not be downloaded.*404"):
+            open_photo(f"{address}/missing.png")
+        server.shutdown()
 
 
 def test_an_address_that_does_not_answer():
