@@ -96,6 +96,17 @@ def find_models(sources: Sequence[str]) -> list[ModelEntry]:
     return entries
 
 
+def examples_of(category: str) -> list[list[str]]:
+    """Example photos of a category that ship with the project, as rows of a `gr.Dataset`."""
+    return [[str(path)] for path in sorted((ASSETS / "examples" / category).glob("*.jpg"))]
+
+
+def shipped_models() -> list[ModelEntry]:
+    """The models under assets/, those with example photos first: a visitor can try them at once."""
+    entries = find_models([str(SHIPPED_MODELS)])
+    return sorted(entries, key=lambda entry: not examples_of(entry.category))
+
+
 def _entry(config: Path) -> ModelEntry:
     try:
         category = json.loads(config.read_text()).get("category")
@@ -201,17 +212,13 @@ class Page:
         """(name, source) of the models of a category."""
         return [(entry.name, entry.source) for entry in self.models if entry.category == category]
 
-    def examples_of(self, category: str) -> list[list[str]]:
-        """Example photos of a category that ship with the project."""
-        folder = ASSETS / "examples" / category
-        return [[str(path)] for path in sorted(folder.glob("*.jpg"))]
-
     def choose_category(self, category: str) -> tuple[Any, ...]:
         """Offer the category's models and examples, and clear what belonged to the last one."""
-        sources, examples = self.sources_of(category), self.examples_of(category)
+        sources, examples = self.sources_of(category), examples_of(category)
         return (
             gr.Dropdown(choices=sources, value=sources[0][1]),
-            gr.Dataset(samples=examples, visible=bool(examples)),
+            gr.Column(visible=bool(examples)),
+            gr.Dataset(samples=examples),
             None,
             *self.cleared(),
         )
@@ -284,12 +291,14 @@ class Page:
                         )
                     photo = photo_input()
                     inspect = gr.Button(TEXT["inspect"], variant="primary", elem_id="inspect")
-                    examples = gr.Dataset(
-                        components=[gr.Image(visible=False)],
-                        samples=self.examples_of(first),
-                        label=TEXT["examples"],
-                        elem_id="examples",
-                    )
+                    # A hidden Dataset would leave its label behind; a hidden column hides both.
+                    with gr.Column(visible=bool(examples_of(first))) as example_box:
+                        examples = gr.Dataset(
+                            components=[gr.Image(visible=False)],
+                            samples=examples_of(first),
+                            label=TEXT["examples"],
+                            elem_id="examples",
+                        )
                 with gr.Column(scale=3, min_width=300):
                     verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict", padding=False)
                     threshold = gr.Slider(
@@ -322,7 +331,10 @@ class Page:
             results = [state, verdict, *pictures, regions, csv_result]
             script = (ASSETS / "page.js").read_text()
             category.change(
-                self.choose_category, category, [model, examples, photo, *results], api_name=False
+                self.choose_category,
+                category,
+                [model, example_box, examples, photo, *results],
+                api_name=False,
             )
             model.input(self.cleared, None, results, api_name=False)
             photo.clear(self.cleared, None, results, api_name=False)
@@ -373,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="default: the first free from 7860")
     options = parser.parse_args(arguments)
     try:
-        models = find_models([*options.models, str(SHIPPED_MODELS)])
+        models = [*find_models(options.models), *shipped_models()]
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2

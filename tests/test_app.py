@@ -182,6 +182,13 @@ def test_an_example_and_another_category_clear_the_last_verdict(page, defective)
     page.screenshot(path=OUTPUT / "desktop_example.png", full_page=True)
 
 
+def test_a_category_without_examples_offers_none(page):
+    expect(page.get_by_text(app.TEXT["examples"])).to_be_visible()
+    page.click("#category input")
+    page.get_by_role("option", name="bottle", exact=True).click()
+    expect(page.get_by_text(app.TEXT["examples"])).not_to_be_visible()
+
+
 def test_a_damaged_model_says_why_and_leaves_the_others_usable(page, defective):
     page.click("#model input")
     page.get_by_role("option", name="broken", exact=True).click()
