@@ -27,7 +27,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # the page asks nobo
 import gradio as gr
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
-    from modeling import Inspection, InspectionPipeline
+    from modeling import Calibration, Inspection, InspectionPipeline
 
 ROOT = Path(__file__).parent
 ASSETS = ROOT / "assets"
@@ -74,7 +74,7 @@ def find_models(sources: Sequence[str]) -> list[ModelEntry]:
         sources: folders and Hub ids; folders that hold no model are an error of the caller.
 
     Returns:
-        One entry a model, in the order given, by name within a folder.
+        One entry a model and category, in the order given, by name within a folder.
 
     Raises:
         ValueError: when a folder holds no model.
@@ -86,7 +86,7 @@ def find_models(sources: Sequence[str]) -> list[ModelEntry]:
             entries.append(ModelEntry(source.split("/")[-1], source.split("/")[-1], source))
             continue
         configs = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
-        found = [_entry(path) for path in configs if path.is_file()]
+        found = [entry for path in configs if path.is_file() for entry in _entries(path)]
         if not found:
             raise ValueError(
                 f"The folder {source} holds no model (no config.json in it or one level below); "
@@ -107,13 +107,16 @@ def shipped_models() -> list[ModelEntry]:
     return sorted(entries, key=lambda entry: not examples_of(entry.category))
 
 
-def _entry(config: Path) -> ModelEntry:
-    try:
-        category = json.loads(config.read_text()).get("category")
-    except (OSError, ValueError, AttributeError):
-        category = None  # the reason is shown when the model is chosen; the others stay usable
+def _entries(config: Path) -> list[ModelEntry]:
+    """One entry for each category of the model beside its config.json."""
     name = config.parent.resolve().name
-    return ModelEntry(name, str(category or name), str(config.parent))
+    try:
+        categories = json.loads(config.read_text()).get("categories")
+    except (OSError, ValueError, AttributeError):
+        categories = None  # the reason is shown when the model is chosen; the others stay usable
+    return [
+        ModelEntry(name, str(category), str(config.parent)) for category in categories or [name]
+    ]
 
 
 @lru_cache(maxsize=MODELS_IN_MEMORY)
@@ -142,9 +145,13 @@ def photo_input() -> gr.Image:
     return photo
 
 
-def verdict_html(inspection: Inspection, pipeline: InspectionPipeline) -> str:
+def category_of(pipeline: InspectionPipeline, category: str) -> str | None:
+    """What the pipeline has to be told: the category if it knows several, else nothing."""
+    return category if len(pipeline.model.config.categories) > 1 else None
+
+
+def verdict_html(inspection: Inspection, calibration: Calibration) -> str:
     """The verdict card: word, shape and colour, score on its scale, note, what the score means."""
-    calibration = pipeline.model.calibration
     n, rate = len(calibration.normal_scores), calibration.promised_false_alarm_rate
     meaning = (
         f"0.5 is the limit: calibrated on {n} good parts it was not trained on, so that at most "
@@ -227,7 +234,9 @@ class Page:
         """Values of the result components that show nothing but a sentence."""
         return None, message_html(message, kind), None, None, None, "", ""
 
-    def inspect(self, photo: str | None, source: str, threshold: float) -> tuple[Any, ...]:
+    def inspect(
+        self, photo: str | None, category: str, source: str, threshold: float
+    ) -> tuple[Any, ...]:
         """Run the model on the photo and fill the result components."""
         from modeling import ModelLoadError, PhotoError
 
@@ -235,11 +244,13 @@ class Page:
             return self.cleared(TEXT["no_photo"], "error")
         try:
             pipeline = load(source)
-            inspection = pipeline(photo, threshold=threshold)
+            inspection = pipeline(
+                photo, threshold=threshold, category=category_of(pipeline, category)
+            )
         except (ModelLoadError, PhotoError) as error:
             return self.cleared(str(error), "error")
         pictures = (inspection.photo, inspection.reconstruction, inspection.heatmap)
-        state = {"inspection": inspection, "photo": photo, "source": source}
+        state = {"inspection": inspection, "photo": photo, "source": source, "category": category}
         verdict, regions, text = self.judged(state)
         return state, verdict, *pictures, regions, text
 
@@ -253,9 +264,14 @@ class Page:
     def judged(self, state: dict[str, Any]) -> tuple[str, str, str]:
         """What depends on the threshold: verdict card, region table, CSV."""
         inspection = state["inspection"]
-        entry = next(entry for entry in self.models if entry.source == state["source"])
+        source, category = state["source"], state["category"]
+        entry = next(
+            entry for entry in self.models if (entry.source, entry.category) == (source, category)
+        )
+        pipeline = load(source)
+        calibration = pipeline.model.calibration_of(category_of(pipeline, category))
         return (
-            verdict_html(inspection, load(entry.source)),
+            verdict_html(inspection, calibration),
             region_table(inspection),
             csv_text(inspection, state["photo"], entry),
         )
@@ -341,7 +357,7 @@ class Page:
             examples.click(lambda sample: sample[0], examples, photo, api_name=False)
             inspect.click(
                 self.inspect,
-                [photo, model, threshold],
+                [photo, category, model, threshold],
                 results,
                 api_name=False,
                 scroll_to_output=False,

@@ -3,7 +3,8 @@
     python evaluation/evaluate.py --model runs/bottle --data DIR --category bottle \
         --output_dir runs/bottle/evaluation
 
-Writes metrics.json, predictions.csv, pictures.png, roc.png and scores.png, and prints a table.
+Writes metrics.json, predictions.csv, pictures.png, restorations.png, roc.png and scores.png, and
+prints a table.
 Maps, scores and verdicts are those of the model's own `detect`; the test labels are only compared
 with them and decide nothing.
 """
@@ -40,7 +41,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from evaluation.figures import PictureRow, draw_pictures, draw_roc, draw_scores
 from evaluation.metrics import MetricError
-from evaluation.prediction import Prediction, maps_of_photo_size, masks_of, predict
+from evaluation.prediction import (
+    Prediction,
+    category_for,
+    maps_of_photo_size,
+    masks_of,
+    predict,
+)
 from evaluation.summary import format_table, summarise
 from modeling import (
     THRESHOLD,
@@ -51,8 +58,10 @@ from modeling import (
     ReconstructionModel,
     load_pipeline,
 )
+from modeling.allocator import keep_freed_memory
 from training.dataset import DatasetError, load_inspection_dataset
 
+NUM_RESTORATIONS = 10  # painted parts in restorations.png: enough to see whether defects vanish
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")
 PREDICTION_FIELDS = (
     "image_id",
@@ -105,7 +114,8 @@ def evaluate(
     """
     predictions = predict(model, image_processor, dataset, batch_size=batch_size, progress=progress)
     maps, masks = maps_of_photo_size(predictions, image_processor), masks_of(dataset)
-    return Evaluation(predictions, summarise(predictions, maps, masks, model.calibration), masks)
+    calibration = model.calibration_of(category_for(model, dataset[:1]["category"][0]))
+    return Evaluation(predictions, summarise(predictions, maps, masks, calibration), masks)
 
 
 def write_results(
@@ -116,7 +126,7 @@ def write_results(
     provenance: dict[str, Any],
     num_pictures: int,
 ) -> None:
-    """Write metrics.json, predictions.csv, roc.png, scores.png and pictures.png.
+    """Write metrics.json, predictions.csv, roc.png, scores.png, pictures.png, restorations.png.
 
     A figure that has nothing to show (a ROC curve of one class) is not written, and that of an
     earlier run is removed, so that the folder never mixes two evaluations.
@@ -135,13 +145,15 @@ def write_results(
     )
     _write_predictions(output_dir / "predictions.csv", predictions)
     _draw_figures(output_dir, evaluation, provenance["category"])
-    pictures = output_dir / "pictures.png"
-    pictures.unlink(missing_ok=True)
-    chosen = most_telling(predictions, num_pictures)
-    if chosen:
-        rows = [_picture_row(pipe, dataset, evaluation, index) for index in chosen]
-        title = f"{provenance['category']}: misses and false alarms, then the strongest deviations"
-        draw_pictures(pictures, rows, title)
+    for name, chosen, what in (
+        ("pictures", most_telling(predictions, num_pictures), "misses, false alarms, strongest"),
+        ("restorations", of_every_defect(predictions, NUM_RESTORATIONS), "as it should look"),
+    ):
+        path = output_dir / f"{name}.png"
+        path.unlink(missing_ok=True)
+        if chosen and num_pictures:
+            rows = [_picture_row(pipe, dataset, evaluation, index) for index in chosen]
+            draw_pictures(path, rows, f"{provenance['category']}: {what}")
 
 
 def most_telling(predictions: Sequence[Prediction], count: int) -> list[int]:
@@ -157,6 +169,16 @@ def most_telling(predictions: Sequence[Prediction], count: int) -> list[int]:
     in_turn = [index for pair in zip_longest(misses, alarms) for index in pair if index is not None]
     others = [index for index in strongest if not predictions[index].is_error]
     return [*in_turn, *others][:count]
+
+
+def of_every_defect(predictions: Sequence[Prediction], count: int) -> list[int]:
+    """Indices of anomalous photos, the kinds of defect in turn, in the dataset's order."""
+    kinds: dict[str, list[int]] = {}
+    for index, prediction in enumerate(predictions):
+        if prediction.label == 1:
+            kinds.setdefault(prediction.defect, []).append(index)
+    in_turn = [index for several in zip_longest(*kinds.values()) for index in several]
+    return [index for index in in_turn if index is not None][:count]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -181,13 +203,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--num_pictures",
         type=_count_from(0),
         default=20,
-        help="rows of pictures.png, misses and false alarms first; 0 for none (default: 20)",
+        help="rows of pictures.png, misses and false alarms first; 0 draws nothing (default: 20)",
     )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input."""
+    keep_freed_memory()
     disable_progress_bar()  # of `datasets`; the evaluation's own bar is the one to watch
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
@@ -195,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipe = load_pipeline(options.model, revision=options.revision, device=options.device)
         dataset = _test_split(options.data, options.category)
         options.output_dir.mkdir(parents=True, exist_ok=True)
-        _warn_of_another_category(pipe.model.config.category, dataset)
+        _check_category(pipe.model.config.categories, dataset)
         with warnings.catch_warnings():
             # What is undefined is said by the notes, once and in words.
             warnings.simplefilter("ignore", UndefinedMetricWarning)
@@ -269,7 +292,8 @@ def _picture_row(
 ) -> PictureRow:
     """The pipeline's own pictures of one photo, with what is known of it."""
     prediction = evaluation.predictions[index]
-    inspection = pipe(dataset[index]["image"])
+    row = dataset[index]
+    inspection = pipe(row["image"], category=category_for(pipe.model, row["category"]))
     truth = evaluation.masks[index]
     if truth is None and prediction.label == 0:
         truth = np.zeros(prediction.photo_size, dtype=bool)
@@ -302,7 +326,7 @@ def _provenance(
         "category": category,
         "model": options.model,
         "model_revision": getattr(model.config, "_commit_hash", None),
-        "model_category": model.config.category,
+        "model_categories": model.config.categories,
         "architecture": model.config.model_type,
         "data": options.data,
         "seed": _training_seed(options.model),
@@ -332,14 +356,20 @@ def _test_split(data: str, category: str | None) -> Dataset:
     return splits["test"]
 
 
-def _warn_of_another_category(trained_on: str | None, dataset: Dataset) -> None:
-    shown = ", ".join(sorted(set(dataset["category"])))
-    if trained_on is not None and trained_on != shown:
-        print(
-            f"evaluate.py: warning: the model was trained on {trained_on} but is evaluated on "
-            f"{shown}; check --model and --category.",
-            file=sys.stderr,
+def _check_category(known: Sequence[str], dataset: Dataset) -> None:
+    """Warn when the model learned another product; refuse when it has to choose and can't."""
+    shown = dataset[:1]["category"][0]
+    if not known or shown in known:
+        return
+    if len(known) > 1:
+        raise DatasetError(
+            f"The model knows {', '.join(known)}, found --category {shown}; choose one of them."
         )
+    print(
+        f"evaluate.py: warning: the model was trained on {known[0]} but is evaluated on {shown}; "
+        "check --model and --category.",
+        file=sys.stderr,
+    )
 
 
 def _nan_to_none(value: Any) -> Any:

@@ -106,8 +106,12 @@ def predict(
                 for row in range(len(batch["image_id"]))
             ]
             pixel_values = image_processor(pictures, return_tensors="pt")["pixel_values"]
+            categories = [category_for(model, category) for category in batch["category"]]
             with torch.inference_mode():
-                output = model.detect(pixel_values.to(model.device, model.dtype))
+                output = model.detect(
+                    pixel_values.to(model.device, model.dtype),
+                    None if None in categories else categories,
+                )
             failed = [None] * len(pictures)
             if output.is_anomalous is not None:
                 failed = output.is_anomalous.tolist()
@@ -127,6 +131,11 @@ def predict(
             )
             bar.update(len(pictures))
     return predictions
+
+
+def category_for(model: ReconstructionModel, category: str) -> str | None:
+    """The category to judge a photo by: its own if the model knows several, else the only one."""
+    return category if len(model.config.categories) > 1 else None
 
 
 def maps_of_photo_size(

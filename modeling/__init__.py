@@ -9,8 +9,14 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .autoencoder import Autoencoder
 from .calibration import THRESHOLD, Calibration
-from .configuration import AutoencoderConfig, ReconstructionConfig
+from .configuration import (
+    AutoencoderConfig,
+    MaskedAutoencoderConfig,
+    ReconstructionConfig,
+    VariationalAutoencoderConfig,
+)
 from .image_processing import InspectionImageProcessor, PhotoError, open_photo
+from .masked_autoencoder import MaskedAutoencoder
 from .pipeline import (
     TASK,
     Inspection,
@@ -21,8 +27,13 @@ from .pipeline import (
 )
 from .reconstruction import ReconstructionModel, ReconstructionOutput
 from .regions import Region
+from .variational_autoencoder import VariationalAutoencoder
 
-ARCHITECTURES: dict[str, type[ReconstructionModel]] = {"autoencoder": Autoencoder}
+ARCHITECTURES: dict[str, type[ReconstructionModel]] = {
+    "autoencoder": Autoencoder,
+    "variational-autoencoder": VariationalAutoencoder,
+    "masked-autoencoder": MaskedAutoencoder,
+}
 
 for _model in ARCHITECTURES.values():
     AutoConfig.register(_model.config_class.model_type, _model.config_class)
@@ -44,12 +55,16 @@ __all__ = [
     "Inspection",
     "InspectionImageProcessor",
     "InspectionPipeline",
+    "MaskedAutoencoder",
+    "MaskedAutoencoderConfig",
     "ModelLoadError",
     "PhotoError",
     "ReconstructionConfig",
     "ReconstructionModel",
     "ReconstructionOutput",
     "Region",
+    "VariationalAutoencoder",
+    "VariationalAutoencoderConfig",
     "load_model",
     "load_pipeline",
     "open_photo",

@@ -1,4 +1,4 @@
-"""The convolutional autoencoder: a picture squeezed through a bottleneck that only good parts fit.
+"""The convolutional autoencoder: a part squeezed through a bottleneck that only good parts fit.
 
 Only the body stands here; target, residual, map, score and calibration are the base class's.
 """
@@ -11,79 +11,75 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .configuration import AutoencoderConfig
-from .reconstruction import ReconstructionModel
-
-
-class ConvLayer(nn.Sequential):
-    """3 x 3 convolution, group normalisation, SiLU: (B, in, h, w) -> (B, out, h/s, w/s).
-
-    Group and not batch normalisation: it treats each photo alone, so a batch scores exactly as its
-    photos one by one, in training as in inference.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-            nn.GroupNorm(8, out_channels),
-            nn.SiLU(),
-        )
+from .layers import ConvLayer
+from .reconstruction import ReconstructionModel, Restoration
 
 
 class Encoder(nn.Module):
-    """Pictures to bottleneck: (B, 3, H, W) -> (B, latent_channels, H/s, W/s); s: total stride."""
+    """Target values to bottleneck: (B, C, h, w) -> (B, outputs, h/s, w/s); s: the body's stride.
 
-    def __init__(self, config: AutoencoderConfig) -> None:
+    Args:
+        config: sizes of the body.
+        channels: C, of the target.
+        outputs: channels of the result; the variational autoencoder needs two a latent channel.
+    """
+
+    def __init__(self, config: AutoencoderConfig, channels: int, outputs: int) -> None:
         super().__init__()
         sizes = config.hidden_sizes
-        patch_values = config.num_channels * config.patch_size**2
         self.patch_size = config.patch_size
-        stages = [nn.Sequential(ConvLayer(patch_values, sizes[0]), ConvLayer(sizes[0], sizes[0]))]
-        for narrow, wide in itertools.pairwise(sizes):
-            stages.append(nn.Sequential(ConvLayer(narrow, wide, stride=2), ConvLayer(wide, wide)))
-        self.stages = nn.Sequential(*stages)
-        self.to_latent = nn.Conv2d(sizes[-1], config.latent_channels, 1)
+        self.from_patches = nn.Sequential(
+            nn.Conv2d(channels * config.patch_size**2, sizes[0], 1), nn.SiLU()
+        )
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(ConvLayer(narrow, wide, stride=2), ConvLayer(wide, wide))
+                for narrow, wide in itertools.pairwise(sizes)
+            )
+        )
+        self.to_latent = nn.Conv2d(sizes[-1], outputs, 1)
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Squeeze pictures, (B, 3, H, W) in 0..1, into the bottleneck."""
-        patches = F.pixel_unshuffle(pixel_values - 0.5, self.patch_size)  # (B, 3 p^2, H/p, W/p)
-        return self.to_latent(self.stages(patches))
+    def forward(self, values: Tensor) -> Tensor:
+        """Squeeze target values, (B, C, h, w), into the bottleneck."""
+        patches = F.pixel_unshuffle(values, self.patch_size)  # (B, C p^2, h/p, w/p)
+        return self.to_latent(self.stages(self.from_patches(patches)))
 
 
 class Decoder(nn.Module):
-    """Bottleneck to pictures: (B, latent_channels, H/s, W/s) -> (B, 3, H, W) in 0..1."""
+    """Bottleneck to target values: (B, latent_channels, h/s, w/s) -> (B, C, h, w)."""
 
-    def __init__(self, config: AutoencoderConfig) -> None:
+    def __init__(self, config: AutoencoderConfig, channels: int) -> None:
         super().__init__()
         sizes = config.hidden_sizes[::-1]
-        patch_values = config.num_channels * config.patch_size**2
         self.patch_size = config.patch_size
         self.from_latent = ConvLayer(config.latent_channels, sizes[0])
-        stages = []
-        for wide, narrow in itertools.pairwise(sizes):
-            # Nearest-neighbour upsampling and a convolution leave no checkerboard, as transposed
-            # convolutions do (Odena et al. 2016).
-            stages.append(nn.Sequential(nn.Upsample(scale_factor=2), ConvLayer(wide, narrow)))
-            stages.append(ConvLayer(narrow, narrow))
-        self.stages = nn.Sequential(*stages)
-        self.to_patches = nn.Conv2d(sizes[-1], patch_values, 3, padding=1)
+        # Nearest-neighbour upsampling and a convolution leave no checkerboard, as transposed
+        # convolutions do (Odena et al. 2016).
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(nn.Upsample(scale_factor=2), ConvLayer(wide, narrow))
+                for wide, narrow in itertools.pairwise(sizes)
+            )
+        )
+        self.to_patches = nn.Conv2d(sizes[-1], channels * config.patch_size**2, 1)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Paint the pictures that the bottleneck describes."""
-        patches = self.to_patches(self.stages(self.from_latent(latent)))  # (B, 3 p^2, H/p, W/p)
-        return F.pixel_shuffle(patches, self.patch_size).sigmoid()
+        """Restore the values that the bottleneck describes."""
+        patches = self.to_patches(self.stages(self.from_latent(latent)))  # (B, C p^2, h/p, w/p)
+        return F.pixel_shuffle(patches, self.patch_size)
 
 
 class Autoencoder(ReconstructionModel):
-    """Convolutional autoencoder on pixels (see `modeling.configuration.AutoencoderConfig`)."""
+    """Convolutional autoencoder (see `modeling.configuration.AutoencoderConfig`)."""
 
     config_class = AutoencoderConfig
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__(config)
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = Encoder(config, self.target.channels, config.latent_channels)
+        self.decoder = Decoder(config, self.target.channels)
         self.post_init()
 
-    def reconstruct(self, pixel_values: Tensor) -> Tensor:
-        """Paint how the parts should look: (B, 3, H, W) in 0..1 -> (B, 3, H, W) in 0..1."""
-        return self.decoder(self.encoder(pixel_values))
+    def restore(self, values: Tensor) -> Restoration:
+        """Target values, (B, C, h, w), as they should be."""
+        return Restoration(self.decoder(self.encoder(values)))

@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .scoring import calibrated_score, conformal_threshold, score_scale
+from .scoring import (
+    calibrated_score,
+    conformal_threshold,
+    exceeds,
+    roc_threshold,
+    score_scale,
+)
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
 
@@ -24,6 +30,8 @@ class Calibration:
         promised_false_alarm_rate: what n parts can promise for it, at least 1 / (n + 1).
         raw_threshold: the raw score above which a part fails.
         scale: width of the logistic score, in raw units, > 0.
+        rule: "conformal", or "roc" where a labelled validation set fixed the threshold; the
+            false-alarm rate is then what the held-out good parts show of it, and was not asked for.
     """
 
     normal_scores: tuple[float, ...]
@@ -31,10 +39,11 @@ class Calibration:
     promised_false_alarm_rate: float
     raw_threshold: float
     scale: float
+    rule: str = "conformal"
 
     @classmethod
     def fit(cls, normal_scores: Sequence[float], false_alarm_rate: float) -> Calibration:
-        """Fit to raw scores of held-out good parts.
+        """Fit to raw scores of held-out good parts, so that the rate holds (split conformal).
 
         Args:
             normal_scores: at least one raw score; none of a part that the model was trained on.
@@ -48,6 +57,23 @@ class Calibration:
         scale = score_scale(ordered, raw_threshold)
         return cls(ordered, false_alarm_rate, promised, raw_threshold, scale)
 
+    def with_labelled(self, scores: Sequence[float], labels: Sequence[int]) -> Calibration:
+        """The same held-out good parts with the threshold that labelled parts ask for.
+
+        Args:
+            scores: raw scores of a labelled validation set, never of the test set.
+            labels: 0 for good, 1 for defective; both must be present.
+
+        Raises:
+            ValueError: when only one kind is present or a score is not finite.
+        """
+        raw_threshold = roc_threshold(scores, labels)
+        n = len(self.normal_scores)
+        above = sum(exceeds(score, raw_threshold) for score in self.normal_scores)
+        rate = (above + 1) / (n + 1)
+        scale = score_scale(self.normal_scores, raw_threshold)
+        return Calibration(self.normal_scores, rate, rate, raw_threshold, scale, rule="roc")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """Read what `to_dict` wrote.
@@ -57,8 +83,14 @@ class Calibration:
         """
         try:
             calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
-            numbers = [*calibration.normal_scores, *list(asdict(calibration).values())[1:]]
-            sound = all(math.isfinite(number) for number in numbers) and calibration.scale > 0
+            numbers = [
+                *calibration.normal_scores,
+                calibration.false_alarm_rate,
+                calibration.promised_false_alarm_rate,
+                calibration.raw_threshold,
+                calibration.scale,
+            ]
+            sound = all(map(math.isfinite, numbers)) and calibration.scale > 0
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"The calibration in config.json must have {', '.join(cls.__annotations__)}, "

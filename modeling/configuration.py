@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Collection
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any
 
 from transformers import PreTrainedConfig
 
+from .backbones import EFFICIENTNET_LITE0
 from .dissimilarity import DISSIMILARITIES
 
 # What transformers itself hands to a config beside the declared fields: entries of a saved
@@ -51,6 +53,18 @@ def check_number(field: str, value: float, low: float, high: float, *, whole: bo
         raise ValueError(f"{field} must be {kind} from {low} to {high}, found {value!r}.")
 
 
+def check_choice(field: str, value: str, known: Collection[str]) -> None:
+    """Raise `ValueError`, naming the field, unless `value` is one of `known`."""
+    if value not in known:
+        raise ValueError(f"{field} must be one of {', '.join(known)}, found {value!r}.")
+
+
+def check_multiple(field: str, value: int, unit: int, reason: str) -> None:
+    """Raise `ValueError`, naming the field and `reason`, unless `unit` divides `value`."""
+    if value % unit:
+        raise ValueError(f"{field} must be a multiple of {unit} ({reason}), found {value}.")
+
+
 def check_weights(field: str, weights: dict[str, float], known: tuple[str, ...]) -> None:
     """Raise unless `weights` maps known names to weights >= 0, at least one of them above 0.
 
@@ -74,22 +88,40 @@ def check_weights(field: str, weights: dict[str, float], known: tuple[str, ...])
         raise ValueError(f"{field} must have at least one weight above 0, found {weights!r}.")
 
 
+TARGETS = ("pixels", "features")
+NORMALISATIONS = {
+    "pixels": ("none", "location"),
+    "features": ("none", "location", "channel", "channel+location"),
+}
+
+
+PIXEL_MAP_STRIDE = 4  # finer than a visible defect, and a sixteenth of the statistics to store
+
+
 class ReconstructionConfig(PreTrainedConfig):
     """What every reconstruction model shares; an architecture's config adds its body.
 
     Args:
         image_size: side of the square model input, in pixels; 32 to 2048.
         num_channels: colour channels of the input; 3 (RGB).
+        target: what is reconstructed: "pixels", or "features" of a frozen backbone.
+        backbone: "efficientnet-lite0" or the Hub id of an `AutoBackbone`; None for pixels.
+        backbone_layers: layers of the backbone whose features are stacked (its block numbers, or
+            the `out_indices` of an `AutoBackbone`).
+        backbone_config: config of an `AutoBackbone`, so that the model loads without its Hub id.
+        feature_stride: input pixels to one position of the grid on which features are stacked.
+        painter_channels: width of the small decoder that paints features as a picture.
         loss_weights: training loss, a weighted sum of the mean dissimilarities named in
-            `modeling.dissimilarity.DISSIMILARITIES`.
+            `modeling.dissimilarity.DISSIMILARITIES` for the target.
         residual_weights: what is scored: a weighted sum of the same dissimilarity maps.
-        residual_normalisation: "location" divides the residual's excess over its mean on good
-            parts by its spread there, per location; "none" scores the plain residual.
+        residual_normalisation: how the residual is made fair by its statistics on good parts.
+            "channel" whitens features by their residual's covariance, "location" measures each
+            place by its own mean and deviation, "channel+location" does both, "none" neither.
         map_sigma: standard deviation of the Gaussian that smooths the residual into the anomaly
             map, in input pixels; 0 leaves it as it is.
-        category: the product the model was trained on, or None.
-        calibration: what held-out good parts say (`modeling.calibration.Calibration.to_dict`), or
-            None while uncalibrated.
+        categories: the products the model was trained on.
+        calibrations: category to what its held-out good parts say
+            (`modeling.calibration.Calibration.to_dict`); empty while uncalibrated.
 
     Raises:
         ValueError: on a value out of range and on a field that does not exist.
@@ -97,25 +129,58 @@ class ReconstructionConfig(PreTrainedConfig):
 
     model_type = "golden-sample"
 
-    image_size: int = 256
+    image_size: int = 384
     num_channels: int = 3
+    target: str = "features"
+    backbone: str | None = None
+    backbone_layers: list[int] | None = None
+    backbone_config: dict[str, Any] | None = None
+    feature_stride: int = 8
+    painter_channels: int = 64
     loss_weights: dict[str, float | int] | None = None
     residual_weights: dict[str, float | int] | None = None
-    residual_normalisation: str = "location"
-    map_sigma: float | int = 4.0
-    category: str | None = None
-    calibration: dict[str, Any] | None = None
-
-    RESIDUAL_NORMALISATIONS: ClassVar[tuple[str, ...]] = ("none", "location")
+    residual_normalisation: str | None = None
+    map_sigma: float | int = 8.0
+    categories: list[str] | None = None
+    calibrations: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
-        if self.loss_weights is None:
-            self.loss_weights = {"l1": 1.0, "ssim": 1.0}
-        if self.residual_weights is None:
-            self.residual_weights = {"l1": 1.0, "ssim": 1.0}
+        check_choice("target", self.target, TARGETS)
+        for name, value in self.defaults_for_target(self.target).items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        self.categories = list(self.categories or [])
+        self.calibrations = dict(self.calibrations or {})
         self._check_ranges()
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def defaults_for_target(cls, target: str) -> dict[str, Any]:
+        """Fields whose default follows from the target."""
+        if target == "pixels":
+            return {
+                "loss_weights": {"l1": 1.0, "ssim": 1.0},
+                "residual_weights": {"l1": 1.0, "ssim": 1.0},
+                "residual_normalisation": "location",
+            }
+        return {
+            "backbone": EFFICIENTNET_LITE0,
+            "backbone_layers": [4, 7, 10],
+            "loss_weights": {"mse": 1.0},
+            "residual_weights": {"mse": 1.0},
+            "residual_normalisation": "channel",
+        }
+
+    @property
+    def body_stride(self) -> int:
+        """Input pixels to one position of the values that the body restores."""
+        return self.feature_stride if self.target == "features" else 1
+
+    @property
+    def map_stride(self) -> int:
+        """Input pixels to one position of the residual map, before it is enlarged."""
+        return self.feature_stride if self.target == "features" else PIXEL_MAP_STRIDE
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         known = {field.name for field in fields(self)}
@@ -127,40 +192,59 @@ class ReconstructionConfig(PreTrainedConfig):
     def _check_ranges(self) -> None:
         check_number("image_size", self.image_size, 32, 2048, whole=True)
         check_number("num_channels", self.num_channels, 3, 3, whole=True)
-        check_weights("loss_weights", self.loss_weights, tuple(DISSIMILARITIES))
-        check_weights("residual_weights", self.residual_weights, tuple(DISSIMILARITIES))
+        dissimilarities = tuple(DISSIMILARITIES[self.target])
+        check_weights("loss_weights", self.loss_weights, dissimilarities)
+        check_weights("residual_weights", self.residual_weights, dissimilarities)
         check_number("map_sigma", self.map_sigma, 0.0, 64.0)
-        if self.residual_normalisation not in self.RESIDUAL_NORMALISATIONS:
-            raise ValueError(
-                f"residual_normalisation must be one of {', '.join(self.RESIDUAL_NORMALISATIONS)}, "
-                f"found {self.residual_normalisation!r}."
-            )
+        check_choice(
+            f"residual_normalisation of {self.target}",
+            self.residual_normalisation,
+            NORMALISATIONS[self.target],
+        )
+        if self.target == "features":
+            self._check_features()
+        check_multiple("image_size", self.image_size, self.map_stride, "one map position")
+
+    def _check_features(self) -> None:
+        check_number("feature_stride", self.feature_stride, 1, 64, whole=True)
+        check_number("painter_channels", self.painter_channels, 16, 1024, whole=True)
+        check_multiple("painter_channels", self.painter_channels, 16, "8 groups of each layer")
+        if self.feature_stride & (self.feature_stride - 1):
+            raise ValueError(f"feature_stride must be a power of 2, found {self.feature_stride}.")
+        for layer in self.backbone_layers:
+            check_number("backbone_layers", layer, 0, 200, whole=True)
 
 
 class AutoencoderConfig(ReconstructionConfig):
     """The convolutional autoencoder's body.
 
     Args:
-        patch_size: side of the patches that the first layer reads and the last one paints, in
-            pixels. Working on patches instead of pixels is what makes training on a CPU feasible.
+        patch_size: side of the patches that the first layer reads and the last one writes, in
+            positions of the target. On pixels, working on patches instead of single positions is
+            what makes training on a CPU feasible.
         hidden_sizes: channels of each stage; every stage after the first halves the resolution.
         latent_channels: channels of the bottleneck. Few, so that a defect does not fit through.
 
     Raises:
         ValueError: on a value out of range, and when `image_size` is no multiple of the total
-            stride, `patch_size * 2 ** (len(hidden_sizes) - 1)`.
+            stride: the target's, times `patch_size`, times one halving a stage after the first.
     """
 
     model_type = "golden-sample-autoencoder"
 
-    patch_size: int = 4
+    patch_size: int | None = None
     hidden_sizes: list[int] | None = None
     latent_channels: int = 64
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.hidden_sizes is None:
-            self.hidden_sizes = [64, 96, 128, 192]
-        super().__post_init__(**kwargs)
+    @classmethod
+    def defaults_for_target(cls, target: str) -> dict[str, Any]:
+        """Fields whose default follows from the target."""
+        body = (
+            {"patch_size": 4, "hidden_sizes": [64, 96, 128, 192]}
+            if target == "pixels"
+            else {"patch_size": 1, "hidden_sizes": [128, 160, 256]}
+        )
+        return {**super().defaults_for_target(target), **body}
 
     def _check_ranges(self) -> None:
         super()._check_ranges()
@@ -170,15 +254,94 @@ class AutoencoderConfig(ReconstructionConfig):
             raise ValueError("hidden_sizes must name at least one stage, found none.")
         for size in self.hidden_sizes:
             check_number("hidden_sizes", size, 8, 4096, whole=True)
-            if size % 8:  # the normalisation layers split the channels into 8 groups
-                raise ValueError(f"hidden_sizes must be multiples of 8, found {size}.")
-        if self.image_size % self.total_stride:
-            raise ValueError(
-                f"image_size must be a multiple of {self.total_stride} (patch_size and one halving "
-                f"a stage after the first), found {self.image_size}."
-            )
+            check_multiple("hidden_sizes", size, 8, "8 groups of each normalisation layer")
+        check_multiple(
+            "image_size",
+            self.image_size,
+            self.total_stride,
+            "the target's stride, patch_size, and one halving a stage after the first",
+        )
 
     @property
     def total_stride(self) -> int:
         """Input pixels to one bottleneck position."""
-        return self.patch_size * 2 ** (len(self.hidden_sizes) - 1)
+        return self.body_stride * self.patch_size * 2 ** (len(self.hidden_sizes) - 1)
+
+
+class VariationalAutoencoderConfig(AutoencoderConfig):
+    """The variational autoencoder's body: an autoencoder whose bottleneck is a distribution.
+
+    Args:
+        kl_weight: weight of the Kullback-Leibler divergence (mean over the latent values) in the
+            loss, once warm; 0 to 10.
+        kl_warmup_steps: training steps over which that weight rises from 0, so that the decoder
+            learns to use the latent before it is made noisy.
+        probability_samples: 0 scores the residual of the mode; n > 0 scores the reconstruction
+            probability over n samples of the latent (An and Cho 2015), always the same n.
+
+    Raises:
+        ValueError: on a value out of range.
+    """
+
+    model_type = "golden-sample-variational-autoencoder"
+
+    kl_weight: float | int = 1e-2
+    kl_warmup_steps: int = 300
+    probability_samples: int = 0
+
+    def _check_ranges(self) -> None:
+        super()._check_ranges()
+        check_number("kl_weight", self.kl_weight, 0.0, 10.0)
+        check_number("kl_warmup_steps", self.kl_warmup_steps, 0, 10**7, whole=True)
+        check_number("probability_samples", self.probability_samples, 0, 256, whole=True)
+
+
+class MaskedAutoencoderConfig(ReconstructionConfig):
+    """The masked autoencoder's body, after ViT-MAE (He et al. 2022).
+
+    Args:
+        patch_size: side of a token's patch, in positions of the target.
+        hidden_size: width of the encoder's tokens.
+        num_hidden_layers: blocks of the encoder, which sees the visible tokens alone.
+        num_attention_heads: heads of every block; must divide both widths.
+        decoder_hidden_size: width of the decoder's tokens.
+        decoder_num_hidden_layers: blocks of the decoder, which sees all positions.
+        mask_ratio: share of the tokens that training hides, drawn anew for every picture.
+        num_masks: disjoint masks that together hide every token once; each token is judged in the
+            pass that hides it, from its surroundings. Inference costs that many passes.
+
+    Raises:
+        ValueError: on a value out of range, and when patches don't fill the picture.
+    """
+
+    model_type = "golden-sample-masked-autoencoder"
+
+    patch_size: int | None = None
+    hidden_size: int = 192
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    decoder_hidden_size: int = 128
+    decoder_num_hidden_layers: int = 2
+    mask_ratio: float = 0.5
+    num_masks: int = 4
+
+    @classmethod
+    def defaults_for_target(cls, target: str) -> dict[str, Any]:
+        """Fields whose default follows from the target."""
+        patch_size = 16 if target == "pixels" else 2
+        return {**super().defaults_for_target(target), "patch_size": patch_size}
+
+    def _check_ranges(self) -> None:
+        super()._check_ranges()
+        check_number("patch_size", self.patch_size, 1, 64, whole=True)
+        check_number("num_hidden_layers", self.num_hidden_layers, 1, 48, whole=True)
+        check_number("decoder_num_hidden_layers", self.decoder_num_hidden_layers, 1, 48, whole=True)
+        check_number("num_attention_heads", self.num_attention_heads, 1, 64, whole=True)
+        check_number("mask_ratio", self.mask_ratio, 0.05, 0.95)
+        check_number("num_masks", self.num_masks, 2, 64, whole=True)
+        for name in ("hidden_size", "decoder_hidden_size"):
+            check_number(name, getattr(self, name), 4, 4096, whole=True)
+            check_multiple(name, getattr(self, name), self.num_attention_heads, "its heads")
+            check_multiple(name, getattr(self, name), 4, "sine and cosine of both axes")
+        token_side = self.body_stride * self.patch_size
+        check_multiple("image_size", self.image_size, token_side, "a token's pixels")

@@ -1,7 +1,7 @@
-"""How much two pictures differ, per location: the training loss averages it, the score reads it.
+"""How much target and reconstruction differ, per location.
 
-Loss and residual share these functions on purpose: a model is trained on what it is judged by.
-All are pure, differentiable and zero exactly where target and reconstruction agree.
+The training loss averages these maps, the residual sums them: a model is trained on what it is
+judged by. All are pure, differentiable and zero exactly where target and reconstruction agree.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Dissimilarity = Callable[[Tensor, Tensor], Tensor]  # target, reconstruction -> (B, H, W)
+
 SSIM_WINDOW_SIGMA = 1.5  # pixels; window, K1 and K2 as in Wang et al. 2004, for pictures in 0..1
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+GMS_C = 0.0026  # Xue et al. 2014: 170 for pictures in 0..255, so 170 / 255^2 for 0..1
+SCALES = 3  # each half the size of the one before
 
 
 def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
@@ -83,9 +87,92 @@ def structural_dissimilarity(target: Tensor, reconstruction: Tensor) -> Tensor:
     return ((1 - luminance * structure) / 2).mean(dim=1).clamp_min(0)
 
 
-DISSIMILARITIES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+def squared_difference(target: Tensor, reconstruction: Tensor) -> Tensor:
+    """Mean squared difference over the channels.
+
+    Args:
+        target: (B, C, H, W).
+        reconstruction: (B, C, H, W).
+
+    Returns:
+        (B, H, W), >= 0.
+    """
+    return (target - reconstruction).square().mean(dim=1)
+
+
+def cosine_distance(target: Tensor, reconstruction: Tensor) -> Tensor:
+    """1 - cosine of the angle between the two vectors of channels.
+
+    Args:
+        target: (B, C, H, W), C > 1; of standardised features.
+        reconstruction: (B, C, H, W).
+
+    Returns:
+        (B, H, W), in 0..2. Where a vector is all zeros the angle is undefined and 1 is returned.
+    """
+    # Rounding can carry a perfect match a hair past 1, and a map must not be negative.
+    return (1 - F.cosine_similarity(target, reconstruction, dim=1)).clamp_min(0)
+
+
+def gradient_dissimilarity(target: Tensor, reconstruction: Tensor) -> Tensor:
+    """1 - gradient magnitude similarity of the grey pictures: edges that moved, came or went.
+
+    Xue, Zhang, Mou, Bovik: Gradient Magnitude Similarity Deviation, 2014; Prewitt gradients.
+
+    Args:
+        target: (B, C, H, W), values in 0..1.
+        reconstruction: (B, C, H, W), values in 0..1.
+
+    Returns:
+        (B, H, W), in 0..1.
+    """
+    ours, theirs = _gradient_magnitude(target), _gradient_magnitude(reconstruction)
+    similarity = (2 * ours * theirs + GMS_C) / (ours**2 + theirs**2 + GMS_C)
+    return (1 - similarity).clamp_min(0)
+
+
+def _gradient_magnitude(pictures: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W)."""
+    grey = F.pad(pictures.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="reflect")
+    slope = torch.tensor([-1.0, 0.0, 1.0], device=grey.device, dtype=grey.dtype) / 3
+    across = slope.expand(1, 1, 3, 3)
+    gradient = F.conv2d(grey, torch.cat((across, across.transpose(2, 3))))  # (B, 2, H, W)
+    # The root of 0 has no finite slope; the hair keeps training on flat pictures from NaN.
+    return (gradient.square().sum(dim=1) + 1e-8).sqrt()
+
+
+def multi_scale(dissimilarity: Dissimilarity) -> Dissimilarity:
+    """Average a dissimilarity over `SCALES` sizes of the pictures, at the full size's locations."""
+
+    def averaged(target: Tensor, reconstruction: Tensor) -> Tensor:
+        size = target.shape[-2:]
+        total = dissimilarity(target, reconstruction)
+        for _ in range(SCALES - 1):
+            target, reconstruction = F.avg_pool2d(target, 2), F.avg_pool2d(reconstruction, 2)
+            coarse = dissimilarity(target, reconstruction).unsqueeze(1)
+            total = total + F.interpolate(coarse, size=size, mode="bilinear").squeeze(1)
+        return total / SCALES
+
+    return averaged
+
+
+# What pictures in 0..1 can be compared by, and what standardised features can.
+PIXEL_DISSIMILARITIES: Mapping[str, Dissimilarity] = {
     "l1": absolute_difference,
+    "mse": squared_difference,
     "ssim": structural_dissimilarity,
+    "ms_ssim": multi_scale(structural_dissimilarity),
+    "gms": gradient_dissimilarity,
+    "msgms": multi_scale(gradient_dissimilarity),
+}
+FEATURE_DISSIMILARITIES: Mapping[str, Dissimilarity] = {
+    "l1": absolute_difference,
+    "mse": squared_difference,
+    "cosine": cosine_distance,
+}
+DISSIMILARITIES: Mapping[str, Mapping[str, Dissimilarity]] = {
+    "pixels": PIXEL_DISSIMILARITIES,
+    "features": FEATURE_DISSIMILARITIES,
 }
 
 

@@ -96,7 +96,8 @@ class InspectionPipeline(Pipeline):
         inspection.verdict, inspection.score, inspection.notes
         ```
 
-    Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5.
+    Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5, and with
+    `category=` if the model knows several.
     """
 
     _load_image_processor = True
@@ -106,7 +107,7 @@ class InspectionPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.model.calibration is None:
+        if not self.model.config.calibrations:
             raise ModelLoadError(
                 f"The model {self.model.name_or_path or type(self.model).__name__} is not "
                 "calibrated, so it has no threshold to judge by; train it with training/train.py "
@@ -115,9 +116,11 @@ class InspectionPipeline(Pipeline):
         self.model.eval()
 
     def _sanitize_parameters(
-        self, threshold: float | None = None
+        self, threshold: float | None = None, category: str | None = None
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        return {}, {}, {} if threshold is None else {"threshold": threshold}
+        of_category = {} if category is None else {"category": category}
+        of_threshold = {} if threshold is None else {"threshold": threshold}
+        return {}, of_category, of_threshold | of_category
 
     def preprocess(self, input_: Photo) -> dict[str, Any]:
         """Open one photo and prepare it: `pixel_values` (1, 3, H, W) and the photo itself.
@@ -128,9 +131,11 @@ class InspectionPipeline(Pipeline):
         photo = open_photo(input_)
         return {**self.image_processor(photo, return_tensors="pt"), "photo": photo}
 
-    def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:
+    def _forward(
+        self, input_tensors: dict[str, Any], category: str | None = None
+    ) -> dict[str, Any]:
         pixel_values = input_tensors["pixel_values"].to(self.model.dtype)
-        output = self.model.detect(pixel_values)
+        output = self.model.detect(pixel_values, category)
         return {
             "photo": input_tensors["photo"],
             "reconstruction": output.reconstruction,
@@ -140,13 +145,17 @@ class InspectionPipeline(Pipeline):
         }
 
     def postprocess(
-        self, model_outputs: dict[str, Any], threshold: float = THRESHOLD
+        self,
+        model_outputs: dict[str, Any],
+        threshold: float = THRESHOLD,
+        category: str | None = None,
     ) -> Inspection:
         """Bring one photo's results to the photo's geometry and put them in words.
 
         Args:
             model_outputs: what `_forward` gives for one photo.
             threshold: operating threshold on the score, 0..1.
+            category: whose calibration scores, if the model knows several.
 
         Raises:
             ValueError: when the threshold is no number from 0 to 1.
@@ -154,7 +163,7 @@ class InspectionPipeline(Pipeline):
         photo = _single(model_outputs["photo"])
         score = model_outputs["anomaly_score"].item()
         anomaly_map = model_outputs["anomaly_map"]  # (1, h, w)
-        score_map = self.model.calibration.score(anomaly_map)
+        score_map = self.model.calibration_of(category).score(anomaly_map)
         size = [(photo.height, photo.width)]
         resize = self.image_processor.post_process_anomaly_map
         return Inspection(

@@ -1,29 +1,43 @@
-"""The one way from a picture to a score, for every architecture.
+"""The one way from a picture to a score, for every architecture and target.
 
-    pixel_values -> reconstruct -> residual -> anomaly map -> raw score -> score -> is_anomalous
+    pixel_values -> target -> restore -> residual -> anomaly map -> raw score -> score -> verdict
 
 `forward` adds the training loss; `detect` is the same way without gradients. Calibration,
-evaluation, pipeline and app all call `detect`; an architecture brings only `reconstruct`.
+evaluation, pipeline and app all call `detect`; an architecture brings only `restore`.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
 from .calibration import THRESHOLD, Calibration
-from .configuration import ReconstructionConfig
-from .dissimilarity import DISSIMILARITIES, weighted_sum
-from .scoring import exceeds, normalise_residual, raw_score, smooth_residual
+from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
+from .dissimilarity import DISSIMILARITIES, PIXEL_DISSIMILARITIES, weighted_sum
+from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
+from .scoring import enlarge, exceeds, normalise_residual, raw_score, smooth_residual
+from .targets import FeatureTarget, PixelTarget
 
 logger = logging.get_logger(__name__)
+
+WHITENED = ("l1", "mse")  # dissimilarities of the difference alone; an angle is no difference
+PAINTED_SHARE = 4  # one picture in so many teaches the painter, which needs fewer than the body
+PAINTING_LOSS = {"l1": 1.0, "ssim": 0.5}
+
+UNNAMED = "part"  # the category of a model that was given none
+
+Category = str | Sequence[str] | None  # one for all pictures, or one a picture
+Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
 
 
 @dataclass
@@ -47,12 +61,24 @@ class ReconstructionOutput(ModelOutput):
     is_anomalous: Tensor | None = None
 
 
-class ReconstructionModel(PreTrainedModel, ABC):
-    """Base of all architectures: owns residual, map, score and calibration.
+@dataclass
+class Restoration:
+    """What an architecture makes of a batch of target values.
 
-    Buffers `residual_mean` and `residual_deviation`, (H, W), hold the smoothed residual's
-    statistics on good parts and are saved with the weights.
+    Attributes:
+        values: (B, C, h, w), the values as they should be.
+        hidden: (B, 1, h, w), 1 where the model did not see the values it restored and 0 elsewhere;
+            the loss counts only there. None: everywhere.
+        regulariser: (), added to the loss; None for none.
     """
+
+    values: Tensor
+    hidden: Tensor | None = None
+    regulariser: Tensor | None = None
+
+
+class ReconstructionModel(PreTrainedModel, ABC):
+    """Base of all architectures: owns target, residual, map, score and calibration."""
 
     config_class = ReconstructionConfig
     base_model_prefix = "model"
@@ -61,9 +87,29 @@ class ReconstructionModel(PreTrainedModel, ABC):
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__(config)
-        shape = (config.image_size, config.image_size)
-        self.register_buffer("residual_mean", torch.zeros(shape))
-        self.register_buffer("residual_deviation", torch.ones(shape))
+        on_features = config.target == "features"
+        self.target = FeatureTarget(config) if on_features else PixelTarget(config)
+        self.residual_statistics = self._new_statistics()
+
+    def set_residual_normalisation(self, normalisation: str) -> None:
+        """Normalise the residual another way; statistics and calibrations are to be made anew.
+
+        Raises:
+            ValueError: when the target has no such normalisation.
+        """
+        field = f"residual_normalisation of {self.config.target}"
+        check_choice(field, normalisation, NORMALISATIONS[self.config.target])
+        self.config.residual_normalisation = normalisation
+        self.config.calibrations = {}
+        self.residual_statistics = self._new_statistics().to(self.device)
+
+    def _new_statistics(self) -> ResidualStatistics:
+        return ResidualStatistics(
+            self.config.residual_normalisation,
+            max(1, len(self.config.categories)),
+            self.target.channels,
+            self.config.image_size // self.config.map_stride,
+        )
 
     def _init_weights(self, module: nn.Module) -> None:
         # transformers draws convolutions from N(0, 0.02), which starves a deep decoder.
@@ -71,109 +117,197 @@ class ReconstructionModel(PreTrainedModel, ABC):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ReconstructionModel):
-            init.zeros_(module.residual_mean)
-            init.ones_(module.residual_deviation)
+        elif isinstance(module, ResidualStatistics):
+            module.reset()
+        elif isinstance(module, FeatureTarget):
+            init.zeros_(module.mean)
+            init.ones_(module.deviation)
         else:
             super()._init_weights(module)
 
     @abstractmethod
-    def reconstruct(self, pixel_values: Tensor) -> Tensor:
-        """Paint how the parts should look; deterministic outside training.
+    def restore(self, values: Tensor) -> Restoration:
+        """The body: target values as they should be; deterministic outside training.
 
         Args:
-            pixel_values: (B, 3, H, W) in 0..1.
-
-        Returns:
-            (B, 3, H, W) in 0..1.
+            values: (B, C, h, w), from the target's `encode`.
         """
 
+    def scored_restorations(self, values: Tensor, restored: Tensor) -> Iterable[Tensor]:
+        """The restorations whose residuals are averaged into the map: the one that is shown.
+
+        Args:
+            values: (B, C, h, w), the target values.
+            restored: (B, C, h, w), what `restore` made of them.
+        """
+        del values
+        return (restored,)
+
     @property
-    def calibration(self) -> Calibration | None:
-        """What held-out good parts say, or None while uncalibrated."""
-        stored = self.config.calibration
-        return None if stored is None else Calibration.from_dict(stored)
+    def calibrations(self) -> dict[str, Calibration]:
+        """Category to what its held-out good parts say; empty while uncalibrated."""
+        stored = self.config.calibrations
+        return {category: Calibration.from_dict(values) for category, values in stored.items()}
+
+    def calibration_of(self, category: str | None = None) -> Calibration | None:
+        """The calibration of a category (the only one if None), or None while uncalibrated.
+
+        Raises:
+            ValueError: as `category_numbers` does.
+        """
+        number = self.category_numbers(category, 1).item()
+        categories = self.config.categories
+        return self.calibrations.get(categories[number]) if categories else None
+
+    def category_numbers(self, category: Category, count: int) -> Tensor:
+        """(count,) positions in `config.categories` of one category for all, or one a picture.
+
+        Raises:
+            ValueError: when a category is unknown, or missing although the model knows several.
+        """
+        known = self.config.categories
+        if category is None:
+            if len(known) > 1:
+                raise ValueError(
+                    f"This model knows {', '.join(known)}; say which with category=... ."
+                )
+            return torch.zeros(count, dtype=torch.long, device=self.device)
+        names = [category] * count if isinstance(category, str) else list(category)
+        unknown = sorted({*names} - {*known})
+        if unknown or len(names) != count:
+            raise ValueError(
+                f"category must be one of {', '.join(known) or 'none: the model knows no category'}"
+                f" for each of {count} pictures, found {', '.join(unknown) or len(names)}."
+            )
+        return torch.tensor([known.index(name) for name in names], device=self.device)
 
     def forward(
-        self, pixel_values: Tensor, return_dict: bool | None = None
+        self,
+        pixel_values: Tensor,
+        clean_pixel_values: Tensor | None = None,
+        category: Category = None,
+        extracted: Sequence[Tensor] | None = None,
+        clean_extracted: Sequence[Tensor] | None = None,
+        loss_only: bool = False,
+        return_dict: bool | None = None,
     ) -> ReconstructionOutput | tuple[Tensor, ...]:
         """Reconstruct, judge, and give the training loss.
 
         Args:
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size.
+            clean_pixel_values: (B, 3, H, W), what `pixel_values` looked like before they were
+                damaged on purpose: what is to be restored. Default: `pixel_values` themselves.
+            category: whose statistics and threshold judge; needed if the model knows several.
+            extracted: the target's `extract` of `pixel_values`, if it is at hand.
+            clean_extracted: the same of `clean_pixel_values`.
+            loss_only: leave all but the loss None, which saves training the time.
             return_dict: False returns the fields that are not None as a tuple.
 
         Returns:
-            `ReconstructionOutput` with `loss`, which alone carries gradients beside
-            `reconstruction`.
+            `ReconstructionOutput` with `loss`, which alone carries gradients.
 
         Raises:
-            ValueError: when `pixel_values` has another shape.
+            ValueError: when pictures have another shape, or the category is unknown or missing.
         """
         self._check_shape(pixel_values)
-        reconstruction = self.reconstruct(pixel_values)
-        maps = self._dissimilarity_maps(pixel_values, reconstruction)
-        means = {name: values.mean() for name, values in maps.items()}
-        loss = weighted_sum(means, self.config.loss_weights)
-        output = self._judge(reconstruction, maps, loss)
+        values = self.target.combine(extracted or self.target.extract(pixel_values))
+        clean_values, clean_pixels = values, pixel_values
+        if clean_pixel_values is not None:
+            self._check_shape(clean_pixel_values)
+            clean_pixels = clean_pixel_values
+            clean_values = self.target.combine(
+                clean_extracted or self.target.extract(clean_pixel_values)
+            )
+        restoration = self.restore(values)
+        loss = self._loss(restoration, clean_values, clean_pixels)
+        if loss_only:
+            output = ReconstructionOutput(loss=loss)
+        else:
+            with torch.no_grad():
+                judged = self._judge(pixel_values, values, restoration.values.detach(), category)
+            output = ReconstructionOutput(**{**judged, "loss": loss})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 
     @torch.no_grad()
-    def detect(self, pixel_values: Tensor) -> ReconstructionOutput:
+    def detect(self, pixel_values: Tensor, category: Category = None) -> ReconstructionOutput:
         """Reconstruct and judge, without gradients and without a loss.
 
         Args:
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size.
+            category: whose statistics and threshold judge; needed if the model knows several.
 
         Returns:
             `ReconstructionOutput` with `loss` None.
 
         Raises:
-            ValueError: when `pixel_values` has another shape.
+            ValueError: when pictures have another shape, or the category is unknown or missing.
         """
         self._check_shape(pixel_values)
-        reconstruction = self.reconstruct(pixel_values)
-        return self._judge(reconstruction, self._dissimilarity_maps(pixel_values, reconstruction))
+        values = self.target.encode(pixel_values)
+        return self._judge(pixel_values, values, self.restore(values).values, category)
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], false_alarm_rate: float) -> Calibration:
+    def calibrate(
+        self,
+        batches: Iterable[Tensor],
+        false_alarm_rate: float,
+        category: str | None = None,
+    ) -> Calibration:
         """Learn the residual's statistics and the threshold from held-out good parts.
 
-        Each part's score is normalised by the statistics of all the *others*: a part that helped
-        to say what is usual would look more usual than a new one, and the threshold would promise
-        too much. The batches are walked twice, so memory does not grow with their number.
+        Each part is scored by the statistics of all the *others*: a part that helped to say what is
+        usual would look more usual than a new one, and the threshold would promise too much. The
+        batches are walked several times, so memory does not grow with their number.
 
         Args:
-            batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked twice. Good parts
+            batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
                 that the weights were not trained on.
             false_alarm_rate: share of good parts that may fail, in (0, 1).
+            category: which of the model's categories they are; not needed if there is one.
 
         Returns:
-            The calibration, which is also stored in `config.calibration`.
+            The calibration, which is also stored in `config.calibrations`.
 
         Raises:
-            ValueError: with fewer than 2 parts, or a rate outside (0, 1).
+            ValueError: with fewer than 2 parts, a rate outside (0, 1), or an unknown category.
         """
-        total, total_squared, count = self._sum_residuals(batches)
+        number = self.category_numbers(category, 1)
+        count = sum(len(pixel_values) for pixel_values in batches)
         if count < 2:
             raise ValueError(
                 f"Calibration needs at least 2 held-out good photos, found {count}; add good "
                 "photos or hold out a larger share."
             )
+        channels = self._fit_channels(batches, number)
+        locations = self._fit_locations(batches, number)
         scores: list[float] = []
-        for pixel_values in batches:
-            for residual in self._residual_of(pixel_values):
-                mean, deviation = _statistics(
-                    total - residual.double(), total_squared - residual.double() ** 2, count - 1
-                )
-                scores.append(self._score_residual(residual[None], mean, deviation).item())
-        mean, deviation = _statistics(total, total_squared, count)
-        self.residual_mean.copy_(mean)
-        self.residual_deviation.copy_(deviation)
+        for values, restored in self._restored_one_by_one(batches):
+            whitening = None
+            if channels is not None:
+                own = ChannelMoments.of((values - restored)[0])
+                whitening = (channels - own).whitening()
+            scored = list(self.scored_restorations(values, restored))
+            residual = self._residual_map(values, scored, number, whitening)
+            if locations is not None:
+                usual = self._residual_map(values, scored, number)
+                others = (locations - LocationMoments.of(usual)).mean_and_deviation()
+                residual = normalise_residual(residual, *others)
+            scores.append(raw_score(enlarge(residual, self.config.image_size)).item())
         calibration = Calibration.fit(scores, false_alarm_rate)
-        self.config.calibration = calibration.to_dict()
+        self.set_calibration(calibration, category)
         return calibration
+
+    def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
+        """Judge a category (the only one if None) by this calibration from now on.
+
+        Raises:
+            ValueError: when the category is unknown, or missing although the model knows several.
+        """
+        number = self.category_numbers(category, 1).item()
+        self.config.categories = self.config.categories or [UNNAMED]
+        name = self.config.categories[number]
+        self.config.calibrations = {**self.config.calibrations, name: calibration.to_dict()}
 
     def _check_shape(self, pixel_values: Tensor) -> None:
         side = self.config.image_size
@@ -184,48 +318,122 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 f"{tuple(pixel_values.shape)}; prepare photos with the model's image processor."
             )
 
-    def _dissimilarity_maps(self, target: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        """Each dissimilarity that loss or residual needs, once: name -> (B, H, W)."""
-        weights = (self.config.loss_weights, self.config.residual_weights)
-        names = {name for table in weights for name, weight in table.items() if weight > 0}
-        # In full precision: under autocast or in half, SSIM's small differences would vanish.
-        with torch.autocast(target.device.type, enabled=False):
-            target, reconstruction = target.float(), reconstruction.float()
-            return {name: DISSIMILARITIES[name](target, reconstruction) for name in sorted(names)}
+    def _loss(self, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor) -> Tensor:
+        """The training loss, (): dissimilarity, the architecture's regulariser, the painting."""
+        weights, known = self.config.loss_weights, DISSIMILARITIES[self.config.target]
+        # In full precision: under autocast or in half, small differences would vanish.
+        with torch.autocast(clean_values.device.type, enabled=False):
+            target = self._comparable(clean_values.float())
+            restored = self._comparable(restoration.values.float())
+            means = {
+                name: _mean_where(known[name](target, restored), restoration.hidden)
+                for name, weight in weights.items()
+                if weight > 0
+            }
+            loss = weighted_sum(means, weights)
+            if restoration.regulariser is not None:
+                loss = loss + restoration.regulariser
+            if self.config.target == "features":
+                loss = loss + self._painting_loss(restoration, clean_values, clean_pixels)
+        return loss
 
-    def _smoothed_residual(self, maps: dict[str, Tensor]) -> Tensor:
-        detached = {name: values.detach() for name, values in maps.items()}
-        residual = weighted_sum(detached, self.config.residual_weights)
-        with torch.autocast(residual.device.type, enabled=False):
-            return smooth_residual(residual, self.config.map_sigma)  # (B, H, W)
+    def _painting_loss(
+        self, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor
+    ) -> Tensor:
+        """How badly the painter draws the restored values; its gradient stops at the painter."""
+        some = slice(None, max(1, len(clean_pixels) // PAINTED_SHARE))
+        values = restoration.values[some].detach().float()
+        if restoration.hidden is not None:  # what was seen was not restored, and need not be right
+            values = torch.where(restoration.hidden[some] > 0, values, clean_values[some])
+        painted = self.target.paint(values)
+        means = {
+            name: PIXEL_DISSIMILARITIES[name](clean_pixels[some].float(), painted).mean()
+            for name in PAINTING_LOSS
+        }
+        return weighted_sum(means, PAINTING_LOSS)
 
-    def _anomaly_map(self, residual: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        if self.config.residual_normalisation == "none":
-            return residual
-        return normalise_residual(residual, mean.float(), deviation.float())
+    def _comparable(self, values: Tensor) -> Tensor:
+        """What the dissimilarities compare: pictures in 0..1, or features as they are."""
+        return self.target.paint(values) if self.config.target == "pixels" else values
+
+    def _residual_map(
+        self,
+        values: Tensor,
+        restorations: Iterable[Tensor],
+        category: Tensor,
+        whitening: Whitening | None = None,
+    ) -> Tensor:
+        """Smoothed residual, (B, h, w) on the map's grid, not yet measured per location.
+
+        Args:
+            values: (B, C, h, w), the target values.
+            restorations: what they should be; several are averaged.
+            category: (B,) or (1,), category numbers.
+            whitening: mean and matrix to use instead of the category's stored ones.
+        """
+        known, weights = DISSIMILARITIES[self.config.target], self.config.residual_weights
+        names = [name for name, weight in weights.items() if weight > 0]
+        with torch.autocast(values.device.type, enabled=False):
+            target = self._comparable(values.float())
+            maps, count = 0.0, 0
+            for restored in restorations:
+                restored = self._comparable(restored.float())
+                whitened = self._whitened(target, restored, category, whitening)
+                parts = {
+                    name: known[name](*(whitened if name in WHITENED else (target, restored)))
+                    for name in names
+                }
+                maps, count = maps + weighted_sum(parts, weights), count + 1
+            cell = maps.shape[-1] * self.config.map_stride // self.config.image_size
+            residual = F.avg_pool2d((maps / count).unsqueeze(1), cell).squeeze(1)
+            return smooth_residual(residual, self.config.map_sigma / self.config.map_stride)
+
+    def _whitened(
+        self, target: Tensor, restored: Tensor, category: Tensor, whitening: Whitening | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both (B, C, h, w) in the space where good parts' residuals have unit covariance."""
+        statistics = self.residual_statistics
+        if not statistics.per_channel:
+            return target, restored
+        mean, matrix = whitening or statistics.whitening_of(category)
+        # A linear map: whitening the difference is the difference of the whitened.
+        whitened = apply_whitening(target - restored - mean[..., None, None], matrix)
+        return whitened, torch.zeros_like(whitened)
 
     def _judge(
-        self, reconstruction: Tensor, maps: dict[str, Tensor], loss: Tensor | None = None
+        self, pixel_values: Tensor, values: Tensor, restored: Tensor, category: Category
     ) -> ReconstructionOutput:
-        anomaly_map = self._anomaly_map(
-            self._smoothed_residual(maps), self.residual_mean, self.residual_deviation
-        )
+        numbers = self.category_numbers(category, len(pixel_values))
+        residual = self._residual_map(values, self.scored_restorations(values, restored), numbers)
+        statistics = self.residual_statistics
+        if statistics.per_location:
+            residual = normalise_residual(
+                residual,
+                statistics.location_mean[numbers].float(),
+                statistics.location_deviation[numbers].float(),
+            )
+        anomaly_map = enlarge(residual, self.config.image_size)
         raw = raw_score(anomaly_map)
-        calibration = self.calibration
-        if calibration is None:
-            self._warn_uncalibrated()
-            score, is_anomalous = torch.full_like(raw, torch.nan), None
-        else:
-            score = calibration.score(raw)
-            is_anomalous = exceeds(score, THRESHOLD)
+        score, is_anomalous = self._score(raw, numbers)
         return ReconstructionOutput(
-            loss=loss,
-            reconstruction=reconstruction,
+            reconstruction=self.target.paint(restored).clamp(0, 1),
             anomaly_map=anomaly_map,
             raw_score=raw,
             anomaly_score=score,
             is_anomalous=is_anomalous,
         )
+
+    def _score(self, raw: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Calibrated scores and verdicts, (B,) each, every picture by its own category."""
+        calibrations, known = self.calibrations, self.config.categories
+        names = [known[number] if known else None for number in numbers.tolist()]
+        if not {*names} <= {*calibrations}:
+            self._warn_uncalibrated()
+            return torch.full_like(raw, torch.nan), None
+        score = torch.stack(
+            [calibrations[name].score(one) for name, one in zip(names, raw, strict=True)]
+        )
+        return score, exceeds(score, THRESHOLD)
 
     def _warn_uncalibrated(self) -> None:
         if not self.training:
@@ -235,29 +443,38 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 "false_alarm_rate) with good photos that it was not trained on."
             )
 
-    def _residual_of(self, pixel_values: Tensor) -> Tensor:
-        pixel_values = pixel_values.to(self.device)
-        self._check_shape(pixel_values)
-        maps = self._dissimilarity_maps(pixel_values, self.reconstruct(pixel_values))
-        return self._smoothed_residual(maps)
+    def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
+        if not self.residual_statistics.per_channel:
+            return None
+        parts = (ChannelMoments.of(a - b) for a, b in self._restored_one_by_one(batches))
+        moments = functools.reduce(operator.add, parts)
+        self.residual_statistics.set_channels(number.item(), *moments.whitening())
+        return moments
 
-    def _sum_residuals(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
-        """Sum and sum of squares, (H, W) float64, and number of the batches' residuals."""
-        total = torch.zeros_like(self.residual_mean, dtype=torch.float64)
-        total_squared, count = torch.zeros_like(total), 0
+    def _fit_locations(self, batches: Iterable[Tensor], number: Tensor) -> LocationMoments | None:
+        if not self.residual_statistics.per_location:
+            return None
+        parts = (
+            LocationMoments.of(
+                self._residual_map(values, self.scored_restorations(values, restored), number)
+            )
+            for values, restored in self._restored_one_by_one(batches)
+        )
+        moments = functools.reduce(operator.add, parts)
+        self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
+        return moments
+
+    def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Target values and what they should be, (1, C, h, w) each, photo by photo."""
         for pixel_values in batches:
-            residual = self._residual_of(pixel_values).double()
-            total += residual.sum(dim=0)
-            total_squared += (residual**2).sum(dim=0)
-            count += len(residual)
-        return total, total_squared, count
-
-    def _score_residual(self, residual: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        return raw_score(self._anomaly_map(residual, mean, deviation))
+            self._check_shape(pixel_values)
+            values = self.target.encode(pixel_values.to(self.device))
+            restored = self.restore(values).values
+            yield from zip(values.split(1), restored.split(1), strict=True)
 
 
-def _statistics(total: Tensor, total_squared: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, float32, from sums in float64; any shape."""
-    mean = total / count
-    variance = (total_squared / count - mean**2).clamp_min(0)
-    return mean.float(), variance.sqrt().float()
+def _mean_where(values: Tensor, hidden: Tensor | None) -> Tensor:
+    """Mean of (B, h, w), only where `hidden`, (B, 1, h, w), is 1."""
+    if hidden is None:
+        return values.mean()
+    return (values * hidden[:, 0]).sum() / hidden.sum().clamp_min(1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .dissimilarity import gaussian_blur
@@ -18,11 +19,22 @@ from .dissimilarity import gaussian_blur
 # Score of the median good part. It sets how steeply the score rises around the threshold: a part
 # as far above the threshold as the median good part is below it scores 1 - 0.1.
 MEDIAN_GOOD_SCORE = 0.1
+# Keeps the excess finite where the good parts' residuals don't differ at all (one part, say).
+LEAST_SPREAD = 1e-6
 
 
 def smooth_residual(residual: Tensor, sigma: float) -> Tensor:
-    """Smooth residual maps, (B, H, W), with a Gaussian of `sigma` pixels: noise is not a defect."""
+    """Smooth residual maps, (B, h, w), by a Gaussian of `sigma` positions: noise is no defect."""
     return gaussian_blur(residual.unsqueeze(1), sigma).squeeze(1)
+
+
+def enlarge(residual: Tensor, size: int) -> Tensor:
+    """Bring residual maps, (B, h, w), to the size of the model's input: (B, size, size)."""
+    if residual.shape[-1] == size:
+        return residual
+    return F.interpolate(
+        residual.unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False
+    ).squeeze(1)
 
 
 def normalise_residual(residual: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -35,14 +47,14 @@ def normalise_residual(residual: Tensor, mean: Tensor, deviation: Tensor) -> Ten
 
     Args:
         residual: (B, H, W), smoothed.
-        mean: (H, W), the residual's mean on good parts.
-        deviation: (H, W), its standard deviation on good parts, >= 0.
+        mean: (H, W) or (B, H, W), the residual's mean on good parts.
+        deviation: the same shape, its standard deviation on good parts, >= 0.
 
     Returns:
         (B, H, W), >= 0; 0 wherever the residual is no larger than usual.
     """
-    spread = deviation + deviation.mean()
-    return ((residual - mean) / spread.clamp_min(torch.finfo(residual.dtype).tiny)).clamp_min(0)
+    spread = deviation + deviation.mean(dim=(-2, -1), keepdim=True)
+    return ((residual - mean) / spread.clamp_min(LEAST_SPREAD)).clamp_min(0)
 
 
 def raw_score(anomaly_map: Tensor) -> Tensor:
@@ -111,6 +123,37 @@ def conformal_threshold(
     k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
     k = max(k, 1)
     return ordered[k - 1], (n + 1 - k) / (n + 1)
+
+
+def roc_threshold(scores: Sequence[float], labels: Sequence[int]) -> float:
+    """Threshold that separates labelled parts best: Youden's J, found less falsely failed, largest.
+
+    Youden: Index for rating diagnostic tests, 1950. Of several that are equally good, the largest
+    is taken, which fails fewest good parts.
+
+    Args:
+        scores: raw scores of labelled parts.
+        labels: 0 for good, 1 for defective; both must be present.
+
+    Returns:
+        The raw threshold, halfway between two neighbouring scores, or above all of them.
+
+    Raises:
+        ValueError: when only one kind is present or a score is not finite.
+    """
+    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels)
+    if {*labels.tolist()} != {0, 1} or not np.isfinite(scores).all():
+        raise ValueError(
+            "A threshold from labelled photos needs good and defective ones, and finite scores; "
+            f"found {np.sum(labels == 0)} good and {np.sum(labels == 1)} defective."
+        )
+    ordered = np.unique(scores)
+    candidates = np.append((ordered[:-1] + ordered[1:]) / 2, ordered[-1])
+    fails = exceeds(scores[None], candidates[:, None])  # (candidates, parts)
+    found, falsely = fails[:, labels == 1].sum(axis=1), fails[:, labels == 0].sum(axis=1)
+    # J in whole numbers, so that rounding breaks no tie.
+    best = found * np.sum(labels == 0) - falsely * np.sum(labels == 1)
+    return float(candidates[np.flatnonzero(best == best.max())[-1]])
 
 
 def score_scale(normal_scores: Sequence[float], raw_threshold: float) -> float:

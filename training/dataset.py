@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ FEATURES = datasets.Features(
     }
 )
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VALIDATION = "validation"
 SYNTHETIC_PREFIX = "synthetic:"
 SYNTHETIC_DEFAULTS = {"train": 200, "test_good": 40, "test_per_defect": 12, "size": 256}
 SEEDS_PER_SPLIT = 1_000_000  # keeps the seeds of train and test photos apart
@@ -39,6 +41,14 @@ Rows = list[dict[str, Any]]
 
 class DatasetError(ValueError):
     """The photos can't be read; the message is one sentence for the person who named them."""
+
+
+class UnknownCategoryError(DatasetError):
+    """A category is unknown, or missing where there are several; `found` lists those there are."""
+
+    def __init__(self, message: str, found: Sequence[str]) -> None:
+        super().__init__(message)
+        self.found = list(found)
 
 
 def load_inspection_dataset(
@@ -62,7 +72,8 @@ def load_inspection_dataset(
 
     Returns:
         `train` (good photos only) and `test`, both with `FEATURES`; `mask` is None for good
-        photos and where there is none, and `test` is empty where there are no test photos.
+        photos and where there is none, and `test` is empty where there are no test photos. A
+        folder that holds a labelled `validation/` beside them gives that split too, without masks.
 
     Raises:
         DatasetError: when something is missing or can't be read; it names the thing, what was
@@ -88,13 +99,52 @@ def load_inspection_dataset(
     )
 
 
+def load_categories(
+    data: str | os.PathLike, categories: Sequence[str] = (), *, seed: int = 0, **where: Any
+) -> datasets.DatasetDict:
+    """Load several categories as one dataset.
+
+    Args:
+        data: as `load_inspection_dataset` takes it; `synthetic:all` holds all synthetic parts.
+        categories: the products; `["all"]` takes every one there is, and none the only one.
+        seed: as there.
+        where: `token` and `revision`, as there.
+
+    Returns:
+        The splits that each of them has, category after category in the order given.
+
+    Raises:
+        DatasetError: as `load_inspection_dataset` does.
+    """
+    names: list[str | None] = list(categories) or [None]
+    if names == ["all"]:
+        names = _all_categories(data, seed, where)
+    loaded = [load_inspection_dataset(data, name, seed=seed, **where) for name in names]
+    return datasets.DatasetDict(
+        {
+            split: datasets.concatenate_datasets([one[split] for one in loaded])
+            for split in loaded[0]
+            if all(split in one for one in loaded)
+        }
+    )
+
+
+def _all_categories(data: str | os.PathLike, seed: int, where: dict[str, Any]) -> list[str | None]:
+    """Every source lists what it holds when it is asked for too little."""
+    try:
+        load_inspection_dataset(data, None, seed=seed, **where)
+    except UnknownCategoryError as error:
+        return list(error.found)
+    return [None]
+
+
 def split_calibration(
     train: datasets.Dataset, fraction: float, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Hold out a random part of the good photos.
+    """Hold out a random part of the good photos of each category.
 
     Args:
-        train: good photos, at least 3.
+        train: good photos, at least 3 a category.
         fraction: share to hold out, in (0, 1); at least 2 photos are, so that their spread exists.
         seed: decides which.
 
@@ -108,14 +158,19 @@ def split_calibration(
         raise DatasetError(
             f"calibration_fraction must lie between 0 and 1 (both excluded), found {fraction}."
         )
-    if len(train) < 3:
-        raise DatasetError(
-            f"Training needs at least 3 good photos (1 to learn from, 2 to calibrate), found "
-            f"{len(train)}; add photos to train/good."
-        )
-    order = np.random.default_rng(seed).permutation(len(train))
-    n = min(max(2, round(fraction * len(train))), len(train) - 1)
-    return train.select(sorted(order[n:])), train.select(sorted(order[:n]))
+    categories = np.array(train["category"])
+    held_out: list[int] = []
+    for category in dict.fromkeys(categories.tolist()):
+        photos = np.flatnonzero(categories == category)
+        if len(photos) < 3:
+            raise DatasetError(
+                f"Training needs at least 3 good photos of {category} (1 to learn from, 2 to "
+                f"calibrate), found {len(photos)}; add photos to train/good."
+            )
+        n = min(max(2, round(fraction * len(photos))), len(photos) - 1)
+        held_out += np.random.default_rng(seed).permutation(photos)[:n].tolist()
+    kept = sorted({*range(len(train))} - {*held_out})
+    return train.select(kept), train.select(sorted(held_out))
 
 
 def decode_picture(photos: datasets.Dataset, index: int, column: str) -> Image.Image | None:
@@ -162,6 +217,13 @@ def _looks_like_a_path(name: str) -> bool:
 def _draw(name: str, category: str | None, seed: int) -> dict[str, Rows]:
     """Synthetic parts; the seeds of train, good and defective test photos never meet."""
     part, _, query = name.removeprefix(SYNTHETIC_PREFIX).partition("?")
+    if part == "all":
+        if category not in synthetic.PARTS:
+            parts = ", ".join(synthetic.PARTS)
+            raise UnknownCategoryError(
+                f"--category of {name} must be one of {parts}.", synthetic.PARTS
+            )
+        part = category
     if part not in synthetic.PARTS:
         raise DatasetError(
             f"synthetic:{part} does not exist; choose one of {', '.join(synthetic.PARTS)}."
@@ -215,18 +277,25 @@ def _read_folder(root: Path, category: str | None) -> dict[str, Rows]:
             f"{', '.join(PHOTO_SUFFIXES)} there."
         )
     train = [row(_checked(path), folder.name, "train", "good", path.stem) for path in good]
-    test: Rows = []
-    kinds = sorted(path for path in _visible(folder / "test") if path.is_dir())
-    for kind in kinds:
-        masks = _masks(folder / "ground_truth" / kind.name)
+    splits = {"train": train, "test": _read_labelled(folder, "test", folder / "ground_truth")}
+    if (folder / VALIDATION).is_dir():
+        splits[VALIDATION] = _read_labelled(folder, VALIDATION)
+    return splits
+
+
+def _read_labelled(folder: Path, split: str, ground_truth: Path | None = None) -> Rows:
+    """Photos in one folder a kind, masks where `ground_truth` has any."""
+    rows: Rows = []
+    for kind in sorted(path for path in _visible(folder / split) if path.is_dir()):
+        masks = _masks(ground_truth / kind.name) if ground_truth else {}
         for path in _photos(kind):
             image, mask = _checked(path), masks.pop(path.stem, None)
             if mask is not None:
                 _check_mask(mask, path)
-            test.append(row(image, folder.name, "test", kind.name, path.stem, mask and str(mask)))
+            rows.append(row(image, folder.name, split, kind.name, path.stem, mask and str(mask)))
         for orphan in masks.values():
-            warnings.warn(f"The mask {orphan} has no photo in {kind}.", stacklevel=4)
-    return {"train": train, "test": test}
+            warnings.warn(f"The mask {orphan} has no photo in {kind}.", stacklevel=5)
+    return rows
 
 
 def _category_folder(root: Path, category: str | None) -> Path:
@@ -245,7 +314,7 @@ def _category_folder(root: Path, category: str | None) -> Path:
         return root / category
     choice = f"it holds {', '.join(found)}" if found else "it holds no CATEGORY/train/good folder"
     wanted = "no --category was given" if category is None else f"--category {category} is unknown"
-    raise DatasetError(f"In {root}, {wanted}; {choice}.")
+    raise UnknownCategoryError(f"In {root}, {wanted}; {choice}.", found)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import datasets
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from training.dataset import FEATURES, DatasetError, Rows, row
+from training.dataset import FEATURES, DatasetError, Rows, UnknownCategoryError, row
 
 SPLIT_FILE = re.compile(r"(?:^|/)(?P<category>[^/]+)\.(?P<split>train|test)-[^/]*\.parquet$")
 PHOTO_COLUMNS = ("image", "image_path")
@@ -147,4 +147,6 @@ def _mask_path(sample: dict[str, Any]) -> str | None:
 def _check_category(repo: str, category: str | None, found: list[str]) -> None:
     if category not in found:
         wanted = "no --category was given" if category is None else f"--category {category} is new"
-        raise DatasetError(f"In {repo}, {wanted}; it holds {', '.join(found) or 'none'}.")
+        raise UnknownCategoryError(
+            f"In {repo}, {wanted}; it holds {', '.join(found) or 'none'}.", found
+        )

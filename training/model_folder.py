@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import torch
+from torch import nn
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from training.model_card import write_model_card
@@ -21,8 +22,8 @@ History = list[dict[str, float]]
 
 
 @torch.no_grad()
-def round_to_half(model: ReconstructionModel) -> None:
-    """Round every trained weight to what half precision can hold; compute stays float32.
+def round_to_half(model: nn.Module) -> None:
+    """Round every weight to what half precision can hold; compute stays float32.
 
     Called before calibration: scores of the saved fp16 file, loaded as float32, are then bit-equal
     to those that the threshold was fitted to.

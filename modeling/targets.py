@@ -1,0 +1,143 @@
+"""What is reconstructed: the pixels themselves, or the features of a frozen backbone.
+
+Both turn pictures into values of mean 0 and deviation about 1 on a square grid, which is what an
+architecture restores, and paint such values as a picture again, which is what a person looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbones import build_backbone
+from .layers import ConvLayer
+
+if TYPE_CHECKING:
+    from .configuration import ReconstructionConfig
+
+PIXEL_MEAN, PIXEL_DEVIATION = 0.5, 0.25  # of a picture in 0..1, near enough for every product
+SMALLEST_DEVIATION = 1e-4  # a channel that is constant on good parts must not divide by nothing
+
+
+class PixelTarget(nn.Module):
+    """The picture itself: (B, 3, H, W) in 0..1 to values of the same shape and back."""
+
+    stride = 1
+
+    def __init__(self, config: ReconstructionConfig) -> None:
+        super().__init__()
+        self.channels = config.num_channels
+
+    def extract(self, pixel_values: Tensor) -> list[Tensor]:
+        """The part of `encode` that never changes in training: here, the picture."""
+        return [pixel_values]
+
+    def combine(self, extracted: Sequence[Tensor]) -> Tensor:
+        """Values, (B, 3, H, W), of what `extract` returned."""
+        return (extracted[0] - PIXEL_MEAN) / PIXEL_DEVIATION
+
+    def encode(self, pixel_values: Tensor) -> Tensor:
+        """Pictures, (B, 3, H, W) in 0..1, to values of the same shape."""
+        return self.combine(self.extract(pixel_values))
+
+    def paint(self, values: Tensor) -> Tensor:
+        """Values to pictures, (B, 3, H, W); a hair outside 0..1 where the values are."""
+        return values * PIXEL_DEVIATION + PIXEL_MEAN
+
+
+class FeatureTarget(nn.Module):
+    """Features of a frozen backbone, its layers stacked on one grid, each channel standardised.
+
+    The buffers `mean` and `deviation`, (C,), are the channels' statistics on good parts (`fit`).
+    """
+
+    def __init__(self, config: ReconstructionConfig) -> None:
+        super().__init__()
+        self.stride = config.feature_stride
+        self.grid = config.image_size // config.feature_stride
+        self.backbone = build_backbone(
+            config.backbone, config.backbone_layers, config.backbone_config
+        ).requires_grad_(False)
+        self.channels = sum(self.backbone.channels)
+        self.register_buffer("mean", torch.zeros(self.channels))
+        self.register_buffer("deviation", torch.ones(self.channels))
+        self.painter = Painter(self.channels, config.painter_channels, config.feature_stride)
+
+    @torch.no_grad()
+    def extract(self, pixel_values: Tensor) -> list[Tensor]:
+        """The part of `encode` that never changes in training, and so can be kept.
+
+        Args:
+            pixel_values: (B, 3, H, W) in 0..1.
+
+        Returns:
+            One (B, C, h, w) a layer of the backbone.
+        """
+        return self.backbone(pixel_values)
+
+    def combine(self, extracted: Sequence[Tensor]) -> Tensor:
+        """Values, (B, C, grid, grid), of what `extract` returned."""
+        mean, deviation = self.mean[:, None, None], self.deviation[:, None, None]
+        return ((self._stack(extracted) - mean) / deviation).to(self.mean.dtype)
+
+    def encode(self, pixel_values: Tensor) -> Tensor:
+        """Pictures, (B, 3, H, W) in 0..1, to values (B, C, grid, grid)."""
+        return self.combine(self.extract(pixel_values))
+
+    def paint(self, values: Tensor) -> Tensor:
+        """Values, (B, C, h, w), to pictures (B, 3, h * stride, w * stride)."""
+        return self.painter(values)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
+        """Take the channels' mean and deviation from good parts.
+
+        Args:
+            batches: what `extract` returned for them.
+        """
+        total = torch.zeros(self.channels, dtype=torch.float64, device=self.mean.device)
+        squares, count = torch.zeros_like(total), 0
+        for extracted in batches:
+            stacked = self._stack(extracted).double()
+            total += stacked.sum(dim=(0, 2, 3))
+            squares += (stacked**2).sum(dim=(0, 2, 3))
+            count += stacked[:, 0].numel()
+        mean = total / count
+        deviation = (squares / count - mean**2).clamp_min(0).sqrt()
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp_min(SMALLEST_DEVIATION))
+
+    def _stack(self, extracted: Sequence[Tensor]) -> Tensor:
+        return torch.cat([_resize(features.float(), self.grid) for features in extracted], dim=1)
+
+
+class Painter(nn.Sequential):
+    """Values to a picture: (B, C, h, w) -> (B, 3, h * stride, w * stride).
+
+    Small on purpose: it draws for a person and takes no part in the score.
+    """
+
+    def __init__(self, channels: int, hidden_channels: int, stride: int) -> None:
+        # Half of the way is drawn at twice the grid's resolution, or the picture would be blocky.
+        cell = max(stride // 2, 1)
+        super().__init__(
+            nn.Conv2d(channels, hidden_channels, 1),
+            ConvLayer(hidden_channels, hidden_channels),
+            nn.Upsample(scale_factor=stride // cell),
+            ConvLayer(hidden_channels, hidden_channels // 2),
+            nn.Conv2d(hidden_channels // 2, 3 * cell**2, 3, padding=1),
+            nn.PixelShuffle(cell),
+        )
+
+
+def _resize(features: Tensor, side: int) -> Tensor:
+    """Bring a layer's features, (B, C, h, w), to the common grid."""
+    if features.shape[-1] > side:
+        return F.adaptive_avg_pool2d(features, side)
+    if features.shape[-1] < side:
+        return F.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
+    return features

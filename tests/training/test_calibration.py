@@ -1,0 +1,104 @@
+"""Held-out good parts choose normalisation and threshold; a labelled validation set may, too."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script
+
+from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from modeling.configuration import NORMALISATIONS
+from training.calibration import LEAST_JUDGED, calibrate, choose_normalisation
+from training.dataset import load_inspection_dataset
+from training.photos import PreparedPhotos
+from training.recipe import Recipe
+from training.synthetic import render
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def good():
+    data = f"synthetic:flange_nut?train=12&test_good=1&test_per_defect=1&size={SIDE}"
+    return load_inspection_dataset(data)["train"]
+
+
+@pytest.fixture
+def model() -> Autoencoder:
+    torch.manual_seed(0)
+    config = AutoencoderConfig(image_size=SIDE, target="pixels", categories=["flange_nut"])
+    return Autoencoder(config).eval()
+
+
+PROCESSOR = InspectionImageProcessor(size={"height": SIDE, "width": SIDE})
+
+
+def test_auto_chooses_one_of_the_targets_normalisations_and_calibrates(model, good):
+    calibrate(model, good, PROCESSOR, Recipe(batch_size=4, false_alarm_rate=0.2))
+    assert model.config.residual_normalisation in NORMALISATIONS["pixels"]
+    assert len(model.calibration_of().normal_scores) == len(good)
+
+
+def test_the_default_stands_where_too_few_photos_could_choose(model, good):
+    few = PreparedPhotos(good.select(range(LEAST_JUDGED - 1)), PROCESSOR)
+    default = model.config.defaults_for_target("pixels")["residual_normalisation"]
+    assert choose_normalisation(model, {"flange_nut": few}, Recipe()) == default
+
+
+def test_a_given_normalisation_is_kept(model, good):
+    recipe = Recipe(batch_size=4, residual_normalisation="none", false_alarm_rate=0.2)
+    model.set_residual_normalisation("none")
+    calibrate(model, good, PROCESSOR, recipe)
+    assert model.config.residual_normalisation == "none"
+
+
+def test_statistics_of_another_normalisation_are_thrown_away(model, good):
+    calibrate(model, good, PROCESSOR, Recipe(batch_size=4, false_alarm_rate=0.2))
+    model.set_residual_normalisation("none")
+    assert model.calibration_of() is None
+    with pytest.raises(ValueError, match="residual_normalisation of pixels"):
+        model.set_residual_normalisation("channel")
+
+
+@pytest.fixture(scope="module")
+def labelled_folder(tmp_path_factory):
+    """A category with a labelled validation set, as a user would lay it out."""
+    root = tmp_path_factory.mktemp("labelled")
+    for split, defect, seeds in (
+        ("train", "good", range(16)),
+        ("validation", "good", range(20, 26)),
+        ("validation", "stain", range(30, 36)),
+    ):
+        folder = root / "bracket" / split / defect
+        folder.mkdir(parents=True)
+        for seed in seeds:
+            render("flange_nut", seed=seed, defect=defect, size=SIDE).image.save(
+                folder / f"{seed:03d}.png"
+            )
+    return root
+
+
+SHORT = ("--image_size", "64", "--target", "pixels", "--epochs", "1", "--threshold_rule", "roc")
+
+
+def test_a_labelled_validation_set_sets_the_threshold(labelled_folder, tmp_path):
+    split = load_inspection_dataset(labelled_folder)["validation"]
+    assert np.bincount(split["label"]).tolist() == [6, 6]
+    finished = run_script(
+        "training/train.py", "--data", labelled_folder, "--output_dir", tmp_path, *SHORT
+    )
+    assert finished.returncode == 0, finished.stderr
+    calibration = json.loads((tmp_path / "config.json").read_text())["calibrations"]["bracket"]
+    assert calibration["rule"] == "roc"
+    assert "labelled validation" in (tmp_path / "README.md").read_text()
+
+
+def test_without_one_the_rule_says_where_it_belongs(tmp_path):
+    data = "synthetic:flange_nut?train=8&test_good=1&test_per_defect=1&size=64"
+    finished = run_script("training/train.py", "--data", data, "--output_dir", tmp_path, *SHORT)
+    assert finished.returncode == 2
+    assert "validation/good" in finished.stderr
+    assert "Traceback" not in finished.stderr
