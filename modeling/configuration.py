@@ -166,7 +166,7 @@ class ReconstructionConfig(PreTrainedConfig):
             }
         return {
             "backbone": EFFICIENTNET_LITE0,
-            "backbone_layers": [4, 7, 10],
+            "backbone_layers": [2, 4, 7, 10],
             "loss_weights": {"mse": 1.0},
             "residual_weights": {"mse": 1.0},
             "residual_normalisation": "channel",

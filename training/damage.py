@@ -4,9 +4,9 @@ Restoration training shows the model a damaged picture and asks for the clean on
 knows what real defects look like; published ablations find that it hardly matters (DRAEM, Zavrtanik
 et al. 2021, table 4), as long as shapes, sizes and strengths vary.
 
-Every kind takes a picture, (H, W, 3) float32 in 0..1, a place, (row, column), and a generator, and
-returns the picture as it would be if it were damaged everywhere, with the share of the damage in
-each pixel, (H, W) in 0..1.
+Every kind takes a picture, (H, W, 3) float32 in 0..1, the window of it that may change, a place in
+that window, (row, column), and a generator. It returns the window as it would be if it were damaged
+everywhere, (h, w, 3), with the share of the damage in each of its pixels, (h, w) in 0..1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 Damage = tuple[np.ndarray, np.ndarray]
+Window = tuple[slice, slice]  # rows, columns
+Place = tuple[int, int]  # row, column
+REACH = 0.3  # a damage stays within this share of the picture's side from its place
 VISIBLE = 10 / 255  # a smaller change is no damage that anybody could find
 ANYWHERE = 0.2  # share of the damages that land anywhere, the others where the part has structure
 
@@ -36,71 +39,75 @@ def damage(
         A new (H, W, 3), float32 in 0..1, and its mask (H, W), bool: True where it visibly changed.
     """
     structure = _structure(picture)
-    damaged = picture
+    damaged = picture.copy()
     for _ in range(count or int(generator.integers(1, 4))):
         kind = KINDS[generator.integers(len(KINDS))]
-        changed, share = kind(damaged, _place(structure, generator), generator)
-        damaged = damaged + share[..., None] * (changed - damaged)
+        window, place = _around(_place(structure, generator), picture.shape[:2])
+        changed, share = kind(damaged, window, place, generator)
+        damaged[window] += share[..., None] * (changed - damaged[window])
     damaged = np.clip(damaged, 0, 1).astype(np.float32)
     return damaged, np.abs(damaged - picture).max(axis=2) > VISIBLE
 
 
-def paste(picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator) -> Damage:
+def paste(
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
+) -> Damage:
     """A piece of the same picture where it does not belong (CutPaste, Li et al. 2021)."""
-    height, width, _ = picture.shape
-    share = _blob(picture.shape[:2], place, generator)
-    shift = (
-        generator.integers(height // 8, height - height // 8),
-        generator.integers(width // 8, width - width // 8),
-    )
-    other = np.roll(picture, shift, axis=(0, 1))
+    height, width = picture[window].shape[:2]
+    top = generator.integers(picture.shape[0] - height + 1)
+    left = generator.integers(picture.shape[1] - width + 1)
+    other = picture[top : top + height, left : left + width]
     if generator.random() < 0.5:
         other = other[::-1, ::-1]
     if generator.random() < 0.5:
         other = other * generator.uniform(0.6, 1.4) + generator.uniform(-0.15, 0.15, size=3)
-    return other.astype(np.float32), share
+    return other.astype(np.float32), _blob(picture, window, place, generator)
 
 
-def stain(picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator) -> Damage:
+def stain(
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
+) -> Damage:
     """An irregular patch of another colour, clouded, more or less opaque."""
-    share = _blob(picture.shape[:2], place, generator)
-    here = picture[place]
+    here = picture[window]
     if generator.random() < 0.5:
-        colour = here + generator.normal(0, 0.25, size=3)
+        colour = here[place] + generator.normal(0, 0.25, size=3)
     else:
-        colour = here * generator.uniform(0.3, 1.7)
-    clouds = _noise(picture.shape[:2], generator.uniform(2, 8), generator)
+        colour = here[place] * generator.uniform(0.3, 1.7)
+    clouds = _noise(here.shape[:2], generator.uniform(2, 8), generator)
     changed = np.clip(colour + generator.uniform(0, 0.15) * clouds[..., None], 0, 1)
-    return changed.astype(np.float32), share * generator.uniform(0.5, 1)
+    share = _blob(picture, window, place, generator) * generator.uniform(0.5, 1)
+    return changed.astype(np.float32), share
 
 
 def rectangle(
-    picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
 ) -> Damage:
     """A sharp-edged patch of one colour."""
-    height, width, _ = picture.shape
-    share = np.zeros((height, width), np.float32)
-    tall, wide = (generator.uniform(0.02, 0.15, size=2) * min(height, width)).astype(int)
+    here = picture[window]
+    share = np.zeros(here.shape[:2], np.float32)
+    tall, wide = (generator.uniform(0.02, 0.15, size=2) * min(picture.shape[:2])).astype(int)
     top, left = max(place[0] - tall // 2, 0), max(place[1] - wide // 2, 0)
     share[top : top + tall, left : left + wide] = 1
     if generator.random() < 0.5:
         colour = generator.random(3)
     else:
-        colour = np.clip(picture[place] + generator.uniform(-0.3, 0.3), 0, 1)
-    return np.broadcast_to(colour.astype(np.float32), picture.shape), share
+        colour = np.clip(here[place] + generator.uniform(-0.3, 0.3), 0, 1)
+    return np.broadcast_to(colour.astype(np.float32), here.shape), share
 
 
-def scratch(picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator) -> Damage:
+def scratch(
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
+) -> Damage:
     """A thin bent line, lighter or darker than what it crosses."""
-    height, width, _ = picture.shape
-    side, points = min(height, width), 40
-    length = side * generator.uniform(0.05, 0.3)
+    here = picture[window]
+    side, points = min(picture.shape[:2]), 40
+    length = side * generator.uniform(0.05, REACH)
     direction = generator.uniform(0, 2 * np.pi) + generator.normal(0, 1.5) * np.linspace(
         -0.5, 0.5, points
     )
     rows = place[0] + np.cumsum(np.sin(direction)) * length / points
     columns = place[1] + np.cumsum(np.cos(direction)) * length / points
-    line = Image.new("L", (width, height))
+    line = Image.new("L", here.shape[1::-1])
     ImageDraw.Draw(line).line(
         list(zip(columns.tolist(), rows.tolist(), strict=True)),
         fill=255,
@@ -108,29 +115,33 @@ def scratch(picture: np.ndarray, place: tuple[int, int], generator: np.random.Ge
     )
     share = ndimage.gaussian_filter(np.asarray(line, np.float32) / 255, 0.5)
     strength = generator.choice([-1, 1]) * generator.uniform(0.15, 0.6)
-    return picture + np.float32(strength), share
+    return here + np.float32(strength), share
 
 
-def dent(picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator) -> Damage:
+def dent(
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
+) -> Damage:
     """A region whose content is pushed to one side."""
-    height, width, _ = picture.shape
-    share = _blob(picture.shape[:2], place, generator)
-    push = ndimage.gaussian_filter(share, 0.012 * min(height, width))
+    here, side = picture[window], min(picture.shape[:2])
+    share = _blob(picture, window, place, generator)
+    push = side * ndimage.gaussian_filter(share, 0.012 * side)
     distance = generator.choice([-1, 1], size=2) * generator.uniform(0.01, 0.035, size=2)
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    where = [rows + distance[0] * height * push, columns + distance[1] * width * push]
+    rows, columns = np.mgrid[: here.shape[0], : here.shape[1]].astype(np.float32)
+    where = [rows + distance[0] * push, columns + distance[1] * push]
     channels = [
-        ndimage.map_coordinates(picture[..., channel], where, order=1, mode="nearest")
+        ndimage.map_coordinates(here[..., channel], where, order=1, mode="nearest")
         for channel in range(3)
     ]
     return np.stack(channels, axis=2), share
 
 
-def smear(picture: np.ndarray, place: tuple[int, int], generator: np.random.Generator) -> Damage:
+def smear(
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
+) -> Damage:
     """A region whose structure is worn away."""
-    share = _blob(picture.shape[:2], place, generator)
+    share = _blob(picture, window, place, generator)
     sigma = generator.uniform(2, 5)
-    return ndimage.gaussian_filter(picture, (sigma, sigma, 0)), share
+    return ndimage.gaussian_filter(picture[window], (sigma, sigma, 0)), share
 
 
 KINDS: tuple[Callable[..., Damage], ...] = (paste, stain, rectangle, scratch, dent, smear)
@@ -152,11 +163,23 @@ def _place(structure: np.ndarray, generator: np.random.Generator) -> tuple[int, 
     return int(row), int(column)
 
 
+def _around(place: Place, shape: tuple[int, int]) -> tuple[Window, Place]:
+    """The window that a damage at a place of a picture may change, and the place within it."""
+    reach = int(REACH * min(shape))
+    firsts = [max(position - reach, 0) for position in place]
+    rows, columns = (
+        slice(first, min(position + reach + 1, length))
+        for first, position, length in zip(firsts, place, shape, strict=True)
+    )
+    return (rows, columns), (place[0] - firsts[0], place[1] - firsts[1])
+
+
 def _blob(
-    shape: tuple[int, int], place: tuple[int, int], generator: np.random.Generator
+    picture: np.ndarray, window: Window, place: Place, generator: np.random.Generator
 ) -> np.ndarray:
-    """An irregular region around a place with a soft edge, (H, W) in 0..1."""
-    side = min(shape) * generator.uniform(0.03, 0.25) ** generator.uniform(1, 1.5)
+    """An irregular region around a place of a window with a soft edge, (h, w) in 0..1."""
+    shape = picture[window].shape[:2]
+    side = min(picture.shape[:2]) * generator.uniform(0.03, 0.25) ** generator.uniform(1, 1.5)
     stretch = np.exp(generator.uniform(-0.7, 0.7))
     tall, wide = max(4, int(side * stretch)), max(4, int(side / stretch))
     rows, columns = np.mgrid[-1 : 1 : tall * 1j, -1 : 1 : wide * 1j]

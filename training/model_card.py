@@ -11,6 +11,7 @@ import transformers
 from huggingface_hub import ModelCardData
 
 from modeling import TASK, Calibration, ReconstructionModel
+from modeling.backbones import EFFICIENTNET_LITE0
 from training.recipe import Recipe
 
 # fmt: off
@@ -75,6 +76,7 @@ on a photo should look, shows where it deviates, and judges PASS or FAIL.
 
 - **Data:** {_data_sentence(recipe, categories)}
 {thresholds}
+- **Target:** {_target_sentence(model)}
 - **Normalisation of the residual:** {model.config.residual_normalisation}.
 - **Size:** {weights / 1e6:.1f} million weights, fp16 safetensors, input {side} x {side} pixels.
 - **Not for:** other products, other cameras or light than it was trained with, and any use where \
@@ -99,6 +101,18 @@ print(inspection.verdict, inspection.score, inspection.notes)
 
 ![Learning curve](learning_curve.png)
 """
+
+
+def _target_sentence(model: ReconstructionModel) -> str:
+    config = model.config
+    if config.target == "pixels":
+        return "the pixels of the photo."
+    layers = ", ".join(map(str, config.backbone_layers))
+    licence = " (ImageNet weights, Apache-2.0)" if config.backbone == EFFICIENTNET_LITE0 else ""
+    return (
+        f"layers {layers} of the frozen backbone {config.backbone}{licence}, which these weights "
+        "contain."
+    )
 
 
 def _threshold_sentence(calibration: Calibration) -> str:

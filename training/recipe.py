@@ -70,11 +70,11 @@ class Recipe:
         0.7, "share of the photos damaged for the model to restore; 0 trains on clean ones"
     )
     variants: int = _field(
-        4, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
+        5, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
     )
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(1400, "training steps at least, where epochs is not given")
+    steps: int = _field(1200, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
     learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
     weight_decay: float = _field(1e-4, "weight decay of AdamW")

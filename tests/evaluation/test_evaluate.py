@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
 
-from evaluation.evaluate import evaluate, main, most_telling
+from evaluation.evaluate import evaluate, main, most_telling, of_every_defect
 from evaluation.metrics import MetricError, image_auroc
-from evaluation.prediction import Prediction
+from evaluation.prediction import Prediction, predict
 from evaluation.summary import format_table
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_pipeline
 from tests.conftest import TINY_DATA, run_script
@@ -163,11 +163,21 @@ def test_intervals_hold_their_rates(results):
 
 def test_pictures_are_written(results):
     sizes = {}
-    for name in ("pictures", "roc", "scores"):
+    for name in ("pictures", "restorations", "roc", "scores"):
         with Image.open(results / f"{name}.png") as picture:
             picture.load()
             sizes[name] = picture.size
     assert sizes["pictures"][1] > 2 * 200  # three rows
+
+
+def test_the_painted_parts_show_every_kind_of_defect(trained_model):
+    folder = load_pipeline(trained_model)
+    dataset = load_inspection_dataset(TINY_DATA)["test"]
+    predictions = predict(folder.model, folder.image_processor, dataset)
+    chosen = of_every_defect(predictions, 10)
+    assert len(chosen) == len({*chosen}) == 10
+    kinds = {prediction.defect for prediction in predictions} - {"good"}
+    assert {predictions[index].defect for index in chosen} == kinds
 
 
 def test_the_table_shows_what_the_metrics_say(results):

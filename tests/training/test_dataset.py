@@ -19,9 +19,11 @@ from training.dataset import (
     FEATURES,
     DatasetError,
     decode_picture,
+    load_categories,
     load_inspection_dataset,
     split_calibration,
 )
+from training.synthetic import PARTS
 
 
 def write_picture(path: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB") -> None:
@@ -182,6 +184,36 @@ def test_synthetic_parts_depend_on_the_seed_alone_and_splits_never_meet():
 def test_a_wrong_synthetic_name_is_one_sentence(data, category, message):
     with pytest.raises(DatasetError, match=message.replace("?", r"\?")):
         load_inspection_dataset(data, category)
+
+
+@pytest.fixture
+def two_categories(root) -> Path:
+    shutil.copytree(root / "bolt", root / "nut")
+    return root
+
+
+@pytest.mark.parametrize("names", [["nut", "bolt"], ["all"]])
+def test_several_categories_come_as_one_dataset(two_categories, names):
+    root = two_categories
+    several = load_categories(root, names)
+    found = set(several["train"]["category"])
+    assert found == ({*names} if names != ["all"] else {"bolt", "nut"})
+    for split in ("train", "test"):
+        alone = [load_inspection_dataset(root, name)[split] for name in sorted(found)]
+        assert sorted(several[split]["image_id"]) == sorted(
+            image_id for one in alone for image_id in one["image_id"]
+        )
+
+
+def test_all_synthetic_parts_are_one_dataset():
+    data = "synthetic:all?train=3&test_good=1&test_per_defect=1&size=64"
+    assert {*load_categories(data, ["all"])["train"]["category"]} == {*PARTS}
+
+
+def test_each_category_gives_its_share_to_calibration(two_categories):
+    train = load_categories(two_categories, ["all"])["train"]
+    _, held_out = split_calibration(train, 0.4, seed=0)
+    assert set(held_out["category"]) == set(train["category"])
 
 
 def test_the_held_out_part_is_disjoint_complete_and_repeatable(root):
