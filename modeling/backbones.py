@@ -307,7 +307,8 @@ def load_backbone(
             f"The backbone {name} could not be loaded; expected {EFFICIENTNET_LITE0} or the Hub id "
             f"of a model that AutoBackbone takes, found: {str(error).strip().splitlines()[0]}"
         ) from error
-    return wrapper(network, *_normalisation_of(name)), config.to_dict()
+    stored = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
+    return wrapper(network, *_normalisation_of(name)), stored
 
 
 def _classes_for(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], type[HubBackbone]]:

@@ -21,7 +21,7 @@ from training.recipe import AUTO, ROC, Recipe
 
 logger = logging.getLogger(__name__)
 
-JUDGED_PHOTOS = 40  # held-out photos of a category that choose the normalisation; more cost time
+JUDGED_PHOTOS = 24  # held-out photos of a category that choose the normalisation; more cost time
 LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
 # The default has to be beaten by this much AUROC: on so few photos, less is chance.
 LEAST_GAIN = 0.01

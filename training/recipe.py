@@ -70,11 +70,11 @@ class Recipe:
         0.7, "share of the photos damaged for the model to restore; 0 trains on clean ones"
     )
     variants: int = _field(
-        5, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
+        4, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
     )
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(1200, "training steps at least, where epochs is not given")
+    steps: int = _field(1300, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
     learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
     weight_decay: float = _field(1e-4, "weight decay of AdamW")
@@ -138,14 +138,22 @@ class Recipe:
 
     def published(self) -> Recipe:
         """The recipe without the paths of this machine: what a card or a Hub repo may show."""
-        data = self.data
-        if data and Path(data).exists():
-            data = Path(data).resolve().name
-        return dataclasses.replace(self, data=data, output_dir=None, resume_from_checkpoint=None)
+        return dataclasses.replace(
+            self,
+            data=without_folder(self.data),
+            backbone=without_folder(self.backbone),
+            output_dir=None,
+            resume_from_checkpoint=None,
+        )
 
     def to_yaml(self) -> str:
         """The recipe as a YAML file that a run can be started with."""
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+
+
+def without_folder(name: str | None) -> str | None:
+    """The last part of a path that exists here; anything else, a Hub id say, as it is."""
+    return Path(name).resolve().name if name and Path(name).exists() else name
 
 
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:

@@ -40,7 +40,7 @@ from training.calibration import calibrate
 from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
 from training.model_folder import round_to_half, write_model_folder
 from training.photos import PreparedPhotos, RestorationPhotos
-from training.recipe import ROC, Recipe, parse_recipe
+from training.recipe import ROC, Recipe, parse_recipe, without_folder
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
@@ -150,7 +150,8 @@ def build_model(
         recipe.backbone_layers or defaults["backbone_layers"],
     )
     network, hub_config = backbone
-    model = model_class(model_class.config_class(**fields, backbone_config=hub_config))
+    fields |= {"backbone": without_folder(fields["backbone"]), "backbone_config": hub_config}
+    model = model_class(model_class.config_class(**fields))
     model.target.backbone.load_state_dict(network.state_dict())
     round_to_half(model.target.backbone)
     return model, backbone
@@ -188,9 +189,7 @@ def fit(
     if recipe.target == "features":
         model.target.fit(_standardisation_batches(photos, model))
     optimizer = AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
+        _parameter_groups(model), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     loader = DataLoader(photos, recipe.batch_size, shuffle=True)
     watched = Subset(held_out_photos, _spread(len(held_out_photos), WATCHED_PHOTOS))
@@ -228,7 +227,8 @@ def fit(
                     f"lower --learning_rate (now {recipe.learning_rate}). Checkpoints are intact."
                 )
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+            for group in optimizer.param_groups:
+                accelerator.clip_grad_norm_(group["params"], recipe.gradient_clip)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
@@ -247,6 +247,19 @@ def fit(
             accelerator.save_state(_checkpoints(recipe) / f"epoch-{epoch + 1:05d}")
     bar.close()
     return progress.history
+
+
+def _parameter_groups(model: ReconstructionModel) -> list[dict[str, Any]]:
+    """The body's weights and the painter's apart.
+
+    Their gradients are clipped apart: the painter's, which the body never sees, would else shorten
+    the body's steps.
+    """
+    groups: dict[bool, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(name.startswith("target."), []).append(parameter)
+    return [{"params": parameters} for parameters in groups.values()]
 
 
 def restoration_photos(
@@ -340,7 +353,9 @@ def _checkpoint_folder(recipe: Recipe) -> str:
 
 def _published_command(words: list[str], recipe: Recipe) -> str:
     """The command line for the card: as typed, but for the folder above the data."""
-    public = [recipe.published().data if word == recipe.data else word for word in words]
+    published = recipe.published()
+    replaced = {recipe.data: published.data, recipe.backbone: published.backbone}
+    public = [replaced.get(word, word) for word in words]
     return f"python training/train.py {shlex.join(public)}"
 
 

@@ -182,6 +182,8 @@ def test_a_model_carries_its_hub_backbone_and_needs_no_second_download(tmp_path)
         *("--image_size", "64", "--epochs", "1", "--calibration_fraction", "0.3"),
     )
     assert finished.returncode == 0, finished.stderr
+    published = [tmp_path / "model" / name for name in ("README.md", "recipe.yaml", "config.json")]
+    assert not any(str(tmp_path / "backbone") in path.read_text() for path in published)
     photo = render("flange_nut", seed=3, size=64).image
     before = load_pipeline(tmp_path / "model")(photo).raw_score
     shutil.rmtree(tmp_path / "backbone")
