@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .configuration import AutoencoderConfig
 from .layers import ConvLayer
-from .reconstruction import ReconstructionModel, Restoration
+from .reconstruction import ReconstructionModel
+from .restoration import Restoration
 
 
 class Encoder(nn.Module):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from .configuration import MaskedAutoencoderConfig
-from .reconstruction import ReconstructionModel, Restoration
+from .reconstruction import ReconstructionModel
+from .restoration import Restoration
 
 MLP_RATIO = 4
 

@@ -23,17 +23,15 @@ from transformers.utils import ModelOutput, logging
 
 from .calibration import THRESHOLD, Calibration
 from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
-from .dissimilarity import DISSIMILARITIES, PIXEL_DISSIMILARITIES, weighted_sum
+from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
+from .restoration import Restoration, restoration_loss
 from .scoring import enlarge, exceeds, normalise_residual, raw_score, smooth_residual
 from .targets import FeatureTarget, PixelTarget
 
 logger = logging.get_logger(__name__)
 
 WHITENED = ("l1", "mse")  # dissimilarities of the difference alone; an angle is no difference
-PAINTED_SHARE = 4  # one picture in so many teaches the painter, which needs fewer than the body
-PAINTING_LOSS = {"l1": 1.0, "ssim": 0.5}
-
 UNNAMED = "part"  # the category of a model that was given none
 
 Category = str | Sequence[str] | None  # one for all pictures, or one a picture
@@ -59,22 +57,6 @@ class ReconstructionOutput(ModelOutput):
     raw_score: Tensor | None = None
     anomaly_score: Tensor | None = None
     is_anomalous: Tensor | None = None
-
-
-@dataclass
-class Restoration:
-    """What an architecture makes of a batch of target values.
-
-    Attributes:
-        values: (B, C, h, w), the values as they should be.
-        hidden: (B, 1, h, w), 1 where the model did not see the values it restored and 0 elsewhere;
-            the loss counts only there. None: everywhere.
-        regulariser: (), added to the loss; None for none.
-    """
-
-    values: Tensor
-    hidden: Tensor | None = None
-    regulariser: Tensor | None = None
 
 
 class ReconstructionModel(PreTrainedModel, ABC):
@@ -112,9 +94,12 @@ class ReconstructionModel(PreTrainedModel, ABC):
         )
 
     def _init_weights(self, module: nn.Module) -> None:
-        # transformers draws convolutions from N(0, 0.02), which starves a deep decoder.
+        # transformers draws convolutions from N(0, 0.02), which starves a deep decoder. Torch's own
+        # smaller start learns faster than He's: where a normalisation follows, only a weight's
+        # direction counts, and a short vector turns further in a step (0.30 against 0.39 mean
+        # squared residual after 1,200 steps).
         if isinstance(module, nn.Conv2d):
-            init.kaiming_normal_(module.weight, nonlinearity="relu")
+            init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, ResidualStatistics):
@@ -219,7 +204,9 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 clean_extracted or self.target.extract(clean_pixel_values)
             )
         restoration = self.restore(values)
-        loss = self._loss(restoration, clean_values, clean_pixels)
+        loss = restoration_loss(
+            self.target, restoration, clean_values, clean_pixels, self.config.loss_weights
+        )
         if loss_only:
             output = ReconstructionOutput(loss=loss)
         else:
@@ -318,44 +305,6 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 f"{tuple(pixel_values.shape)}; prepare photos with the model's image processor."
             )
 
-    def _loss(self, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor) -> Tensor:
-        """The training loss, (): dissimilarity, the architecture's regulariser, the painting."""
-        weights, known = self.config.loss_weights, DISSIMILARITIES[self.config.target]
-        # In full precision: under autocast or in half, small differences would vanish.
-        with torch.autocast(clean_values.device.type, enabled=False):
-            target = self._comparable(clean_values.float())
-            restored = self._comparable(restoration.values.float())
-            means = {
-                name: _mean_where(known[name](target, restored), restoration.hidden)
-                for name, weight in weights.items()
-                if weight > 0
-            }
-            loss = weighted_sum(means, weights)
-            if restoration.regulariser is not None:
-                loss = loss + restoration.regulariser
-            if self.config.target == "features":
-                loss = loss + self._painting_loss(restoration, clean_values, clean_pixels)
-        return loss
-
-    def _painting_loss(
-        self, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor
-    ) -> Tensor:
-        """How badly the painter draws the restored values; its gradient stops at the painter."""
-        some = slice(None, max(1, len(clean_pixels) // PAINTED_SHARE))
-        values = restoration.values[some].detach().float()
-        if restoration.hidden is not None:  # what was seen was not restored, and need not be right
-            values = torch.where(restoration.hidden[some] > 0, values, clean_values[some])
-        painted = self.target.paint(values)
-        means = {
-            name: PIXEL_DISSIMILARITIES[name](clean_pixels[some].float(), painted).mean()
-            for name in PAINTING_LOSS
-        }
-        return weighted_sum(means, PAINTING_LOSS)
-
-    def _comparable(self, values: Tensor) -> Tensor:
-        """What the dissimilarities compare: pictures in 0..1, or features as they are."""
-        return self.target.paint(values) if self.config.target == "pixels" else values
-
     def _residual_map(
         self,
         values: Tensor,
@@ -374,10 +323,10 @@ class ReconstructionModel(PreTrainedModel, ABC):
         known, weights = DISSIMILARITIES[self.config.target], self.config.residual_weights
         names = [name for name, weight in weights.items() if weight > 0]
         with torch.autocast(values.device.type, enabled=False):
-            target = self._comparable(values.float())
+            target = self.target.comparable(values.float())
             maps, count = 0.0, 0
             for restored in restorations:
-                restored = self._comparable(restored.float())
+                restored = self.target.comparable(restored.float())
                 whitened = self._whitened(target, restored, category, whitening)
                 parts = {
                     name: known[name](*(whitened if name in WHITENED else (target, restored)))
@@ -471,10 +420,3 @@ class ReconstructionModel(PreTrainedModel, ABC):
             values = self.target.encode(pixel_values.to(self.device))
             restored = self.restore(values).values
             yield from zip(values.split(1), restored.split(1), strict=True)
-
-
-def _mean_where(values: Tensor, hidden: Tensor | None) -> Tensor:
-    """Mean of (B, h, w), only where `hidden`, (B, 1, h, w), is 1."""
-    if hidden is None:
-        return values.mean()
-    return (values * hidden[:, 0]).sum() / hidden.sum().clamp_min(1)

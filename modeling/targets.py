@@ -26,6 +26,7 @@ SMALLEST_DEVIATION = 1e-4  # a channel that is constant on good parts must not d
 class PixelTarget(nn.Module):
     """The picture itself: (B, 3, H, W) in 0..1 to values of the same shape and back."""
 
+    kind = "pixels"
     stride = 1
 
     def __init__(self, config: ReconstructionConfig) -> None:
@@ -44,6 +45,10 @@ class PixelTarget(nn.Module):
         """Pictures, (B, 3, H, W) in 0..1, to values of the same shape."""
         return self.combine(self.extract(pixel_values))
 
+    def comparable(self, values: Tensor) -> Tensor:
+        """What dissimilarities compare: pictures in 0..1, (B, 3, H, W)."""
+        return self.paint(values)
+
     def paint(self, values: Tensor) -> Tensor:
         """Values to pictures, (B, 3, H, W); a hair outside 0..1 where the values are."""
         return values * PIXEL_DEVIATION + PIXEL_MEAN
@@ -54,6 +59,8 @@ class FeatureTarget(nn.Module):
 
     The buffers `mean` and `deviation`, (C,), are the channels' statistics on good parts (`fit`).
     """
+
+    kind = "features"
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
@@ -87,6 +94,10 @@ class FeatureTarget(nn.Module):
     def encode(self, pixel_values: Tensor) -> Tensor:
         """Pictures, (B, 3, H, W) in 0..1, to values (B, C, grid, grid)."""
         return self.combine(self.extract(pixel_values))
+
+    def comparable(self, values: Tensor) -> Tensor:
+        """What dissimilarities compare: the values as they are."""
+        return values
 
     def paint(self, values: Tensor) -> Tensor:
         """Values, (B, C, h, w), to pictures (B, 3, h * stride, w * stride)."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .autoencoder import Decoder, Encoder
 from .configuration import VariationalAutoencoderConfig
-from .reconstruction import ReconstructionModel, Restoration
+from .reconstruction import ReconstructionModel
+from .restoration import Restoration
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)  # beyond it the exponential is noise or nothing
 SAMPLING_SEED = 0  # the same samples for every photo, so that a score is a score

@@ -10,6 +10,7 @@ import torch
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, ReconstructionModel
 from modeling.configuration import TARGETS
+from modeling.restoration import painting_loss
 from modeling.scoring import exceeds
 
 SIDE = 64
@@ -65,8 +66,8 @@ def test_gradients_reach_every_trainable_weight_and_no_frozen_one(model, photos)
 
 def test_the_painters_gradient_stops_at_the_painter(photos):
     model = build("autoencoder", "features").train()
-    restoration = model.restore(model.target.encode(photos))
-    model._painting_loss(restoration, model.target.encode(photos), photos).backward()
+    values = model.target.encode(photos)
+    painting_loss(model.target, model.restore(values), values, photos).backward()
     assert all(parameter.grad is None for parameter in model.decoder.parameters())
     assert all(parameter.grad is not None for parameter in model.target.painter.parameters())
 

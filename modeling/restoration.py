@@ -1,0 +1,91 @@
+"""What a body makes of a part's values, and the loss that teaches it to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .dissimilarity import DISSIMILARITIES, PIXEL_DISSIMILARITIES, weighted_sum
+from .targets import FeatureTarget, PixelTarget
+
+PAINTED_SHARE = 4  # one picture in so many teaches the painter, which needs fewer than the body
+PAINTING_WEIGHTS = {"l1": 1.0, "ssim": 0.5}
+
+
+@dataclass
+class Restoration:
+    """What an architecture makes of a batch of target values.
+
+    Attributes:
+        values: (B, C, h, w), the values as they should be.
+        hidden: (B, 1, h, w), 1 where the model did not see the values it restored and 0 elsewhere;
+            the loss counts only there. None: everywhere.
+        regulariser: (), added to the loss; None for none.
+    """
+
+    values: Tensor
+    hidden: Tensor | None = None
+    regulariser: Tensor | None = None
+
+
+def restoration_loss(
+    target: PixelTarget | FeatureTarget,
+    restoration: Restoration,
+    clean_values: Tensor,
+    clean_pixels: Tensor,
+    weights: Mapping[str, float],
+) -> Tensor:
+    """How far the restored values are from the clean ones, and the picture painted of them.
+
+    Args:
+        target: what the values are of.
+        restoration: what the body made of the (damaged) values.
+        clean_values: (B, C, h, w), what it should have made of them.
+        clean_pixels: (B, 3, H, W) in 0..1, the pictures that `clean_values` encode.
+        weights: names of `DISSIMILARITIES` of the target to weights >= 0.
+
+    Returns:
+        (): dissimilarity, the architecture's regulariser, and the painter's loss for features.
+    """
+    # In full precision: under autocast or in half, small differences would vanish.
+    with torch.autocast(clean_values.device.type, enabled=False):
+        clean = target.comparable(clean_values.float())
+        restored = target.comparable(restoration.values.float())
+        means = {
+            name: _mean_where(DISSIMILARITIES[target.kind][name](clean, restored), restoration)
+            for name, weight in weights.items()
+            if weight > 0
+        }
+        loss = weighted_sum(means, weights)
+        if restoration.regulariser is not None:
+            loss = loss + restoration.regulariser
+        if isinstance(target, FeatureTarget):
+            loss = loss + painting_loss(target, restoration, clean_values, clean_pixels)
+    return loss
+
+
+def painting_loss(
+    target: FeatureTarget, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor
+) -> Tensor:
+    """How badly the painter draws the restored values, (); its gradient stops at the painter."""
+    some = slice(None, max(1, len(clean_pixels) // PAINTED_SHARE))
+    values = restoration.values[some].detach().float()
+    if restoration.hidden is not None:  # what was seen was not restored, and need not be right
+        values = torch.where(restoration.hidden[some] > 0, values, clean_values[some])
+    painted = target.paint(values)
+    means = {
+        name: PIXEL_DISSIMILARITIES[name](clean_pixels[some].float(), painted).mean()
+        for name in PAINTING_WEIGHTS
+    }
+    return weighted_sum(means, PAINTING_WEIGHTS)
+
+
+def _mean_where(values: Tensor, restoration: Restoration) -> Tensor:
+    """Mean of (B, h, w), only where the model had to restore what it did not see."""
+    if restoration.hidden is None:
+        return values.mean()
+    hidden = restoration.hidden[:, 0]
+    return (values * hidden).sum() / hidden.sum().clamp_min(1)
