@@ -96,8 +96,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
     def _init_weights(self, module: nn.Module) -> None:
         # transformers draws convolutions from N(0, 0.02), which starves a deep decoder. Torch's own
         # smaller start learns faster than He's: where a normalisation follows, only a weight's
-        # direction counts, and a short vector turns further in a step (0.30 against 0.39 mean
-        # squared residual after 1,200 steps).
+        # direction counts, and a short vector turns further in a step (held-out loss on screws
+        # 0.373 against 0.405 after 1,216 steps, 2026-11-24).
         if isinstance(module, nn.Conv2d):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small enough to train in seconds, large enough to tell a defect from a good part.
-TINY_DATA = "synthetic:flange_nut?train=48&test_good=8&test_per_defect=3&size=128"
+TINY_DATA = "synthetic:flange_nut?train=48&test_good=8&test_per_defect=3&size=192"
 TINY_RECIPE = ("--image_size", "128", "--epochs", "10", "--checkpoint_every", "5")
 
 

@@ -198,7 +198,8 @@ def test_one_model_learns_several_categories(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr
     inspect = load_pipeline(tmp_path / "both")
-    assert [*inspect.model.calibrations] == ["key", "flange_nut"]
+    assert inspect.model.config.categories == ["key", "flange_nut"]
+    assert {*inspect.model.calibrations} == {"key", "flange_nut"}
     assert inspect(render("key", seed=3, size=64).image, category="key").verdict
     evaluated = run_script(
         *("evaluation/evaluate.py", "--model", tmp_path / "both"),
