@@ -18,11 +18,21 @@ MLP_RATIO = 4
 
 
 class Block(nn.Module):
-    """Transformer block, normalised first: (B, n, d) -> (B, n, d)."""
+    """Transformer block, normalised first: (B, n, d) -> (B, n, d).
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: d.
+        heads: of its attention.
+        side: given, the n = side * side tokens are a whole grid, and each looks at its eight
+            neighbours first: a small convolution that says where a token lies better than a
+            position embedding can in a short training (Chu et al.: Conditional Positional
+            Encodings for Vision Transformers, 2021).
+    """
+
+    def __init__(self, width: int, heads: int, side: int | None = None) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.side = heads, side
+        self.neighbours = nn.Conv2d(width, width, 3, padding=1, groups=width) if side else None
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -32,6 +42,9 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Let every token look at every other one."""
+        if self.neighbours is not None:
+            grid = tokens.transpose(1, 2).unflatten(2, (self.side, self.side))
+            tokens = tokens + self.neighbours(grid).flatten(2).transpose(1, 2)
         split = self.query_key_value(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, n, d / heads) each
         attended = F.scaled_dot_product_attention(query, key, value)
@@ -59,7 +72,7 @@ class MaskedAutoencoder(ReconstructionModel):
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.decoder = nn.Sequential(
             *(
-                Block(decoder_width, config.num_attention_heads)
+                Block(decoder_width, config.num_attention_heads, side)
                 for _ in range(config.decoder_num_hidden_layers)
             ),
             nn.LayerNorm(decoder_width),

@@ -1,17 +1,20 @@
 """Good parts in every way in which a good part may lie: rotated, mirrored, shifted, lit, noisy.
 
-Everything is off unless the category allows it: a rotated screw is a good screw, but a part that
-always lies the same way and is found rotated is a defect.
+Whatever changes the part is off unless the category allows it: a rotated screw is a good screw, but
+a part that always lies the same way and is found rotated is a defect. What changes only the file is
+on: a photo that was made smaller or sent as a JPEG shows the same part.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from modeling.configuration import check_number
 
@@ -28,6 +31,10 @@ class Augmentation:
         brightness: added to the picture, to either side, 0 to 1 of full scale.
         contrast: factor around the picture's mean, 1 minus to 1 plus this; 0 to 1.
         noise: largest standard deviation of the sensor noise, 0 to 1 of full scale.
+        resampling: largest share of the side that is lost when the photo is made smaller and
+            enlarged again, 0 to 0.9; half of the photos stay as they are.
+        compression: largest loss of a JPEG, 0 to 0.9: 0.25 is quality 75; half of the photos stay
+            as they are.
 
     Raises:
         ValueError: on a value out of range.
@@ -40,15 +47,20 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     noise: float = 0.0
+    resampling: float = 0.4
+    compression: float = 0.25
 
     def __post_init__(self) -> None:
         check_number("augmentation.rotation", self.rotation, 0, 180)
         check_number("augmentation.shift", self.shift, 0, 0.5)
         for name in ("flip_horizontal", "flip_vertical", "brightness", "contrast", "noise"):
             check_number(f"augmentation.{name}", getattr(self, name), 0, 1)
+        for name in ("resampling", "compression"):
+            check_number(f"augmentation.{name}", getattr(self, name), 0, 0.9)
 
 
-FIXED = Augmentation()
+UNCHANGED = Augmentation(resampling=0, compression=0)
+FIXED = Augmentation()  # the part always lies the same way
 ANY_ROTATION = Augmentation(rotation=180)
 MIRRORED = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
 
@@ -113,6 +125,8 @@ def augment(
     brightness = generator.uniform(-augmentation.brightness, augmentation.brightness)
     contrast = 1 + generator.uniform(-augmentation.contrast, augmentation.contrast)
     noise = generator.uniform(0, augmentation.noise)
+    resampling = generator.uniform(-augmentation.resampling, augmentation.resampling)
+    compression = generator.uniform(-augmentation.compression, augmentation.compression)
 
     if mirror_across:
         picture = picture[:, ::-1]
@@ -125,7 +139,30 @@ def augment(
         picture = mean + contrast * (picture - mean) + brightness
     if noise:
         picture = picture + noise * generator.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture, 0, 1).astype(np.float32)
+    picture = np.clip(picture, 0, 1).astype(np.float32)
+    if resampling > 0:
+        picture = _resample(picture, 1 - resampling)
+    return _compress(picture, 1 - compression) if compression > 0 else picture
+
+
+def _resample(picture: np.ndarray, scale: float) -> np.ndarray:
+    """Make smaller by a factor under 1, and enlarge again."""
+    height, width = picture.shape[:2]
+    image = Image.fromarray(_to_bytes(picture))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = image.resize(small, Image.Resampling.BILINEAR)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
+
+
+def _compress(picture: np.ndarray, quality: float) -> np.ndarray:
+    """As a JPEG of this quality, in 0..1, shows it."""
+    file = io.BytesIO()
+    Image.fromarray(_to_bytes(picture)).save(file, "JPEG", quality=round(100 * quality))
+    return np.asarray(Image.open(file), np.float32) / 255
+
+
+def _to_bytes(picture: np.ndarray) -> np.ndarray:
+    return (picture * 255).round().astype(np.uint8)
 
 
 def _move(picture: np.ndarray, angle: float, across: float, down: float) -> np.ndarray:

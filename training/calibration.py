@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.configuration import NORMALISATIONS
-from training.augmentation import FIXED
+from training.augmentation import UNCHANGED
 from training.photos import PreparedPhotos, RestorationPhotos
 from training.recipe import AUTO, ROC, Recipe
 
@@ -110,7 +110,7 @@ def _judged(good: PreparedPhotos, seed: int) -> tuple[Sequence[Tensor], Sequence
     """Up to `JUDGED_PHOTOS` good photos, (3, H, W) each, and a damaged copy of each."""
     chosen = Subset(good, range(min(len(good), JUDGED_PHOTOS)))
     copies = RestorationPhotos(
-        good, [FIXED] * len(good), damage_probability=1.0, variants=1, seed=seed
+        good, [UNCHANGED] * len(good), damage_probability=1.0, variants=1, seed=seed
     )
     clean = [chosen[index] for index in range(len(chosen))]
     return clean, [copies[index]["pixel_values"] for index in range(len(chosen))]

@@ -74,10 +74,10 @@ class Recipe:
     )
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(1200, "training steps at least, where epochs is not given")
+    steps: int = _field(700, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
-    learning_rate: float = _field(2e-3, "peak learning rate of AdamW")
-    weight_decay: float = _field(1e-4, "weight decay of AdamW")
+    learning_rate: float = _field(2e-3, "peak learning rate of Muon")
+    weight_decay: float = _field(1e-4, "weight decay of Muon")
     warmup_fraction: float = _field(0.1, "share of the steps in which the learning rate rises")
     gradient_clip: float = _field(1.0, "largest norm of a step's gradient")
     seed: int = _field(0, "decides the split, the initial weights and the order of photos")

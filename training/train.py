@@ -27,7 +27,6 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
@@ -35,10 +34,11 @@ from tqdm import tqdm
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
 from modeling.allocator import keep_freed_memory
 from modeling.backbones import BackboneError, load_backbone
-from training.augmentation import FIXED, augmentation_for
+from training.augmentation import UNCHANGED, augmentation_for
 from training.calibration import calibrate
 from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
 from training.model_folder import round_to_half, write_model_folder
+from training.muon import Muon
 from training.photos import PreparedPhotos, RestorationPhotos
 from training.recipe import ROC, Recipe, parse_recipe, without_folder
 
@@ -188,8 +188,10 @@ def fit(
     )
     if recipe.target == "features":
         model.target.fit(_standardisation_batches(photos, model))
-    optimizer = AdamW(
-        _parameter_groups(model), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    optimizer = Muon(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
     )
     loader = DataLoader(photos, recipe.batch_size, shuffle=True)
     watched = Subset(held_out_photos, _spread(len(held_out_photos), WATCHED_PHOTOS))
@@ -227,8 +229,7 @@ def fit(
                     f"lower --learning_rate (now {recipe.learning_rate}). Checkpoints are intact."
                 )
             accelerator.backward(loss)
-            for group in optimizer.param_groups:
-                accelerator.clip_grad_norm_(group["params"], recipe.gradient_clip)
+            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
@@ -249,19 +250,6 @@ def fit(
     return progress.history
 
 
-def _parameter_groups(model: ReconstructionModel) -> list[dict[str, Any]]:
-    """The body's weights and the painter's apart.
-
-    Their gradients are clipped apart: the painter's, which the body never sees, would else shorten
-    the body's steps.
-    """
-    groups: dict[bool, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(name.startswith("target."), []).append(parameter)
-    return [{"params": parameters} for parameters in groups.values()]
-
-
 def restoration_photos(
     photos: Dataset,
     model: ReconstructionModel,
@@ -271,7 +259,7 @@ def restoration_photos(
 ) -> RestorationPhotos:
     """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
     allowed = {
-        category: augmentation_for(category, recipe.augmentation) if damaging else FIXED
+        category: augmentation_for(category, recipe.augmentation) if damaging else UNCHANGED
         for category in {*photos["category"]}
     }
     # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.

@@ -7,7 +7,7 @@ import torch
 
 from modeling import InspectionImageProcessor
 from training import photos as room
-from training.augmentation import ANY_ROTATION, FIXED
+from training.augmentation import ANY_ROTATION, UNCHANGED
 from training.dataset import load_inspection_dataset
 from training.photos import PreparedPhotos, RestorationPhotos
 
@@ -47,7 +47,7 @@ def test_without_variants_every_epoch_draws_anew(prepared):
 
 def test_without_damage_both_pictures_are_the_photo(prepared):
     photos = RestorationPhotos(
-        prepared, [FIXED] * len(prepared), damage_probability=0.0, variants=1, seed=0
+        prepared, [UNCHANGED] * len(prepared), damage_probability=0.0, variants=1, seed=0
     )
     item = photos[2]
     assert torch.equal(item["pixel_values"], item["clean_pixel_values"])
