@@ -129,7 +129,7 @@ class ReconstructionConfig(PreTrainedConfig):
 
     model_type = "golden-sample"
 
-    image_size: int = 384
+    image_size: int = 448
     num_channels: int = 3
     target: str = "features"
     backbone: str | None = None

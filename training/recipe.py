@@ -50,7 +50,7 @@ class Recipe:
         None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
     )
     backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
-    image_size: int = _field(384, "side of the square model input, pixels")
+    image_size: int = _field(448, "side of the square model input, pixels")
     model: dict | None = _field(
         None, "further fields of the architecture's config, such as latent_channels=64"
     )
@@ -74,7 +74,7 @@ class Recipe:
     )
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(700, "training steps at least, where epochs is not given")
+    steps: int = _field(550, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
     learning_rate: float = _field(2e-3, "peak learning rate of Muon")
     weight_decay: float = _field(1e-4, "weight decay of Muon")
