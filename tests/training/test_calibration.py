@@ -10,8 +10,7 @@ import torch
 from conftest import run_script
 
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from modeling.configuration import NORMALISATIONS
-from training.calibration import LEAST_JUDGED, calibrate, choose_normalisation
+from training.calibration import CANDIDATES, LEAST_JUDGED, calibrate, choose_normalisation
 from training.dataset import load_inspection_dataset
 from training.photos import PreparedPhotos
 from training.recipe import Recipe
@@ -38,7 +37,7 @@ PROCESSOR = InspectionImageProcessor(size={"height": SIDE, "width": SIDE})
 
 def test_auto_chooses_one_of_the_targets_normalisations_and_calibrates(model, good):
     calibrate(model, good, PROCESSOR, Recipe(batch_size=4, false_alarm_rate=0.2))
-    assert model.config.residual_normalisation in NORMALISATIONS["pixels"]
+    assert model.config.residual_normalisation in CANDIDATES["pixels"]
     assert len(model.calibration_of().normal_scores) == len(good)
 
 
