@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from datasets import Dataset
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.augmentation import UNCHANGED
-from training.photos import PreparedPhotos, RestorationPhotos
+from training.held_out_damage import DamageTrial, separation
+from training.photos import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
 
 logger = logging.getLogger(__name__)
@@ -78,10 +77,7 @@ def _raw_scores(
 def choose_normalisation(
     model: ReconstructionModel, photos: dict[str, PreparedPhotos], recipe: Recipe
 ) -> str:
-    """The normalisation that best tells synthetic damage from held-out good photos.
-
-    Half of the photos give the statistics, the other half and damaged copies of it are scored; then
-    the halves change places. No defective photo and no test label takes part.
+    """The normalisation by which scores best tell synthetic damage from held-out good photos.
 
     Args:
         model: trained, in evaluation mode; its statistics are overwritten.
@@ -92,48 +88,20 @@ def choose_normalisation(
         One of `CANDIDATES` of the model's target: the one with the best AUROC, averaged over
         the categories, or the target's default where none is better by `LEAST_GAIN`.
     """
-    judged = {category: _judged(good, recipe.seed) for category, good in photos.items()}
+    trials = {
+        category: DamageTrial.of(good, JUDGED_PHOTOS, copies=1, seed=recipe.seed)
+        for category, good in photos.items()
+        if len(good) >= LEAST_JUDGED
+    }
     aurocs = {}
     for normalisation in CANDIDATES[model.config.target]:
         model.set_residual_normalisation(normalisation)
-        scores = [
-            _auroc_of_halves(model, good, damaged, category, recipe)
-            for category, (good, damaged) in judged.items()
-            if len(good) >= LEAST_JUDGED
+        found = [
+            separation(model, trial, category, recipe.batch_size).image_auroc
+            for category, trial in trials.items()
         ]
-        aurocs[normalisation] = np.mean(scores) if scores else math.nan
+        aurocs[normalisation] = np.mean(found) if found else math.nan
     logger.info("AUROC on synthetic damage: %s", aurocs)
     default = model.config.defaults_for_target(model.config.target)["residual_normalisation"]
     best = max(aurocs, key=aurocs.__getitem__)
     return best if aurocs[best] >= aurocs[default] + LEAST_GAIN else default
-
-
-def _judged(good: PreparedPhotos, seed: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """Up to `JUDGED_PHOTOS` good photos, (3, H, W) each, and a damaged copy of each."""
-    chosen = Subset(good, range(min(len(good), JUDGED_PHOTOS)))
-    copies = RestorationPhotos(
-        good, [UNCHANGED] * len(good), damage_probability=1.0, variants=1, seed=seed
-    )
-    clean = [chosen[index] for index in range(len(chosen))]
-    return clean, [copies[index]["pixel_values"] for index in range(len(chosen))]
-
-
-def _auroc_of_halves(
-    model: ReconstructionModel,
-    good: Sequence[Tensor],
-    damaged: Sequence[Tensor],
-    category: str,
-    recipe: Recipe,
-) -> float:
-    aurocs = []
-    for first in (0, 1):
-        statistics, judged = good[first::2], good[1 - first :: 2]
-        model.calibrate(
-            DataLoader(statistics, recipe.batch_size), recipe.false_alarm_rate, category
-        )
-        raw = [
-            _raw_scores(model, photos, category, recipe)
-            for photos in (judged, damaged[1 - first :: 2])
-        ]
-        aurocs.append(roc_auc_score(np.repeat([0, 1], len(judged)), np.concatenate(raw)))
-    return float(np.mean(aurocs))

@@ -204,7 +204,7 @@ def _reader_for(name: str, annotation: Any) -> Callable[[str], Any]:
         return int
     if name == "backbone_layers":
         return _read_layers
-    return _read_weights if "dict" in str(annotation) else str
+    return read_weights if "dict" in str(annotation) else str
 
 
 def _read_layers(text: str) -> list[int]:
@@ -216,7 +216,12 @@ def _read_layers(text: str) -> list[int]:
         ) from error
 
 
-def _read_weights(text: str) -> dict[str, float]:
+def read_weights(text: str) -> dict[str, float]:
+    """`l1=1,ssim=0.5` as a mapping of names to numbers; what argparse takes as a type.
+
+    Raises:
+        argparse.ArgumentTypeError: when it is something else.
+    """
     try:
         pairs = [pair.split("=") for pair in text.split(",")]
         return {name.strip(): _number(value) for name, value in pairs}

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from training.dataset import load_inspection_dataset
+from training.held_out_damage import DamageTrial, separation
+from training.photos import PreparedPhotos
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def photos() -> PreparedPhotos:
+    data = f"synthetic:flange_nut?train=8&test_good=1&test_per_defect=1&size={SIDE}"
+    processor = InspectionImageProcessor(size={"height": SIDE, "width": SIDE})
+    return PreparedPhotos(load_inspection_dataset(data)["train"], processor)
+
+
+@pytest.fixture
+def model() -> Autoencoder:
+    torch.manual_seed(0)
+    config = AutoencoderConfig(image_size=SIDE, target="pixels", categories=["flange_nut"])
+    return Autoencoder(config).eval()
+
+
+def test_every_copy_is_damaged_in_its_own_way_and_the_seed_repeats_it(photos):
+    trial = DamageTrial.of(photos, most=5, copies=2, seed=3)
+    assert len(trial.good) == len(trial.damaged) == 5
+    for photo, (one, other) in zip(trial.good, trial.damaged, strict=True):
+        assert not torch.equal(photo, one)
+        assert not torch.equal(one, other)
+    again = DamageTrial.of(photos, most=5, copies=2, seed=3)
+    assert all(
+        torch.equal(one, other)
+        for several, others in zip(trial.damaged, again.damaged, strict=True)
+        for one, other in zip(several, others, strict=True)
+    )
+
+
+def test_glaring_damage_is_told_apart_and_no_damage_is_not(photos, model):
+    good = [photos[index] for index in range(8)]
+    glaring = [[photo.clone()] for photo in good]
+    for (copy,) in glaring:
+        copy[:, 20:36, 20:36] = torch.tensor([1.0, 0.0, 1.0])[:, None, None]
+    found = separation(model, DamageTrial(good, glaring), "flange_nut", batch_size=4)
+    assert found.image_auroc == 1.0
+    assert found.pixel_auroc > 0.9
+
+    hardly = [[photo.clone()] for photo in good]
+    for (copy,) in hardly:
+        copy[0, 32, 32] += 1 / 255
+    found = separation(model, DamageTrial(good, hardly), "flange_nut", batch_size=4)
+    assert 0.3 < found.image_auroc < 0.7

@@ -1,0 +1,123 @@
+"""Held-out good photos and damaged copies of them: what stands for defects when a choice is due.
+
+No defective photo and no test label takes part in a choice that is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modeling import ReconstructionModel
+from training.augmentation import UNCHANGED
+from training.photos import PreparedPhotos, RestorationPhotos
+
+PIXEL_STEP = 2  # every second pixel, each way, says as much about a map as all of them
+RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on it
+
+
+@dataclass(frozen=True)
+class DamageTrial:
+    """Good photos of one category, (3, H, W) in 0..1 each, and damaged copies of every one.
+
+    Attributes:
+        good: N photos that the weights were not trained on.
+        damaged: N lists of copies.
+    """
+
+    good: Sequence[Tensor]
+    damaged: Sequence[Sequence[Tensor]]
+
+    @classmethod
+    def of(cls, photos: PreparedPhotos, most: int, copies: int, seed: int) -> DamageTrial:
+        """The first `most` photos, each damaged in `copies` ways that the seed decides."""
+        damaging = RestorationPhotos(
+            photos,
+            [UNCHANGED] * len(photos),
+            damage_probability=1.0,
+            variants=copies,
+            seed=seed,
+        )
+        chosen = range(min(len(photos), most))
+        damaged: list[list[Tensor]] = [[] for _ in chosen]
+        for copy in range(copies):
+            damaging.set_epoch(copy)
+            for index in chosen:
+                damaged[index].append(damaging[index]["pixel_values"])
+        return cls([photos[index] for index in chosen], damaged)
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well scores tell damaged photos from good ones, and maps damaged pixels from the rest.
+
+    Attributes:
+        image_auroc: 0..1, of raw scores over good photos and damaged copies.
+        pixel_auroc: 0..1, of anomaly maps over the pixels of the damaged copies.
+    """
+
+    image_auroc: float
+    pixel_auroc: float
+
+
+def separation(
+    model: ReconstructionModel, trial: DamageTrial, category: str, batch_size: int
+) -> Separation:
+    """Judge a model's residual and its normalisation, as they are set.
+
+    Half of the photos give the statistics, the other half and its damaged copies are scored; then
+    the halves change places, and the mean of both is returned.
+
+    Args:
+        model: trained, in evaluation mode; its statistics and calibration are overwritten.
+        trial: at least 4 photos.
+        category: which of the model's categories they are.
+        batch_size: photos at a time.
+    """
+    halves = [_separation_of_half(model, trial, category, batch_size, first) for first in (0, 1)]
+    return Separation(*np.mean(halves, axis=0).tolist())
+
+
+def _separation_of_half(
+    model: ReconstructionModel, trial: DamageTrial, category: str, batch_size: int, first: int
+) -> tuple[float, float]:
+    """Statistics from every second photo, beginning with `first`; AUROCs of the others."""
+    model.calibrate(DataLoader(trial.good[first::2], batch_size), RATE, category)
+    good = trial.good[1 - first :: 2]
+    copies = trial.damaged[1 - first :: 2]
+    damaged = [copy for several in copies for copy in several]
+    is_damaged = [
+        (copy != photo).any(dim=0)
+        for photo, several in zip(good, copies, strict=True)
+        for copy in several
+    ]
+    scores_of_good, _ = _judged(model, good, category, batch_size)
+    scores, maps = _judged(model, damaged, category, batch_size)
+    labels = np.repeat([0, 1], [len(good), len(damaged)])
+    mask = _every_few_pixels(torch.stack(is_damaged))
+    return (
+        roc_auc_score(labels, np.concatenate([scores_of_good, scores])),
+        roc_auc_score(mask, _every_few_pixels(maps)),
+    )
+
+
+def _judged(
+    model: ReconstructionModel, photos: Sequence[Tensor], category: str, batch_size: int
+) -> tuple[np.ndarray, Tensor]:
+    """Raw scores, (N,), and anomaly maps, (N, H, W)."""
+    outputs = [
+        model.detect(batch.to(model.device), category) for batch in DataLoader(photos, batch_size)
+    ]
+    raw = torch.cat([output.raw_score.cpu() for output in outputs])
+    return raw.numpy(), torch.cat([output.anomaly_map.cpu() for output in outputs])
+
+
+def _every_few_pixels(maps: Tensor) -> np.ndarray:
+    """(N, H, W) to a flat array of every `PIXEL_STEP`-th pixel each way."""
+    return maps[:, ::PIXEL_STEP, ::PIXEL_STEP].flatten().numpy()
