@@ -18,6 +18,7 @@ from pathlib import Path
 # A script started by its path finds only its own folder; the packages lie one above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from datasets import disable_progress_bars
 
 from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
@@ -25,7 +26,7 @@ from modeling.allocator import keep_freed_memory
 from modeling.configuration import NORMALISATIONS, check_weights
 from modeling.dissimilarity import DISSIMILARITIES
 from training.dataset import DatasetError, load_inspection_dataset, split_calibration
-from training.held_out_damage import DamageTrial, Separation, separation
+from training.held_out_damage import DamageTrial, Separation, separations
 from training.photos import PreparedPhotos
 from training.recipe import Recipe, parse_recipe, read_weights
 
@@ -60,7 +61,7 @@ def compare(
     category: str,
     residuals: Sequence[Weights],
     normalisations: Sequence[str],
-) -> Iterator[tuple[Weights, str, Separation]]:
+) -> Iterator[tuple[Weights, str, list[Separation]]]:
     """Judge every residual with every normalisation.
 
     Args:
@@ -80,7 +81,7 @@ def compare(
         for normalisation in normalisations:
             model.config.residual_weights = dict(weights)
             model.set_residual_normalisation(normalisation)
-            yield weights, normalisation, separation(model, trial, category, BATCH_SIZE)
+            yield weights, normalisation, separations(model, trial, category, BATCH_SIZE)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -127,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pipe, trial, category, residuals, normalisations
         ):
             name = ",".join(f"{part}={weight:g}" for part, weight in weights.items())
-            row = f"{name:24} {normalisation:18} {found.image_auroc:11.3f}  {found.pixel_auroc:.4f}"
+            image = np.mean([one.image_auroc for one in found])
+            pixel = np.mean([one.pixel_auroc for one in found])
+            row = f"{name:24} {normalisation:18} {image:11.3f}  {pixel:11.4f}"
             print(row, flush=True)
     except (DatasetError, ModelLoadError, PhotoError, ValueError) as error:
         print(f"compare_residuals.py: {error}", file=sys.stderr)

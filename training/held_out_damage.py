@@ -31,8 +31,8 @@ class DamageTrial:
         damaged: N lists of copies.
     """
 
-    good: Sequence[Tensor]
-    damaged: Sequence[Sequence[Tensor]]
+    good: list[Tensor]
+    damaged: list[list[Tensor]]
 
     @classmethod
     def of(cls, photos: PreparedPhotos, most: int, copies: int, seed: int) -> DamageTrial:
@@ -66,45 +66,40 @@ class Separation:
     pixel_auroc: float
 
 
-def separation(
+def separations(
     model: ReconstructionModel, trial: DamageTrial, category: str, batch_size: int
-) -> Separation:
+) -> list[Separation]:
     """Judge a model's residual and its normalisation, as they are set.
 
     Half of the photos give the statistics, the other half and its damaged copies are scored; then
-    the halves change places, and the mean of both is returned.
+    the halves change places. Every copy is compared for itself, so that the spread of the result
+    says how much of it is chance.
 
     Args:
         model: trained, in evaluation mode; its statistics and calibration are overwritten.
         trial: at least 4 photos.
         category: which of the model's categories they are.
         batch_size: photos at a time.
+
+    Returns:
+        One a half and copy, always in the same order.
     """
-    halves = [_separation_of_half(model, trial, category, batch_size, first) for first in (0, 1)]
-    return Separation(*np.mean(halves, axis=0).tolist())
-
-
-def _separation_of_half(
-    model: ReconstructionModel, trial: DamageTrial, category: str, batch_size: int, first: int
-) -> tuple[float, float]:
-    """Statistics from every second photo, beginning with `first`; AUROCs of the others."""
-    model.calibrate(DataLoader(trial.good[first::2], batch_size), RATE, category)
-    good = trial.good[1 - first :: 2]
-    copies = trial.damaged[1 - first :: 2]
-    damaged = [copy for several in copies for copy in several]
-    is_damaged = [
-        (copy != photo).any(dim=0)
-        for photo, several in zip(good, copies, strict=True)
-        for copy in several
-    ]
-    scores_of_good, _ = _judged(model, good, category, batch_size)
-    scores, maps = _judged(model, damaged, category, batch_size)
-    labels = np.repeat([0, 1], [len(good), len(damaged)])
-    mask = _every_few_pixels(torch.stack(is_damaged))
-    return (
-        roc_auc_score(labels, np.concatenate([scores_of_good, scores])),
-        roc_auc_score(mask, _every_few_pixels(maps)),
-    )
+    found = []
+    for first in (0, 1):
+        model.calibrate(DataLoader(trial.good[first::2], batch_size), RATE, category)
+        good = trial.good[1 - first :: 2]
+        scores_of_good, _ = _judged(model, good, category, batch_size)
+        for damaged in zip(*trial.damaged[1 - first :: 2], strict=True):
+            scores, maps = _judged(model, damaged, category, batch_size)
+            labels = np.repeat([0, 1], len(good))
+            is_damaged = (torch.stack(damaged) != torch.stack(good)).any(dim=1)
+            found.append(
+                Separation(
+                    roc_auc_score(labels, np.concatenate([scores_of_good, scores])),
+                    roc_auc_score(_every_few_pixels(is_damaged), _every_few_pixels(maps)),
+                )
+            )
+    return found
 
 
 def _judged(

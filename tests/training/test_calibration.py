@@ -10,7 +10,13 @@ import torch
 from conftest import run_script
 
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training.calibration import CANDIDATES, LEAST_JUDGED, calibrate, choose_normalisation
+from training.calibration import (
+    CANDIDATES,
+    LEAST_JUDGED,
+    best_by_a_margin,
+    calibrate,
+    choose_normalisation,
+)
 from training.dataset import load_inspection_dataset
 from training.photos import PreparedPhotos
 from training.recipe import Recipe
@@ -45,6 +51,26 @@ def test_the_default_stands_where_too_few_photos_could_choose(model, good):
     few = PreparedPhotos(good.select(range(LEAST_JUDGED - 1)), PROCESSOR)
     default = model.config.defaults_for_target("pixels")["residual_normalisation"]
     assert choose_normalisation(model, {"flange_nut": few}, Recipe()) == default
+
+
+def test_a_part_that_may_be_turned_has_no_statistics_per_location(model, good):
+    recipe = Recipe(batch_size=4, augmentation={"rotation": 180}, false_alarm_rate=0.2)
+    calibrate(model, good, PROCESSOR, recipe)
+    assert model.config.residual_normalisation == "none"
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ([0.95, 0.94, 0.96, 0.95], "location"),  # better every time
+        ([0.99, 0.86, 0.98, 0.87], "none"),  # as much better on average, but by chance
+        ([0.905, 0.905, 0.905, 0.905], "none"),  # every time, but by nothing
+        ([0.80, 0.81, 0.80, 0.81], "none"),
+    ],
+)
+def test_the_default_is_left_only_for_a_gain_beyond_chance(other, expected):
+    aurocs = {"none": np.full(4, 0.9), "location": np.array(other)}
+    assert best_by_a_margin(aurocs) == expected
 
 
 def test_a_given_normalisation_is_kept(model, good):
