@@ -27,7 +27,7 @@ JUDGED_PHOTOS = 48  # held-out photos of a category that choose the normalisatio
 JUDGED_COPIES = 3  # damaged copies of each
 LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
 # The default has to be beaten by this much AUROC, and by twice its standard error over halves and
-# copies. With 24 photos, one copy and no such bar, screws of one seed in two were measured by
+# copies. With 24 photos, one copy and no such bar, screws of seed 1 (of 0 and 1) were measured by
 # place, which cost them 10 points of AUROC.
 LEAST_GAIN = 0.01
 TURNING = 45  # degrees; a part that may be turned so far has no places to have statistics of
