@@ -74,7 +74,7 @@ class Recipe:
     )
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(550, "training steps at least, where epochs is not given")
+    steps: int = _field(620, "training steps at least, where epochs is not given")
     batch_size: int = _field(4, "photos a step and process")
     learning_rate: float = _field(2e-3, "peak learning rate of Muon")
     weight_decay: float = _field(1e-4, "weight decay of Muon")
