@@ -3,8 +3,9 @@
     python evaluation/evaluate.py --model runs/bottle --data DIR --category bottle \
         --output_dir runs/bottle/evaluation
 
-Writes metrics.json, predictions.csv, pictures.png, restorations.png, roc.png and scores.png, and
-prints a table.
+Writes metrics.json, predictions.csv, pictures.png, restorations.png, examples.jpg, roc.png,
+calibration.png and scores.png, and prints a table. In MODEL/evaluation, `training.model_card` and
+`training.push` find them.
 Maps, scores and verdicts are those of the model's own `detect`; the test labels are only compared
 with them and decide nothing.
 """
@@ -16,10 +17,9 @@ import csv
 import json
 import math
 import platform
-import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -39,7 +39,13 @@ from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 
-from evaluation.figures import PictureRow, draw_pictures, draw_roc, draw_scores
+from evaluation.figures import (
+    PictureRow,
+    draw_calibration,
+    draw_pictures,
+    draw_roc,
+    draw_scores,
+)
 from evaluation.metrics import MetricError
 from evaluation.prediction import (
     Prediction,
@@ -51,6 +57,7 @@ from evaluation.prediction import (
 from evaluation.summary import format_table, summarise
 from modeling import (
     THRESHOLD,
+    Calibration,
     InspectionImageProcessor,
     InspectionPipeline,
     ModelLoadError,
@@ -60,8 +67,9 @@ from modeling import (
 )
 from modeling.allocator import keep_freed_memory
 from training.dataset import DatasetError, load_inspection_dataset
+from training.recipe import public_path, published_command
 
-NUM_RESTORATIONS = 10  # painted parts in restorations.png: enough to see whether defects vanish
+NUM_ROWS = 10  # of restorations.png and examples.jpg: enough to see whether defects vanish
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")
 PREDICTION_FIELDS = (
     "image_id",
@@ -126,7 +134,7 @@ def write_results(
     provenance: dict[str, Any],
     num_pictures: int,
 ) -> None:
-    """Write metrics.json, predictions.csv, roc.png, scores.png, pictures.png, restorations.png.
+    """Write metrics.json, predictions.csv and the figures that the module names.
 
     A figure that has nothing to show (a ROC curve of one class) is not written, and that of an
     earlier run is removed, so that the folder never mixes two evaluations.
@@ -144,12 +152,20 @@ def write_results(
         json.dumps(_nan_to_none({**provenance, **metrics}), indent=2, allow_nan=False) + "\n"
     )
     _write_predictions(output_dir / "predictions.csv", predictions)
-    _draw_figures(output_dir, evaluation, provenance["category"])
+    calibration = pipe.model.calibration_of(category_for(pipe.model, predictions[0].category))
+    _draw_figures(output_dir, evaluation, calibration, provenance["category"])
+    anomalous = [index for index, prediction in enumerate(predictions) if prediction.label == 1]
     for name, chosen, what in (
-        ("pictures", most_telling(predictions, num_pictures), "misses, false alarms, strongest"),
-        ("restorations", of_every_defect(predictions, NUM_RESTORATIONS), "as it should look"),
+        (
+            "pictures.png",
+            most_telling(predictions, num_pictures),
+            "misses, false alarms, strongest",
+        ),
+        ("restorations.png", of_every_kind(predictions, anomalous), "as it should look"),
+        # JPEG: a card is read over the network.
+        ("examples.jpg", of_every_kind(predictions, range(len(predictions))), "test photos"),
     ):
-        path = output_dir / f"{name}.png"
+        path = output_dir / name
         path.unlink(missing_ok=True)
         if chosen and num_pictures:
             rows = [_picture_row(pipe, dataset, evaluation, index) for index in chosen]
@@ -171,14 +187,13 @@ def most_telling(predictions: Sequence[Prediction], count: int) -> list[int]:
     return [*in_turn, *others][:count]
 
 
-def of_every_defect(predictions: Sequence[Prediction], count: int) -> list[int]:
-    """Indices of anomalous photos, the kinds of defect in turn, in the dataset's order."""
+def of_every_kind(predictions: Sequence[Prediction], among: Iterable[int]) -> list[int]:
+    """Indices of `NUM_ROWS` photos among some, good and kinds of defect in turn, in their order."""
     kinds: dict[str, list[int]] = {}
-    for index, prediction in enumerate(predictions):
-        if prediction.label == 1:
-            kinds.setdefault(prediction.defect, []).append(index)
+    for index in among:
+        kinds.setdefault(predictions[index].defect, []).append(index)
     in_turn = [index for several in zip_longest(*kinds.values()) for index in several]
-    return [index for index in in_turn if index is not None][:count]
+    return [index for index in in_turn if index is not None][:NUM_ROWS]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -273,7 +288,9 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
             )
 
 
-def _draw_figures(output_dir: Path, evaluation: Evaluation, category: str) -> None:
+def _draw_figures(
+    output_dir: Path, evaluation: Evaluation, calibration: Calibration | None, category: str
+) -> None:
     metrics = evaluation.metrics
     labels = [prediction.label for prediction in evaluation.predictions]
     raw_scores = [prediction.raw_score for prediction in evaluation.predictions]
@@ -285,6 +302,11 @@ def _draw_figures(output_dir: Path, evaluation: Evaluation, category: str) -> No
         point = (metrics["false_alarm_rate"], metrics["recall"])
         point = None if math.isnan(sum(point)) else point
         draw_roc(roc, labels, raw_scores, metrics["image_auroc"], point, title)
+    plot = output_dir / "calibration.png"
+    plot.unlink(missing_ok=True)
+    good = [score for score, label in zip(raw_scores, labels, strict=True) if label == 0]
+    if calibration is not None and good:
+        draw_calibration(plot, calibration, good, title)
 
 
 def _picture_row(
@@ -324,14 +346,14 @@ def _provenance(
     category = ", ".join(sorted({prediction.category for prediction in predictions}))
     return {
         "category": category,
-        "model": options.model,
+        "model": public_path(options.model),
         "model_revision": getattr(model.config, "_commit_hash", None),
         "model_categories": model.config.categories,
         "architecture": model.config.model_type,
-        "data": options.data,
+        "data": public_path(options.data),
         "seed": _training_seed(options.model),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "evaluation/evaluate.py", *words]),
+        "command": published_command("evaluation/evaluate.py", words),
         "versions": {
             "python": platform.python_version(),
             **{library: version(library) for library in LIBRARIES},

@@ -18,6 +18,9 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
 from sklearn.metrics import roc_curve
 
+from evaluation.metrics import false_alarm_curve
+from modeling import Calibration
+
 GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
 DOTS_PER_INCH = 120
 PICTURE_INCHES = 1.9
@@ -144,11 +147,52 @@ def draw_scores(
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
-def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:
-    """Draw a grid with one row a photo (input, reconstruction, heatmap, truth) as a PNG.
+def draw_calibration(
+    path: Path, calibration: Calibration, good_scores: Sequence[float], title: str
+) -> None:
+    """Draw promised against realised false-alarm rate, over all rates, as a PNG.
 
     Args:
         path: the file to write.
+        calibration: whose held-out good parts promise.
+        good_scores: (N,) raw scores of good test photos, at least one.
+        title: printed above.
+    """
+    promised, realised = false_alarm_curve(calibration.normal_scores, good_scores)
+    figure, axes = _axes(title, width=5.2, height=5.0)
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as promised")
+    axes.fill_between(
+        promised,
+        [share.low for share in realised],
+        [share.high for share in realised],
+        color=GOOD,
+        alpha=0.15,
+        linewidth=0,
+        label="95 % interval",
+    )
+    values = [share.value for share in realised]
+    axes.plot(
+        promised, values, color=GOOD, linewidth=2, label=f"{len(good_scores)} good test photos"
+    )
+    asked = calibration.promised_false_alarm_rate
+    axes.axvline(asked, color=THRESHOLD, linestyle="--", label=f"calibrated threshold: {asked:.1%}")
+    axes.set(
+        xlabel="promised false-alarm rate",
+        ylabel="realised false-alarm rate",
+        xlim=(0, 1),
+        ylim=(-0.01, 1.01),
+        aspect="equal",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", frameon=True, framealpha=0.9)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:
+    """Draw a grid with one row a photo (input, reconstruction, heatmap, truth) as a picture.
+
+    Args:
+        path: the file to write, PNG or JPEG.
         rows: at least one.
         title: printed above.
     """

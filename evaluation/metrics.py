@@ -26,6 +26,8 @@ from scipy import ndimage, stats
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
+from modeling.scoring import conformal_threshold, exceeds
+
 # Regions that touch at a corner are one defect: a thin scratch drawn at 45 degrees is not many.
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
@@ -205,6 +207,31 @@ def rate(count: int, total: int) -> Rate:
         return Rate(math.nan, math.nan, math.nan, count, total)
     interval = stats.binomtest(count, total).proportion_ci(0.95, method="wilson")
     return Rate(count / total, float(interval.low), float(interval.high), count, total)
+
+
+def false_alarm_curve(
+    held_out_scores: Sequence[float], good_scores: Sequence[float]
+) -> tuple[list[float], list[Rate]]:
+    """Promised against realised false-alarm rate, at every threshold that calibration can choose.
+
+    Args:
+        held_out_scores: n raw scores of good parts that calibrated the model.
+        good_scores: raw scores of other good parts.
+
+    Returns:
+        The n rates that split conformal prediction promises, ascending, and what `good_scores` say
+        of each.
+
+    Example:
+        >>> promised, realised = false_alarm_curve([1.0, 2.0, 3.0], [0.5, 2.5])
+        >>> promised, [share.value for share in realised]
+        ([0.25, 0.5, 0.75], [0.0, 0.5, 0.5])
+    """
+    n = len(held_out_scores)
+    promised = [k / (n + 1) for k in range(1, n + 1)]
+    thresholds = [conformal_threshold(held_out_scores, share)[0] for share in promised]
+    alarms = [sum(exceeds(score, limit) for score in good_scores) for limit in thresholds]
+    return promised, [rate(count, len(good_scores)) for count in alarms]
 
 
 def rank_pixels(

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -98,6 +99,13 @@ class Recipe:
     )
     data_license: str | None = _field(None, "licence of the photos, for the model card")
 
+    push_to_hub: bool = _field(False, "publish the model on the Hub when it is trained")
+    hub_model_id: str | None = _field(None, "where to publish it: ORG/NAME")
+    hub_private: bool = _field(False, "whether a new repository is readable with a token only")
+    push_every: int = _field(
+        0, "epochs between checkpoints pushed to the branch checkpoints; 0 pushes none"
+    )
+
     def __post_init__(self) -> None:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
@@ -115,6 +123,14 @@ class Recipe:
         check_number("calibration_fraction", self.calibration_fraction, 0.01, 0.9)
         check_number("false_alarm_rate", self.false_alarm_rate, 0.0001, 0.9)
         check_number("checkpoint_every", self.checkpoint_every, 0, 100_000, whole=True)
+        check_number("push_every", self.push_every, 0, 100_000, whole=True)
+        if self.push_to_hub and not self.hub_model_id:
+            raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")
+        if not self.push_to_hub and (self.push_every or self.hub_private or self.hub_model_id):
+            raise ValueError(
+                "hub_model_id, hub_private and push_every only mean something with push_to_hub; "
+                "add --push_to_hub or leave them out."
+            )
 
     def model_fields(self) -> dict[str, Any]:
         """The fields that the model's config takes."""
@@ -136,14 +152,30 @@ class Recipe:
         """How many epochs to train: `epochs`, or as many as `steps` needs."""
         return self.epochs or math.ceil(self.steps / steps_an_epoch)
 
+    def checkpoint_is_due(self, epoch: int) -> bool:
+        """Whether a checkpoint is written after this many epochs."""
+        return self._is_due(self.checkpoint_every, epoch) or self.push_is_due(epoch)
+
+    def push_is_due(self, epoch: int) -> bool:
+        """Whether the checkpoint after this many epochs goes to the Hub."""
+        return self._is_due(self.push_every, epoch)
+
+    @staticmethod
+    def _is_due(every: int, epoch: int) -> bool:
+        return every > 0 and epoch % every == 0
+
     def published(self) -> Recipe:
-        """The recipe without the paths of this machine: what a card or a Hub repo may show."""
+        """The recipe without paths of this machine and Hub ids: what a card or a repo may show."""
         return dataclasses.replace(
             self,
             data=without_folder(self.data),
             backbone=without_folder(self.backbone),
             output_dir=None,
             resume_from_checkpoint=None,
+            push_to_hub=False,  # who repeats the run has a repository of their own
+            hub_model_id=None,
+            hub_private=False,
+            push_every=0,
         )
 
     def to_yaml(self) -> str:
@@ -154,6 +186,23 @@ class Recipe:
 def without_folder(name: str | None) -> str | None:
     """The last part of a path that exists here; anything else, a Hub id say, as it is."""
     return Path(name).resolve().name if name and Path(name).exists() else name
+
+
+def public_path(text: str) -> str:
+    """A path as others may read it: of one that leads out of the project, the last part alone."""
+    path = Path(text).expanduser()
+    return path.name if path.is_absolute() or ".." in path.parts else text
+
+
+def published_command(script: str, words: Sequence[str]) -> str:
+    """A command line for a card: as typed, but for the folders of this machine.
+
+    Args:
+        script: path of the script in the project, such as training/train.py.
+        words: its arguments.
+    """
+    pairs = [word.rpartition("=") for word in words]
+    return shlex.join(["python", script, *(f"{a}{b}{public_path(c)}" for a, b, c in pairs)])
 
 
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
@@ -186,12 +235,17 @@ def _build_parser() -> argparse.ArgumentParser:
     types = get_type_hints(Recipe)
     for item in fields(Recipe):
         default = defaults.get(item.name, item.default)
+        help_text = f"{item.metadata['help']} (default: {default})".replace("%", "%%")
+        if types[item.name] is bool:
+            switch = argparse.BooleanOptionalAction
+            parser.add_argument(f"--{item.name}", action=switch, default=None, help=help_text)
+            continue
         parser.add_argument(
             f"--{item.name}",
             type=_reader_for(item.name, types[item.name]),
             nargs="+" if item.name == "category" else None,
             metavar=item.name.upper(),
-            help=f"{item.metadata['help']} (default: {default})".replace("%", "%%"),
+            help=help_text,
         )
     return parser
 

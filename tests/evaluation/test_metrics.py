@@ -15,6 +15,7 @@ from evaluation.metrics import (
     MetricError,
     aupro,
     average_precision,
+    false_alarm_curve,
     image_auroc,
     pixel_auroc,
     rank_pixels,
@@ -330,3 +331,16 @@ def test_only_one_map_is_needed_in_memory_at_a_time():
     lazy, eager = rank_pixels(MadeWhenAsked(), masks), rank_pixels(maps, masks)
     for field in dataclasses.fields(eager):
         assert np.array_equal(getattr(lazy, field.name), getattr(eager, field.name))
+
+
+def test_the_false_alarm_curve_promises_what_conformal_prediction_promises():
+    promised, realised = false_alarm_curve([1.0, 2.0, 3.0], [0.5, 2.5])
+    assert promised == [0.25, 0.5, 0.75]
+    assert [share.value for share in realised] == [0.0, 0.5, 0.5]  # above 3, above 2, above 1
+    assert all(share.low <= share.value <= share.high for share in realised)
+
+
+def test_the_false_alarm_curve_keeps_its_promise_on_parts_of_the_same_kind():
+    draw = np.random.default_rng(0)
+    promised, realised = false_alarm_curve(draw.gamma(9, size=99), draw.gamma(9, size=4000))
+    assert max(abs(p - share.value) for p, share in zip(promised, realised, strict=True)) < 0.15
