@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 from conftest import ROOT
-from loopback_hub import serve
+from loopback_hub import LoopbackHub, serve
 from PIL import Image
 
 from training.dataset import (
@@ -304,8 +303,8 @@ def write_fiftyone_layout(folder: Path) -> None:
     (folder / "samples.json").write_text(json.dumps({"samples": samples}))
 
 
-def load_in_a_fresh_process(endpoint: str, home: Path, repo: str, category: str) -> dict:
-    """What the real client makes of the Hub at `endpoint`, with an empty cache."""
+def load_in_a_fresh_process(hub: LoopbackHub, home: Path, repo: str, category: str) -> dict:
+    """What the real client makes of the Hub, with an empty cache."""
     code = (
         "import json, sys\n"
         "from training.dataset import DatasetError, FEATURES, load_inspection_dataset\n"
@@ -321,16 +320,9 @@ def load_in_a_fresh_process(endpoint: str, home: Path, repo: str, category: str)
         "        'defects': list(data['test']['defect']),\n"
         "        'categories': list(data['train']['category'])}))\n"
     )
-    settings = {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(ROOT),
-    }
     finished = subprocess.run(
         [sys.executable, "-c", code, repo, category],
-        env=os.environ | settings,
+        env=hub.environment(home) | {"PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -343,8 +335,9 @@ def load_in_a_fresh_process(endpoint: str, home: Path, repo: str, category: str)
 @pytest.mark.parametrize("write", [write_own_layout, write_split_layout, write_fiftyone_layout])
 def test_every_layout_on_the_hub_downloads_one_category_only(write, tmp_path):
     write(tmp_path / "repo")
-    with serve(tmp_path / "repo") as hub:
-        found = load_in_a_fresh_process(hub.endpoint, tmp_path / "home", "org/parts", "bolt")
+    with serve() as hub:
+        hub.add_repo("org/parts", tmp_path / "repo", kind="dataset")
+        found = load_in_a_fresh_process(hub, tmp_path / "home", "org/parts", "bolt")
         assert found == {
             "train": 2,
             "test": 2,
@@ -357,8 +350,9 @@ def test_every_layout_on_the_hub_downloads_one_category_only(write, tmp_path):
 
 def test_an_unknown_category_and_an_unknown_dataset_on_the_hub(tmp_path):
     write_split_layout(tmp_path / "repo")
-    with serve(tmp_path / "repo") as hub:
-        found = load_in_a_fresh_process(hub.endpoint, tmp_path / "home", "org/parts", "gear")
+    with serve() as hub:
+        hub.add_repo("org/parts", tmp_path / "repo", kind="dataset")
+        found = load_in_a_fresh_process(hub, tmp_path / "home", "org/parts", "gear")
         assert "it holds bolt, nut" in found["error"]
-        found = load_in_a_fresh_process(hub.endpoint, tmp_path / "home", "org/other", "gear")
+        found = load_in_a_fresh_process(hub, tmp_path / "home", "org/other", "gear")
         assert "org/other could not be read from the Hub" in found["error"]
