@@ -16,18 +16,14 @@ from .configuration import (
     VariationalAutoencoderConfig,
 )
 from .image_processing import InspectionImageProcessor, PhotoError, open_photo
+from .loading import ModelLoadError, load_model
 from .masked_autoencoder import MaskedAutoencoder
-from .pipeline import (
-    TASK,
-    Inspection,
-    InspectionPipeline,
-    ModelLoadError,
-    load_model,
-    load_pipeline,
-)
-from .reconstruction import ReconstructionModel, ReconstructionOutput
+from .outputs import ReconstructionOutput
+from .pipeline import TASK, Inspection, InspectionPipeline, load_pipeline
+from .reconstruction import ReconstructionModel
 from .regions import Region
 from .variational_autoencoder import VariationalAutoencoder
+from .weights import WeightsError
 
 ARCHITECTURES: dict[str, type[ReconstructionModel]] = {
     "autoencoder": Autoencoder,
@@ -65,6 +61,7 @@ __all__ = [
     "Region",
     "VariationalAutoencoder",
     "VariationalAutoencoderConfig",
+    "WeightsError",
     "load_model",
     "load_pipeline",
     "open_photo",

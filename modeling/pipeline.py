@@ -8,22 +8,18 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, Pipeline
+from transformers import Pipeline
 from transformers.utils import ModelOutput
 
 from .calibration import THRESHOLD
 from .configuration import check_number
-from .image_processing import InspectionImageProcessor, Photo, open_photo
+from .image_processing import Photo, open_photo
+from .loading import ModelLoadError, load_model
 from .overlay import paint_heatmap
-from .reconstruction import ReconstructionModel
 from .regions import Region, describe, find_regions
 from .scoring import exceeds
 
 TASK = "anomaly-detection"
-
-
-class ModelLoadError(ValueError):
-    """A model can't be loaded or used; the message is one sentence for the person who named it."""
 
 
 @dataclass
@@ -88,14 +84,14 @@ class InspectionPipeline(Pipeline):
 
     Example:
         ```python
-        import modeling
         from transformers import pipeline
 
-        inspect = pipeline("anomaly-detection", model="path/or/repo")
+        inspect = pipeline("anomaly-detection", model="ORG/NAME", trust_remote_code=True)
         inspection = inspect("photo.jpg")
         inspection.verdict, inspection.score, inspection.notes
         ```
 
+    In a clone of the project, `modeling.load_pipeline("folder or ORG/NAME")` runs its code instead.
     Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5, and with
     `category=` if the model knows several.
     """
@@ -189,52 +185,13 @@ def _to_picture(reconstruction: Any, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def load_model(
-    model: str | os.PathLike, *, revision: str | None = None, token: str | None = None
-) -> tuple[ReconstructionModel, InspectionImageProcessor]:
-    """Load a model folder or a Hub repository, safetensors only; it need not be calibrated.
-
-    Args:
-        model: a folder that training wrote, or a Hub id such as "org/bottle".
-        revision: branch, tag or commit of the Hub repository.
-        token: access token for a private repository.
-
-    Returns:
-        The model in evaluation mode and its image processor.
-
-    Raises:
-        ModelLoadError: when it does not exist, is no model of this project, or is damaged.
-    """
-    name = os.fspath(model)
-    if not os.path.isdir(name) and (name.startswith((".", "/", "~")) or name.count("/") != 1):
-        raise ModelLoadError(
-            f"The model folder {name} does not exist; expected a folder written by "
-            "training/train.py or a Hub id ORG/NAME."
-        )
-    options = {"revision": revision, "token": token}
-    try:
-        loaded = AutoModel.from_pretrained(name, use_safetensors=True, **options)
-        processor = AutoImageProcessor.from_pretrained(name, **options)
-    except Exception as error:  # many libraries take part; each raises its own kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(
-            f"The model {name} could not be loaded: expected a folder written by "
-            f"training/train.py or a Hub repository of this project, found: {reason}"
-        ) from error
-    if not isinstance(loaded, ReconstructionModel):
-        raise ModelLoadError(
-            f"The model {name} is a {type(loaded).__name__}, not a reconstruction model of this "
-            "project; choose another one."
-        )
-    return loaded, processor
-
-
 def load_pipeline(
     model: str | os.PathLike,
     *,
     revision: str | None = None,
     token: str | None = None,
     device: str | None = None,
+    local_files_only: bool = False,
 ) -> InspectionPipeline:
     """Load a calibrated model as a pipeline, ready to inspect.
 
@@ -243,9 +200,11 @@ def load_pipeline(
         revision: branch, tag or commit of the Hub repository.
         token: access token for a private repository.
         device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
+        local_files_only: take what was downloaded earlier and ask nobody.
 
     Raises:
         ModelLoadError: when it can't be loaded (see `load_model`) or is not calibrated.
     """
-    loaded, processor = load_model(model, revision=revision, token=token)
+    where = {"revision": revision, "token": token, "local_files_only": local_files_only}
+    loaded, processor = load_model(model, **where)
     return InspectionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)

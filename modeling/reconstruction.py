@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, logging
+from transformers.utils import logging
 
 from .calibration import THRESHOLD, Calibration
 from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
+from .outputs import ReconstructionOutput
 from .restoration import Restoration, restoration_loss
 from .scoring import enlarge, exceeds, normalise_residual, raw_score, smooth_residual
 from .targets import FeatureTarget, PixelTarget
+from .weights import WHERE, check_weights
 
 logger = logging.get_logger(__name__)
 
@@ -36,27 +39,6 @@ UNNAMED = "part"  # the category of a model that was given none
 
 Category = str | Sequence[str] | None  # one for all pictures, or one a picture
 Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
-
-
-@dataclass
-class ReconstructionOutput(ModelOutput):
-    """What a reconstruction model says of a batch of photos; the same fields in every mode.
-
-    Attributes:
-        loss: (), the training loss; None from `detect`.
-        reconstruction: (B, 3, H, W), how the parts should look, in 0..1.
-        anomaly_map: (B, H, W), >= 0, where they differ.
-        raw_score: (B,), >= 0, the maximum of the map; metrics rank by it.
-        anomaly_score: (B,), 0..1, 0.5 at the calibrated threshold; NaN while uncalibrated.
-        is_anomalous: (B,), bool, the verdict at the calibrated threshold; None while uncalibrated.
-    """
-
-    loss: Tensor | None = None
-    reconstruction: Tensor | None = None
-    anomaly_map: Tensor | None = None
-    raw_score: Tensor | None = None
-    anomaly_score: Tensor | None = None
-    is_anomalous: Tensor | None = None
 
 
 class ReconstructionModel(PreTrainedModel, ABC):
@@ -72,6 +54,24 @@ class ReconstructionModel(PreTrainedModel, ABC):
         on_features = config.target == "features"
         self.target = FeatureTarget(config) if on_features else PixelTarget(config)
         self.residual_statistics = self._new_statistics()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> ReconstructionModel:
+        """Load a model folder or Hub repository, as every transformers model does.
+
+        Only safetensors is read, and only when it is whole and what the Hub announced.
+
+        Raises:
+            WeightsError: when the weights are a pickle, damaged, or not what the Hub announced.
+            OSError: as transformers raises it, when the repository can't be reached.
+        """
+        if pretrained_model_name_or_path is not None:
+            where = {name: kwargs[name] for name in WHERE if name in kwargs}
+            check_weights(pretrained_model_name_or_path, **where)
+        kwargs["use_safetensors"] = True
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def set_residual_normalisation(self, normalisation: str) -> None:
         """Normalise the residual another way; statistics and calibrations are to be made anew.

@@ -1,0 +1,133 @@
+"""A model folder or Hub repository -> model and image processor, or one sentence why not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+from .configuration import ReconstructionConfig
+from .image_processing import InspectionImageProcessor
+from .reconstruction import ReconstructionModel
+from .weights import WeightsError
+
+# The Hub's client resumes a broken download by itself, but gives up on the first server error.
+PAUSES = (1.0, 3.0)  # seconds before the second and the third try
+
+
+class ModelLoadError(ValueError):
+    """A model can't be loaded or used; the message is one sentence for the person who named it."""
+
+
+def load_model(
+    model: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> tuple[ReconstructionModel, InspectionImageProcessor]:
+    """Load a model folder or a Hub repository with this project's code; it need not be calibrated.
+
+    Nothing but safetensors is read, and no code of the repository is run. Where the Hub can't be
+    reached, what was downloaded earlier is taken.
+
+    Args:
+        model: a folder that training wrote, or a Hub id such as "org/bottle".
+        revision: branch, tag or commit of the Hub repository.
+        token: access token for a private repository; that of the environment if None.
+        local_files_only: take what was downloaded earlier and ask nobody.
+
+    Returns:
+        The model in evaluation mode and its image processor, both of one commit.
+
+    Raises:
+        ModelLoadError: when it does not exist, is no model of this project, or is damaged.
+    """
+    name = os.fspath(model)
+    if not os.path.isdir(name) and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        raise ModelLoadError(
+            f"The model folder {name} does not exist; expected a folder written by "
+            "training/train.py or a Hub id ORG/NAME."
+        )
+    where = {"revision": revision, "token": token, "local_files_only": local_files_only}
+    for pause in (*PAUSES, None):
+        try:
+            return _load(name, where)
+        except ModelLoadError:
+            raise
+        except Exception as error:  # many libraries take part; each raises its own kinds
+            if pause is None or not _is_server_error(error):
+                raise ModelLoadError(_sentence(name, revision, error)) from error
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _load(name: str, where: dict[str, Any]) -> tuple[ReconstructionModel, InspectionImageProcessor]:
+    # A repository that asks for code of its own is refused, not asked about at a prompt.
+    where = {**where, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(name, **where)
+    if not isinstance(config, ReconstructionConfig):
+        raise ModelLoadError(
+            f"The model {name} is a {config.model_type}, not a reconstruction model of this "
+            "project; choose another one."
+        )
+    where["revision"] = getattr(config, "_commit_hash", None) or where["revision"]
+    loaded = AutoModel.from_pretrained(name, **where)
+    return loaded, AutoImageProcessor.from_pretrained(name, **where)
+
+
+def _is_server_error(error: Exception) -> bool:
+    return any(
+        isinstance(cause, HfHubHTTPError) and cause.response.status_code >= 500
+        for cause in _chain(error)
+    )
+
+
+def _sentence(name: str, revision: str | None, error: Exception) -> str:
+    """Why loading failed, by the error that was the first cause, which others may wrap."""
+    causes = list(_chain(error))
+
+    def caused_by(*kinds: type[Exception]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if caused_by(GatedRepoError, RepositoryNotFoundError):
+        return (
+            f"The model {name} was not found on the Hub, or it is private; check the name, and "
+            "give an access token (HF_TOKEN) for a private one."
+        )
+    if caused_by(RevisionNotFoundError):
+        return (
+            f"The model {name} has no revision {revision}; give a branch, tag or commit that its "
+            "page on the Hub lists."
+        )
+    for cause in causes:
+        if isinstance(cause, WeightsError):
+            return str(cause)
+    if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, ConnectionError):
+        return (
+            f"The model {name} could not be downloaded from {constants.ENDPOINT} and was not "
+            "downloaded before; check the network and try again, or give a model folder."
+        )
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"The model {name} could not be loaded: expected a folder written by training/train.py or "
+        f"a Hub repository of this project, found: {reason}"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

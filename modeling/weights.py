@@ -1,0 +1,95 @@
+"""The file of weights before it is read: safetensors alone, whole, and what the Hub announced.
+
+A pickle can run any code when it is opened, so none ever is, whatever else a repository holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError, safe_open
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# Of what `from_pretrained` takes, that which says where a file lies.
+WHERE = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
+
+class WeightsError(OSError):
+    """A file of weights must not or can't be read; the message is one sentence for a person."""
+
+
+def check_weights(model: str | os.PathLike, **where: Any) -> None:
+    """Make sure that the weights of a folder or Hub repository may be read.
+
+    Args:
+        model: a folder, or a Hub id; the file is downloaded unless the cache has it.
+        where: those arguments of `from_pretrained` that are named in `WHERE`.
+
+    Raises:
+        WeightsError: when there is no model.safetensors, when it is cut off, or when its content is
+            not what the Hub announced.
+        OSError: as transformers raises it, when the repository can't be reached.
+    """
+    missing_is_none = {"_raise_exceptions_for_missing_entries": False}
+    path = cached_file(model, SAFE_WEIGHTS_NAME, **where, **missing_is_none)
+    if path is None:
+        if cached_file(model, SAFE_WEIGHTS_INDEX_NAME, **where, **missing_is_none) is None:
+            raise WeightsError(_nothing_to_read(model, where))
+        return  # in parts: transformers checks that each one is there
+    _check_hash(Path(path), model)
+    try:
+        with safe_open(path, framework="pt"):
+            pass  # the header says how long the file must be, and opening compares
+    except SafetensorError as error:
+        raise WeightsError(
+            f"The weights {path} of {model} are damaged or cut off ({error}); download or train "
+            "the model again."
+        ) from error
+
+
+def _check_hash(path: Path, model: str | os.PathLike) -> None:
+    """The Hub's cache names a large file by the SHA-256 that the Hub announced, but trusts it."""
+    announced = path.resolve().name
+    if not SHA256.fullmatch(announced):
+        return  # a folder, or a cache without links
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != announced:
+        raise WeightsError(
+            f"The weights of {model} are not what the Hub announced (SHA-256 {found[:12]}..., "
+            f"expected {announced[:12]}...); load them again with force_download=True."
+        )
+
+
+def _nothing_to_read(model: str | os.PathLike, where: dict[str, Any]) -> str:
+    pickles = [name for name in _files(model, where) if name.endswith(PICKLE_SUFFIXES)]
+    if pickles:
+        return (
+            f"{model} holds its weights as a pickle ({', '.join(pickles)}), which may run any code "
+            f"and is refused; expected {SAFE_WEIGHTS_NAME}: save the model with save_pretrained."
+        )
+    return (
+        f"{model} has no {SAFE_WEIGHTS_NAME}; expected a folder that training/train.py wrote or a "
+        "repository that training.push filled."
+    )
+
+
+def _files(model: str | os.PathLike, where: dict[str, Any]) -> list[str]:
+    if os.path.isdir(model):
+        return sorted(os.listdir(model))
+    if where.get("local_files_only"):
+        return []
+    try:
+        return HfApi(token=where.get("token")).list_repo_files(
+            str(model), revision=where.get("revision")
+        )
+    except (HfHubHTTPError, OSError):
+        return []  # what is missing is said anyway
