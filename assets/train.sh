@@ -7,10 +7,19 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 
 train() {  # data category
-  "$PYTHON" training/train.py --data "$1" --category "$2" --output_dir "runs/$2" --checkpoint_every 0
-  mkdir -p "assets/models/$2"
-  cp "runs/$2"/{config.json,model.safetensors,preprocessor_config.json,recipe.yaml} \
-    "runs/$2"/{README.md,learning_curve.csv,learning_curve.png} "assets/models/$2/"
+  local run="runs/$2" shipped="assets/models/$2"
+  "$PYTHON" training/train.py --data "$1" --category "$2" --output_dir "$run" --checkpoint_every 0
+  "$PYTHON" evaluation/evaluate.py --model "$run" --data "$1" --category "$2" \
+    --output_dir "$run/evaluation"
+  "$PYTHON" -m training.model_card "$run"
+  mkdir -p "$shipped/evaluation"
+  cp "$run"/{config.json,model.safetensors,preprocessor_config.json,recipe.yaml,training.json} \
+    "$run"/{README.md,learning_curve.csv,learning_curve.png} "$shipped/"
+  cp "$run/evaluation"/{metrics.json,roc.png,calibration.png,scores.png} "$shipped/evaluation/"
+  # Photos of MVTec AD are never part of this project; drawings of ours may be.
+  if [[ $1 == synthetic:* ]]; then
+    cp "$run/evaluation/examples.jpg" "$shipped/evaluation/"
+  fi
 }
 
 for part in flange_nut key fabric; do

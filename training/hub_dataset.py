@@ -1,6 +1,7 @@
 """Datasets on the Hub, one category at a time, in the layouts that exist there.
 
-1. One config a category, parquet, with the columns of `training.dataset.FEATURES` (ours).
+1. One config a category, parquet, with the columns of `training.dataset.FEATURES` (ours, as
+   training/prepare_data.py pushes it).
 2. One split a category and part, `data/bottle.train-*.parquet`
    (TheoM55/mvtec_all_objects_split: columns image_path, split, object, defect, label, mask_path).
 3. A FiftyOne export (Voxel51/mvtec-ad: pictures as files, joined by samples.json).
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx2
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 
-from training.dataset import FEATURES, DatasetError, Rows, UnknownCategoryError, row
+from training.dataset import FEATURES, VALIDATION, DatasetError, Rows, UnknownCategoryError, row
 
 SPLIT_FILE = re.compile(r"(?:^|/)(?P<category>[^/]+)\.(?P<split>train|test)-[^/]*\.parquet$")
 PHOTO_COLUMNS = ("image", "image_path")
@@ -36,7 +37,8 @@ def read_hub_dataset(
         revision: branch, tag or commit.
 
     Returns:
-        Rows with the columns of `FEATURES` for `train` and `test`.
+        Rows with the columns of `FEATURES` for `train` and `test`, and for `validation` where a
+        dataset of layout 1 has it.
 
     Raises:
         DatasetError: when the dataset can't be reached, has another layout or no such category.
@@ -52,7 +54,7 @@ def read_hub_dataset(
         return _read_configs(repo, category, where)
     except DatasetError:
         raise
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (httpx2.HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatasetError(
             f"The dataset {repo} could not be read from the Hub ({reason}); check the name, the "
@@ -71,8 +73,10 @@ def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dic
             "category with image, mask, label, defect, category and image_id, files such as "
             "data/CATEGORY.train-*.parquet, or a FiftyOne export with samples.json."
         )
-    undecoded = {split: _undecoded(rows) for split, rows in loaded.items()}
-    return {split: list(undecoded.get(split, [])) for split in ("train", "test")}
+    found: dict[str, Rows] = {"train": [], "test": []}
+    for split in {*found, VALIDATION} & {*loaded}:
+        found[split] = list(_undecoded(loaded[split]))
+    return found
 
 
 def _read_splits(

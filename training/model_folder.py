@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.model_card import write_model_card
+from training.model_card import RECIPE_FILE, model_card
 from training.recipe import Recipe
+from training.training_run import TrainingRun
 
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
@@ -37,9 +38,8 @@ def write_model_folder(
     model: ReconstructionModel,
     processor: InspectionImageProcessor,
     recipe: Recipe,
-    command: str,
+    run: TrainingRun,
     history: History,
-    n_training: int,
 ) -> None:
     """Write everything that `from_pretrained` and the app take, whole or not at all.
 
@@ -48,19 +48,19 @@ def write_model_folder(
         model: calibrated, its weights rounded by `round_to_half`.
         processor: its image processor.
         recipe: what it was trained with.
-        command: the command line.
+        run: the facts of the run.
         history: the learning curve, a row an epoch.
-        n_training: number of good photos that the weights learned from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft_name:
         draft = Path(draft_name)
         model.save_pretrained(draft, state_dict=_half_state(model))
         processor.save_pretrained(draft)
-        (draft / "recipe.yaml").write_text(recipe.published().to_yaml())
+        (draft / RECIPE_FILE).write_text(recipe.published().to_yaml())
         _write_history(draft / "learning_curve.csv", history)
         plot_learning_curve(draft / "learning_curve.png", history)
-        write_model_card(draft / "README.md", model, recipe, command, n_training)
+        run.write(draft)
+        (draft / "README.md").write_text(model_card(draft))
         # The config moves last: a folder is taken for a model by its config.json.
         for path in sorted(draft.iterdir(), key=lambda path: path.name == "config.json"):
             shutil.move(path, folder / path.name)

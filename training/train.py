@@ -10,7 +10,6 @@ The folder that it writes is what `from_pretrained`, `evaluation/evaluate.py` an
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import datasets
 import torch
 import transformers
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
@@ -40,7 +39,9 @@ from training.dataset import VALIDATION, DatasetError, load_categories, split_ca
 from training.model_folder import round_to_half, write_model_folder
 from training.muon import Muon
 from training.photos import PreparedPhotos, RestorationPhotos
-from training.recipe import ROC, Recipe, parse_recipe, without_folder
+from training.push import CHECKPOINTS, CheckpointPush, PushError, check_access, push_model
+from training.recipe import ROC, Recipe, parse_recipe, published_command, without_folder
+from training.training_run import Cost, TrainingRun
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
@@ -80,10 +81,12 @@ def train(recipe: Recipe, command: str = "") -> Path:
 
     Raises:
         DatasetError: when the photos can't be read.
+        PushError: when the repository to push to can't be written.
         TrainingError: when the loss is no longer finite or a checkpoint is missing.
         ValueError: when the recipe does not make a valid model.
     """
     output_dir = Path(recipe.output_dir)
+    cost = Cost()
     # Everything that can be wrong with a recipe is found before the photos are read.
     for category in recipe.category or [""]:
         augmentation_for(category, recipe.augmentation)
@@ -94,6 +97,8 @@ def train(recipe: Recipe, command: str = "") -> Path:
         # Seedable, so that a resumed epoch sees the photos in the order it would have had.
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
+    if recipe.push_to_hub and accelerator.is_main_process:
+        check_access(recipe.hub_model_id, recipe.hub_private)
     with accelerator.main_process_first():  # one process prepares what the others find cached
         dataset = load_categories(recipe.data, recipe.category or (), seed=recipe.seed)
     labelled = dataset.get(VALIDATION)
@@ -109,13 +114,15 @@ def train(recipe: Recipe, command: str = "") -> Path:
         size={"height": model.config.image_size, "width": model.config.image_size}
     )
 
-    history = fit(model, good, held_out, processor, recipe, accelerator)
+    history = fit(model, good, held_out, processor, recipe, accelerator, cost)
+    cost.measure(accelerator)
 
     if accelerator.is_main_process:
         model = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(model)  # before calibration, so that the threshold fits what is saved
         calibrate(model.eval(), held_out, processor, recipe, labelled)
-        write_model_folder(output_dir, model, processor, recipe, command, history, len(good))
+        run = TrainingRun.of(model, command, len(good), cost, accelerator)
+        write_model_folder(output_dir, model, processor, recipe, run, history)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return output_dir
@@ -164,6 +171,7 @@ def fit(
     processor: InspectionImageProcessor,
     recipe: Recipe,
     accelerator: Accelerator,
+    cost: Cost,
 ) -> list[dict[str, float]]:
     """Train the weights in place; one row of the learning curve an epoch.
 
@@ -174,6 +182,7 @@ def fit(
         processor: prepares the photos.
         recipe: hyper-parameters.
         accelerator: devices, processes, checkpoints, tracker.
+        cost: goes into the checkpoints, up to date.
 
     Returns:
         `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.
@@ -204,11 +213,12 @@ def fit(
         optimizer, _warmup_then_cosine(epochs * len(loader), recipe.warmup_fraction)
     )
     progress = Progress()
-    accelerator.register_for_checkpointing(schedule, progress)
+    accelerator.register_for_checkpointing(schedule, progress, cost)
     if recipe.resume_from_checkpoint:
         accelerator.load_state(_checkpoint_folder(recipe))
     accelerator.init_trackers("tensorboard")
 
+    pushes = _checkpoint_pushes(recipe, accelerator)
     bar = tqdm(
         total=epochs * len(loader),
         initial=progress.epoch * len(loader),
@@ -244,9 +254,15 @@ def fit(
         progress.epoch, progress.history = epoch + 1, [*progress.history, row]
         accelerator.log({name: row[name] for name in row if name != "epoch"}, step=epoch + 1)
         bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
-        if recipe.checkpoint_every and (epoch + 1) % recipe.checkpoint_every == 0:
-            accelerator.save_state(_checkpoints(recipe) / f"epoch-{epoch + 1:05d}")
+        if recipe.checkpoint_is_due(epoch + 1):
+            checkpoint = _checkpoints(recipe) / f"epoch-{epoch + 1:05d}"
+            cost.measure(accelerator)
+            accelerator.save_state(checkpoint)
+            if pushes and recipe.push_is_due(epoch + 1):
+                pushes.start(checkpoint)
     bar.close()
+    if pushes:
+        pushes.finish()
     return progress.history
 
 
@@ -316,8 +332,13 @@ def _warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], f
     return factor
 
 
+def _checkpoint_pushes(recipe: Recipe, accelerator: Accelerator) -> CheckpointPush | None:
+    wanted = recipe.push_every and accelerator.is_main_process
+    return CheckpointPush(recipe.hub_model_id) if wanted else None
+
+
 def _checkpoints(recipe: Recipe) -> Path:
-    return Path(recipe.output_dir) / "checkpoints"
+    return Path(recipe.output_dir) / CHECKPOINTS
 
 
 def _checkpoint_folder(recipe: Recipe) -> str:
@@ -339,16 +360,8 @@ def _checkpoint_folder(recipe: Recipe) -> str:
     return wanted
 
 
-def _published_command(words: list[str], recipe: Recipe) -> str:
-    """The command line for the card: as typed, but for the folder above the data."""
-    published = recipe.published()
-    replaced = {recipe.data: published.data, recipe.backbone: published.backbone}
-    public = [replaced.get(word, word) for word in words]
-    return f"python training/train.py {shlex.join(public)}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
+    """Run the command line; 2 on bad input, 1 when the Hub could not be written."""
     keep_freed_memory()
     # The training's own bar is the one to watch.
     datasets.disable_progress_bars()
@@ -359,10 +372,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not getattr(recipe, name):
                 raise ValueError(f"--{name} is missing; `--help` says what it takes.")
         words = sys.argv[1:] if arguments is None else list(arguments)
-        folder = train(recipe, _published_command(words, recipe))
+        folder = train(recipe, published_command("training/train.py", words))
+        if recipe.push_to_hub and PartialState().is_main_process:
+            address, tag = push_model(folder, recipe.hub_model_id, private=recipe.hub_private)
+            print(f"The model is at {address}, release {tag}.")
     except (BackboneError, DatasetError, PhotoError, TrainingError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except PushError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
     print(f"The model is in {folder}: python app.py --models {folder}")
     return 0
 

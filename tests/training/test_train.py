@@ -14,7 +14,7 @@ from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbon
 
 from modeling import ARCHITECTURES, load_pipeline
 from modeling.configuration import TARGETS
-from training.model_card import license_of
+from training.licences import license_of
 from training.recipe import Recipe, parse_recipe
 from training.synthetic import render
 

@@ -1,0 +1,143 @@
+"""How models of this project are found on the Hub, and among those downloaded from it.
+
+At the top level and not in modeling/, because importing that package takes seconds of torch and
+transformers: the app lists models before it needs either, and deployment needs neither at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CachedRevisionInfo, HfApi, constants, get_session, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+PROJECT_TAG = "golden-sample"  # in the card of every model of this project
+CATEGORY_PREFIX = "category:"  # one such tag for each category that a model knows
+MODEL_TYPE_PREFIX = "golden-sample"  # of every `model_type` in modeling/configuration.py
+SILENCE_SECONDS = 30.0  # after which a question to the Hub is given up
+# What loading a model needs; preloaded into a Space, and looked for among downloads.
+MODEL_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the Hub at one commit, known without downloading its weights.
+
+    Attributes:
+        repo: ORG/NAME.
+        commit: the full hash.
+        categories: what it inspects; its own name where its card does not say.
+        revisions: the commit and the branches and tags that are known to mean it.
+        private: whether a token is needed to read it.
+    """
+
+    repo: str
+    commit: str
+    categories: tuple[str, ...]
+    revisions: frozenset[str]
+    private: bool = False
+
+
+def list_hub_models(namespace: str) -> list[HubModel]:
+    """Ask the Hub for the models of a namespace that carry the project's tag, by name.
+
+    Private ones are among them where HF_TOKEN may read them.
+
+    Args:
+        namespace: a user or an organisation.
+
+    Raises:
+        huggingface_hub.errors.HfHubHTTPError: when the Hub refuses, for instance a wrong token.
+        httpx2.HTTPError: when it can't be reached, or is silent for `SILENCE_SECONDS`.
+    """
+    # Not HfApi.list_models: it waits without end, and while it can't connect it tries again for
+    # half a minute and closes each time the connections that other visitors' downloads go over.
+    address: str | None = f"{constants.ENDPOINT}/api/models"
+    wanted = {"author": namespace, "filter": PROJECT_TAG, "expand": ["sha", "tags", "private"]}
+    found = []
+    while address:
+        page = get_session().get(
+            address, params=wanted, headers=build_hf_headers(), timeout=SILENCE_SECONDS
+        )
+        hf_raise_for_status(page)
+        found += page.json()
+        # The address of the next page, if the Hub gives one, repeats what is wanted.
+        address, wanted = page.links.get("next", {}).get("url"), None
+    models = [
+        _hub_model(info["id"], info["sha"], info.get("tags"), info.get("private")) for info in found
+    ]
+    return sorted(models, key=lambda model: model.repo)
+
+
+def read_hub_model(repo: str, revision: str | None = None) -> HubModel:
+    """Ask the Hub for one model.
+
+    Args:
+        repo: ORG/NAME.
+        revision: branch, tag or commit; None for the newest commit.
+
+    Raises:
+        huggingface_hub.errors.HfHubHTTPError: when there is none, or the Hub refuses.
+        httpx2.HTTPError: when it can't be reached, or is silent for `SILENCE_SECONDS`.
+    """
+    info = HfApi().model_info(repo, revision=revision, timeout=SILENCE_SECONDS)
+    return _hub_model(info.id, info.sha, info.tags, info.private)
+
+
+def list_downloaded_models() -> list[HubModel]:
+    """Models of this project that the Hub's client keeps on this disk, latest download first."""
+    try:
+        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except (CacheNotFound, OSError, ValueError):  # none yet, or nothing that can be read
+        return []
+    snapshots = [
+        (snapshot.last_modified, model)
+        for repo in repos
+        if repo.repo_type == "model"
+        for snapshot in repo.revisions
+        if (model := _from_snapshot(repo.repo_id, snapshot))
+    ]
+    return [model for _, model in sorted(snapshots, key=lambda pair: pair[0], reverse=True)]
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The config.json of a model of this project; None for any other file, or a damaged one."""
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    return config if str(model_type).startswith(MODEL_TYPE_PREFIX) else None
+
+
+def _hub_model(repo: str, commit: str, tags: list[str] | None, private: bool | None) -> HubModel:
+    categories = [
+        tag.removeprefix(CATEGORY_PREFIX)
+        for tag in tags or []
+        if tag.startswith(CATEGORY_PREFIX) and tag != CATEGORY_PREFIX
+    ]
+    return HubModel(
+        repo=repo,
+        commit=commit,
+        categories=tuple(categories) or (repo.split("/")[-1],),
+        revisions=frozenset({commit}),
+        private=bool(private),
+    )
+
+
+def _from_snapshot(repo: str, snapshot: CachedRevisionInfo) -> HubModel | None:
+    """The model of a downloaded snapshot; None where a file is missing, or it is not of ours."""
+    folder = snapshot.snapshot_path
+    config = read_config(folder / "config.json")
+    if config is None or not all((folder / name).is_file() for name in MODEL_FILES):
+        return None
+    return HubModel(
+        repo=repo,
+        commit=snapshot.commit_hash,
+        categories=tuple(map(str, config.get("categories") or [repo.split("/")[-1]])),
+        revisions=frozenset({snapshot.commit_hash, *snapshot.refs}),
+    )

@@ -1,0 +1,43 @@
+"""Whose photos a model learned from, and what that allows to be done with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from training.recipe import Recipe
+
+# fmt: off
+MVTEC_CATEGORIES = (
+    "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill",
+    "screw", "tile", "toothbrush", "transistor", "wood", "zipper",
+)
+# fmt: on
+MVTEC_LICENSE = "cc-by-nc-sa-4.0"
+OWN_LICENSE = "apache-2.0"
+# Under these a picture may be shown on a public card, with the data named beside it.
+OPEN_LICENSES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "pddl", "odc-by")
+
+
+def license_of(recipe: Recipe, categories: Sequence[str]) -> str:
+    """Licence of a model, which follows its data's.
+
+    What the recipe says counts; synthetic parts are ours; a folder that is named like a category
+    of MVTec AD is taken for it, because the stricter licence is the safe guess; anything else is
+    the user's own and unknown here.
+    """
+    if recipe.data_license:
+        return recipe.data_license
+    if recipe.data.startswith("synthetic:"):
+        return OWN_LICENSE
+    return MVTEC_LICENSE if {*categories} & {*MVTEC_CATEGORIES} else "other"
+
+
+def is_mvtec(recipe: Recipe, categories: Sequence[str]) -> bool:
+    """Whether the photos are taken for those of MVTec AD."""
+    named_like_it = bool({*categories} & {*MVTEC_CATEGORIES})
+    return named_like_it and license_of(recipe, categories) == MVTEC_LICENSE
+
+
+def pictures_may_be_shown(recipe: Recipe) -> bool:
+    """Whether a public card may show the photos: our own drawings, or openly licensed ones."""
+    return recipe.data.startswith("synthetic:") or recipe.data_license in OPEN_LICENSES
