@@ -134,7 +134,7 @@ def _all_categories(data: str | os.PathLike, seed: int, where: dict[str, Any]) -
     try:
         load_inspection_dataset(data, None, seed=seed, **where)
     except UnknownCategoryError as error:
-        return list(error.found)
+        return list(error.found) or [None]  # without any, asking again says what is missing
     return [None]
 
 

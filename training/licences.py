@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from training.recipe import Recipe
+if TYPE_CHECKING:  # importing it takes seconds of torch and transformers
+    from training.recipe import Recipe
 
 # fmt: off
 MVTEC_CATEGORIES = (

@@ -26,7 +26,7 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
 from training.dataset import FEATURES, DatasetError, load_inspection_dataset
 from training.dataset_card import dataset_card
-from training.push import PushError, check_repo_id
+from training.hub_access import UploadError, check_upload
 
 CATEGORY_NAME = re.compile(r"\w[\w .-]*")
 PHOTOS_AT_ONCE = 8  # that are held in memory; a photo may be tens of megabytes
@@ -97,7 +97,7 @@ def push_categories(
 
     Raises:
         DatasetError: when the Hub refuses the name, the token, the licence or the branch.
-        PushError: when the Hub can't be reached, fails or breaks off.
+        UploadError: when the Hub can't be reached, fails or breaks off.
     """
     try:
         _open_repository(repo, private, revision)
@@ -197,7 +197,7 @@ def _in_one_sentence(error: BaseException, repo: str) -> Exception:
             f"{repo} at {constants.ENDPOINT} can't be written ({reason}); check the name, and that "
             "the token may write to it."
         )
-    return PushError(
+    return UploadError(
         f"The upload to {repo} at {constants.ENDPOINT} failed ({reason}); nothing is lost, and "
         "categories that were pushed are whole: give the same command again."
     )
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     datasets.utils.logging.set_verbosity_error()
     try:
-        check_repo_id(options.repo)
+        check_upload(options.repo)
         photos = read_categories(options.folder, options.category)
         push_categories(
             photos,
@@ -217,9 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             license_id=options.license,
             revision=options.revision,
         )
-    except (PushError, ValueError) as error:
+    except (UploadError, ValueError) as error:
         print(f"prepare_data.py: {error}", file=sys.stderr)
-        return 1 if isinstance(error, PushError) else 2
+        return 1 if isinstance(error, UploadError) else 2
     first = shlex.quote(next(iter(photos)))
     print(
         f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"

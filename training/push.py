@@ -21,12 +21,11 @@ from pathlib import Path
 
 import httpx2  # the Hub's client lets its errors through
 from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import get_token, validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
+from training.hub_access import UploadError, check_upload, first_line
 from training.licences import pictures_may_be_shown
 from training.model_card import CardFacts, model_card
 
@@ -43,10 +42,6 @@ EVALUATION_FILES = ("metrics.json", "roc.png", "calibration.png", "scores.png")
 OURS = ["*.py", "evaluation/*"]
 RELEASE = re.compile(r"v(\d+)")
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
-
-
-class PushError(RuntimeError):
-    """An upload failed; the message is one sentence for the person, and nothing is lost."""
 
 
 def push_model(
@@ -67,7 +62,7 @@ def push_model(
     Raises:
         ModelLoadError: when the folder is no whole model of this project.
         ValueError: when it is not calibrated, has no facts of its training, or the tag is taken.
-        PushError: when the Hub can't be reached, refuses, or breaks off.
+        UploadError: when the Hub can't be reached, refuses, or breaks off.
     """
     with tempfile.TemporaryDirectory() as draft:
         stage(folder, Path(draft), repo)
@@ -83,8 +78,8 @@ def push_model(
             )
             api.create_tag(repo, tag=tag, revision=commit.oid)
         except (httpx2.HTTPError, OSError, RuntimeError) as error:
-            raise PushError(
-                f"The upload to {repo} at {constants.ENDPOINT} failed ({_first_line(error)}); the "
+            raise UploadError(
+                f"The upload to {repo} at {constants.ENDPOINT} failed ({first_line(error)}); the "
                 f"model is whole in {folder}, and nothing is lost: check network and token, then "
                 f"run `python -m training.push {folder} {repo}`."
             ) from error
@@ -119,7 +114,7 @@ class CheckpointPush:
         self._running = None
         if error is not None:
             print(
-                f"\nThe checkpoint could not be pushed to {self.repo} ({_first_line(error)}); it "
+                f"\nThe checkpoint could not be pushed to {self.repo} ({first_line(error)}); it "
                 "is on the disk, and training goes on.",
                 file=sys.stderr,
             )
@@ -143,34 +138,16 @@ def check_access(repo: str, private: bool) -> None:
     Raises:
         ValueError: when the id is not ORG/NAME, there is no token, or the repository is public and
             was asked to be private.
-        PushError: when the Hub refuses or can't be reached.
+        UploadError: when the Hub refuses or can't be reached.
     """
-    check_repo_id(repo)
+    check_upload(repo)
     try:
         create_repository(HfApi(), repo, private)
     except (httpx2.HTTPError, OSError, RuntimeError) as error:
-        raise PushError(
-            f"{repo} at {constants.ENDPOINT} can't be written ({_first_line(error)}); check the "
+        raise UploadError(
+            f"{repo} at {constants.ENDPOINT} can't be written ({first_line(error)}); check the "
             "name, the network and that the token may write, or train without --push_to_hub."
         ) from error
-
-
-def check_repo_id(repo: str) -> None:
-    """Make sure that an id is ORG/NAME and that there is a token to write with.
-
-    Raises:
-        ValueError: when it is not, or there is none.
-    """
-    try:
-        validate_repo_id(repo)
-        _, _ = repo.split("/")
-    except (HFValidationError, ValueError) as error:
-        raise ValueError(f"The Hub id must be ORG/NAME, found {repo!r}.") from error
-    if not get_token():
-        raise ValueError(
-            "There is no access token to write to the Hub with; run `hf auth login` or set "
-            "HF_TOKEN."
-        )
 
 
 def create_repository(api: HfApi, repo: str, private: bool) -> None:
@@ -272,10 +249,6 @@ def _categories(folder: Path) -> list[str]:
     return json.loads((folder / "config.json").read_text())["categories"]
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input, 1 when the upload failed."""
     parser = argparse.ArgumentParser(
@@ -287,14 +260,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tag", help="name of the release (default: the next of v1, v2, ...)")
     options = parser.parse_args(arguments)
     try:
-        check_repo_id(options.repo)
+        check_upload(options.repo)
         address, tag = push_model(
             options.folder, options.repo, private=options.private, tag=options.tag
         )
     except (ModelLoadError, ValueError) as error:
         print(f"push.py: {error}", file=sys.stderr)
         return 2
-    except PushError as error:
+    except UploadError as error:
         print(f"push.py: {error}", file=sys.stderr)
         return 1
     print(f"{options.folder} is at {address}, release {tag}.")

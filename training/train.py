@@ -36,10 +36,11 @@ from modeling.backbones import BackboneError, load_backbone
 from training.augmentation import UNCHANGED, augmentation_for
 from training.calibration import calibrate
 from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
+from training.hub_access import UploadError
 from training.model_folder import round_to_half, write_model_folder
 from training.muon import Muon
 from training.photos import PreparedPhotos, RestorationPhotos
-from training.push import CHECKPOINTS, CheckpointPush, PushError, check_access, push_model
+from training.push import CHECKPOINTS, CheckpointPush, check_access, push_model
 from training.recipe import ROC, Recipe, parse_recipe, published_command, without_folder
 from training.training_run import Cost, TrainingRun
 
@@ -81,7 +82,7 @@ def train(recipe: Recipe, command: str = "") -> Path:
 
     Raises:
         DatasetError: when the photos can't be read.
-        PushError: when the repository to push to can't be written.
+        UploadError: when the repository to push to can't be written.
         TrainingError: when the loss is no longer finite or a checkpoint is missing.
         ValueError: when the recipe does not make a valid model.
     """
@@ -379,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BackboneError, DatasetError, PhotoError, TrainingError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    except PushError as error:
+    except UploadError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     print(f"The model is in {folder}: python app.py --models {folder}")

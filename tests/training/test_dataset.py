@@ -204,6 +204,11 @@ def test_several_categories_come_as_one_dataset(two_categories, names):
         )
 
 
+def test_all_categories_of_a_folder_without_any_is_one_sentence(tmp_path):
+    with pytest.raises(DatasetError, match="holds no CATEGORY/train/good folder"):
+        load_categories(tmp_path, ["all"])
+
+
 def test_all_synthetic_parts_are_one_dataset():
     data = "synthetic:all?train=3&test_good=1&test_per_defect=1&size=64"
     assert {*load_categories(data, ["all"])["train"]["category"]} == {*PARTS}

@@ -1,0 +1,37 @@
+"""What every upload needs: a well-formed id, a token, and errors in one sentence.
+
+It imports neither torch nor transformers, so a wrong id is told at once.
+"""
+
+from __future__ import annotations
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import get_token, validate_repo_id
+
+
+class UploadError(RuntimeError):
+    """An upload failed; the message is one sentence for the person, and nothing is lost."""
+
+
+def check_upload(repo: str) -> None:
+    """Make sure that an id is ORG/NAME and that there is a token to write with.
+
+    Raises:
+        ValueError: when it is not, or there is none.
+    """
+    try:
+        validate_repo_id(repo)
+        _, _ = repo.split("/")
+    except (HFValidationError, ValueError) as error:
+        raise ValueError(f"The Hub id must be ORG/NAME, found {repo!r}.") from error
+    if not get_token():
+        raise ValueError(
+            "There is no access token to write to the Hub with; run `hf auth login` or set "
+            "HF_TOKEN."
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """An error as part of a sentence: its first line, or its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
