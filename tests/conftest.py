@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,5 +33,16 @@ def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run_script(
         "training/train.py", "--data", TINY_DATA, "--output_dir", folder, *TINY_RECIPE
     )
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that folder with the results of evaluate.py where the README puts them."""
+    folder = tmp_path_factory.mktemp("evaluated") / "flange_nut"
+    shutil.copytree(trained_model, folder)
+    words = ("--model", folder, "--data", TINY_DATA, "--output_dir", folder / "evaluation")
+    finished = run_script("evaluation/evaluate.py", *words)
     assert finished.returncode == 0, finished.stderr
     return folder

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, TINY_DATA, run_script
+from conftest import ROOT, TINY_DATA
 from huggingface_hub import ModelCard
 from loopback_hub import READER_TOKEN, serve
 
@@ -23,17 +23,6 @@ PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
 def hub():
     with serve() as hub:
         yield hub
-
-
-@pytest.fixture(scope="module")
-def evaluated_model(trained_model, tmp_path_factory):
-    """A copy of the trained model with the results of evaluate.py where the README puts them."""
-    folder = tmp_path_factory.mktemp("evaluated") / "flange_nut"
-    shutil.copytree(trained_model, folder)
-    words = ("--model", folder, "--data", TINY_DATA, "--output_dir", folder / "evaluation")
-    finished = run_script("evaluation/evaluate.py", *words)
-    assert finished.returncode == 0, finished.stderr
-    return folder
 
 
 def run(words, hub, home, **environment):
