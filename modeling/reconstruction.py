@@ -69,7 +69,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
         """
         if pretrained_model_name_or_path is not None:
             where = {name: kwargs[name] for name in WHERE if name in kwargs}
-            check_weights(pretrained_model_name_or_path, **where)
+            variant = kwargs.get("variant")
+            check_weights(pretrained_model_name_or_path, variant=variant, **where)
         kwargs["use_safetensors"] = True
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 

@@ -26,23 +26,25 @@ class WeightsError(OSError):
     """A file of weights must not or can't be read; the message is one sentence for a person."""
 
 
-def check_weights(model: str | os.PathLike, **where: Any) -> None:
+def check_weights(model: str | os.PathLike, *, variant: str | None = None, **where: Any) -> None:
     """Make sure that the weights of a folder or Hub repository may be read.
 
     Args:
         model: a folder, or a Hub id; the file is downloaded unless the cache has it.
+        variant: as `from_pretrained` takes it: "fp16" means model.fp16.safetensors.
         where: those arguments of `from_pretrained` that are named in `WHERE`.
 
     Raises:
-        WeightsError: when there is no model.safetensors, when it is cut off, or when its content is
+        WeightsError: when there is no such file, when it is cut off, or when its content is
             not what the Hub announced.
         OSError: as transformers raises it, when the repository can't be reached.
     """
     missing_is_none = {"_raise_exceptions_for_missing_entries": False}
-    path = cached_file(model, SAFE_WEIGHTS_NAME, **where, **missing_is_none)
+    name, index = (_of_variant(n, variant) for n in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    path = cached_file(model, name, **where, **missing_is_none)
     if path is None:
-        if cached_file(model, SAFE_WEIGHTS_INDEX_NAME, **where, **missing_is_none) is None:
-            raise WeightsError(_nothing_to_read(model, where))
+        if cached_file(model, index, **where, **missing_is_none) is None:
+            raise WeightsError(_nothing_to_read(model, name, where))
         return  # in parts: transformers checks that each one is there
     _check_hash(Path(path), model)
     try:
@@ -69,15 +71,20 @@ def _check_hash(path: Path, model: str | os.PathLike) -> None:
         )
 
 
-def _nothing_to_read(model: str | os.PathLike, where: dict[str, Any]) -> str:
-    pickles = [name for name in _files(model, where) if name.endswith(PICKLE_SUFFIXES)]
+def _of_variant(name: str, variant: str | None) -> str:
+    stem, dot, ending = name.partition(".safetensors")
+    return f"{stem}.{variant}{dot}{ending}" if variant else name
+
+
+def _nothing_to_read(model: str | os.PathLike, name: str, where: dict[str, Any]) -> str:
+    pickles = [file for file in _files(model, where) if file.endswith(PICKLE_SUFFIXES)]
     if pickles:
         return (
             f"{model} holds its weights as a pickle ({', '.join(pickles)}), which may run any code "
-            f"and is refused; expected {SAFE_WEIGHTS_NAME}: save the model with save_pretrained."
+            f"and is refused; expected {name}: save the model with save_pretrained."
         )
     return (
-        f"{model} has no {SAFE_WEIGHTS_NAME}; expected a folder that training/train.py wrote or a "
+        f"{model} has no {name}; expected a folder that training/train.py wrote or a "
         "repository that training.push filled."
     )
 

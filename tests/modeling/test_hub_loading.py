@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 from fresh_process import environment_with, run_code
 from loopback_hub import READER_TOKEN, LoopbackHub, serve
+from PIL import Image
 
 from modeling import ModelLoadError, load_model, load_pipeline
 
@@ -238,3 +239,15 @@ def test_a_half_written_folder_is_not_taken_for_a_whole_one(trained_model, tmp_p
     (tmp_path / "half" / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelLoadError, match=r"pickle \(pytorch_model.bin\)"):
         load_model(tmp_path / "half")
+
+
+@pytest.mark.parametrize("options", [{}, {"variant": "fp16"}, {"max_shard_size": "2MB"}])
+def test_saving_and_loading_again_takes_what_transformers_takes(
+    options, trained_model, expected_score, tmp_path
+):
+    model, processor = load_model(trained_model)
+    model.save_pretrained(tmp_path, **options)
+    reloaded = type(model).from_pretrained(tmp_path, variant=options.get("variant"))
+    pixel_values = processor(Image.open(PHOTO), return_tensors="pt")["pixel_values"]
+    assert reloaded.detect(pixel_values).raw_score.item().hex() == expected_score
+    assert (tmp_path / "model.safetensors").exists() is (options == {})
