@@ -1,40 +1,35 @@
 """The page: upload a photo, see how the part should look, where it differs, PASS or FAIL.
 
 python app.py
-python app.py --models runs/bracket --port 7860
+python app.py --models runs/bracket ORG/NAME --port 7860
+MODEL_NAMESPACE=ORG python app.py
 
 It shows models and calls the pipeline; it computes no score, no map and no verdict of its own.
+From the environment: MODEL_NAMESPACE (whose models on the Hub are offered too), MODEL_REVISION
+(their branch, tag or commit instead of the newest) and HF_TOKEN (for private ones).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import html
-import io
-import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # the page asks nobody but its server
 
 import gradio as gr
 
-if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
-    from modeling import Calibration, Inspection, InspectionPipeline
+from catalogue import ASSETS, Catalogue, examples_of, find_models, shipped_models
+from inspection_report import csv_text, message_html, notice_html, region_table, verdict_html
 
-ROOT = Path(__file__).parent
-ASSETS = ROOT / "assets"
-SHIPPED_MODELS = ASSETS / "models"
-MODELS_IN_MEMORY = 4  # least recently used first out; a model takes about 30 MB
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import InspectionPipeline
+
 CALIBRATED_THRESHOLD = 0.5
-CSV_COLUMNS = ("file", "category", "model", "score", "threshold", "verdict", "note", "time")
+VISITORS_AT_ONCE = 8  # a model that is being downloaded holds only the visitor who asked for it
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 
 TEXT = {
@@ -50,81 +45,13 @@ TEXT = {
     "original": "Original",
     "reconstruction": "How it should look",
     "heatmap": "Where it differs",
-    "regions": ("No.", "Left, top, right, bottom (pixels)", "Share", "Peak score"),
     "download": "Download CSV",
     "empty": "Choose the product, give a photo of it, and press Inspect.",
     "no_photo": "There is no photo yet: upload one or click an example, then press Inspect.",
-    "judge": "Decision support: the operator judges.",
+    "refresh": "Refresh",
+    "refreshing": "Asking …",
+    "gone": "This model is no longer on offer: press Refresh and choose another one.",
 }
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model that can be chosen: what its config.json says, read without loading it."""
-
-    name: str
-    category: str
-    source: str
-
-
-def find_models(sources: Sequence[str]) -> list[ModelEntry]:
-    """List the models in folders (a model's own or one that holds several) and Hub ids.
-
-    Args:
-        sources: folders and Hub ids; folders that hold no model are an error of the caller.
-
-    Returns:
-        One entry a model and category, in the order given, by name within a folder.
-
-    Raises:
-        ValueError: when a folder holds no model.
-    """
-    entries = []
-    for source in sources:
-        folder = Path(source)
-        if not folder.is_dir():
-            entries.append(ModelEntry(source.split("/")[-1], source.split("/")[-1], source))
-            continue
-        configs = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
-        found = [entry for path in configs if path.is_file() for entry in _entries(path)]
-        if not found:
-            raise ValueError(
-                f"The folder {source} holds no model (no config.json in it or one level below); "
-                "give a folder that training/train.py wrote."
-            )
-        entries += found
-    return entries
-
-
-def examples_of(category: str) -> list[list[str]]:
-    """Example photos of a category that ship with the project, as rows of a `gr.Dataset`."""
-    return [[str(path)] for path in sorted((ASSETS / "examples" / category).glob("*.jpg"))]
-
-
-def shipped_models() -> list[ModelEntry]:
-    """The models under assets/, those with example photos first: a visitor can try them at once."""
-    entries = find_models([str(SHIPPED_MODELS)])
-    return sorted(entries, key=lambda entry: not examples_of(entry.category))
-
-
-def _entries(config: Path) -> list[ModelEntry]:
-    """One entry for each category of the model beside its config.json."""
-    name = config.parent.resolve().name
-    try:
-        categories = json.loads(config.read_text()).get("categories")
-    except (OSError, ValueError, AttributeError):
-        categories = None  # the reason is shown when the model is chosen; the others stay usable
-    return [
-        ModelEntry(name, str(category), str(config.parent)) for category in categories or [name]
-    ]
-
-
-@lru_cache(maxsize=MODELS_IN_MEMORY)
-def load(source: str) -> InspectionPipeline:
-    """Load a model once; raises `modeling.ModelLoadError` with the reason."""
-    from modeling import load_pipeline
-
-    return load_pipeline(source)
 
 
 def photo_input() -> gr.Image:
@@ -145,112 +72,142 @@ def photo_input() -> gr.Image:
     return photo
 
 
+def choice_input(name: str, choices: Sequence[Any]) -> gr.Dropdown:
+    """A list of which the catalogue, and not Gradio, says whether a choice is on offer.
+
+    Gradio knows only what was listed when the app started, or when this visitor last refreshed.
+    """
+    choice = gr.Dropdown(choices, label=TEXT[name], min_width=120, elem_id=name)
+    choice.preprocess = lambda payload: payload
+    return choice
+
+
 def category_of(pipeline: InspectionPipeline, category: str) -> str | None:
     """What the pipeline has to be told: the category if it knows several, else nothing."""
     return category if len(pipeline.model.config.categories) > 1 else None
 
 
-def verdict_html(inspection: Inspection, calibration: Calibration) -> str:
-    """The verdict card: word, shape and colour, score on its scale, note, what the score means."""
-    n, rate = len(calibration.normal_scores), calibration.promised_false_alarm_rate
-    meaning = (
-        f"0.5 is the limit: calibrated on {n} good parts it was not trained on, so that at most "
-        f"about 1 good part in {round(1 / rate)} is rejected."
-    )
-    return f"""
-<div class="verdict" data-score="{inspection.score!r}" data-verdict="{inspection.verdict}"
-     style="--score:{inspection.score:.4f}; --threshold:{inspection.threshold:.4f}">
-  <div class="badge pass"><span class="shape">✓</span> PASS</div>
-  <div class="badge fail"><span class="shape">✕</span> FAIL</div>
-  <div class="reading">
-    <div class="score">Score <b>{inspection.score:.3f}</b></div>
-    <div class="scale"><i class="limit"></i><i class="mark"></i></div>
-    <p class="note">{html.escape(inspection.notes)}</p>
-    <p class="meaning">{meaning} {TEXT["judge"]}</p>
-  </div>
-</div>"""
+def is_of(state: dict[str, Any] | None, category: str | None, key: str | None) -> bool:
+    """Whether the inspection that is shown is of this choice.
+
+    A list that is opened and left, or gets a new option, reports a change although there is none.
+    """
+    entry = state["entry"] if state else None
+    return entry is not None and (entry.category, entry.key) == (category, key)
 
 
-def message_html(message: str, kind: str = "empty") -> str:
-    """A sentence in place of a verdict; `kind` is "empty" or "error"."""
-    return f'<div class="verdict message {kind}">{html.escape(message)}</div>'
+class Question(NamedTuple):
+    """The components that a visitor fills in."""
+
+    category: gr.Dropdown
+    model: gr.Dropdown
+    refresh: gr.Button
+    notice: gr.HTML
+    photo: gr.Image
+    inspect: gr.Button
+    example_box: gr.Column
+    examples: gr.Dataset
 
 
-def region_table(inspection: Inspection) -> str:
-    """The regions as an HTML table, strongest first; nothing where there is none."""
-    if not inspection.regions:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in TEXT["regions"])
-    rows = "".join(
-        f"<tr><td>{number}</td><td>{', '.join(map(str, region.box))}</td>"
-        f"<td>{100 * region.area:.2f} %</td><td>{region.peak:.3f}</td></tr>"
-        for number, region in enumerate(inspection.regions, start=1)
-    )
-    return f"<table class='regions'><tr>{head}</tr>{rows}</table>"
+class Answer(NamedTuple):
+    """The components that answer; `results` are those that an inspection fills."""
 
-
-def csv_text(inspection: Inspection, photo: str, entry: ModelEntry) -> str:
-    """The result as CSV; cells that a spreadsheet would run as a formula are quoted off."""
-    values = (
-        Path(photo).name,
-        entry.category,
-        entry.name,
-        repr(inspection.score),
-        repr(inspection.threshold),
-        inspection.verdict,
-        inspection.notes,
-        datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(CSV_COLUMNS)
-    writer.writerow([f"'{cell}" if cell[:1] in "=+-@\t\r" else cell for cell in values])
-    return buffer.getvalue()
+    threshold: gr.Slider
+    download: gr.Button
+    results: list[gr.components.Component]
 
 
 class Page:
-    """The page over a list of models; holds no state of a visitor (that is in `gr.State`)."""
+    """The page over a catalogue; holds no state of a visitor (that is in `gr.State`)."""
 
-    def __init__(self, models: Sequence[ModelEntry]) -> None:
-        self.models = list(models)
-        self.categories = list(dict.fromkeys(entry.category for entry in self.models))
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._one_at_a_time = threading.Lock()  # models take all cores; two at once gain nothing
 
-    def sources_of(self, category: str) -> list[tuple[str, str]]:
-        """(name, source) of the models of a category."""
-        return [(entry.name, entry.source) for entry in self.models if entry.category == category]
+    def choices_of(self, category: str) -> list[tuple[str, str]]:
+        """(label, key) of the models of a category."""
+        return [(entry.label, entry.key) for entry in self.catalogue.entries_of(category)]
 
-    def choose_category(self, category: str) -> tuple[Any, ...]:
+    def choose_category(
+        self, category: str, key: str | None, state: dict[str, Any] | None
+    ) -> tuple[Any, ...]:
         """Offer the category's models and examples, and clear what belonged to the last one."""
-        sources, examples = self.sources_of(category), examples_of(category)
+        cleared = self.cleared()
+        if is_of(state, category, key):
+            return tuple([gr.skip()] * (4 + len(cleared)))
+        choices = self.choices_of(category)
+        keys = [key for _, key in choices]
+        kept = key if key in keys else next(iter(keys), None)  # a model may know both categories
         return (
-            gr.Dropdown(choices=sources, value=sources[0][1]),
-            gr.Column(visible=bool(examples)),
-            gr.Dataset(samples=examples),
+            gr.Dropdown(choices=choices, value=kept),
+            *self.examples(category),
             None,
-            *self.cleared(),
+            *cleared,
         )
+
+    def choose_model(
+        self, category: str, key: str | None, state: dict[str, Any] | None
+    ) -> tuple[Any, ...]:
+        """Clear what belonged to the last model."""
+        cleared = self.cleared()
+        return tuple([gr.skip()] * len(cleared)) if is_of(state, category, key) else cleared
+
+    def offer(self, category: str | None, key: str | None) -> tuple[Any, ...]:
+        """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
+        entry = self.catalogue.closest(category, key)
+        is_kept = (entry.category, entry.key) == (category, key)
+        # Without a value, what the visitor has chosen in the meantime stays too.
+        of_category = {} if is_kept else {"value": entry.category}
+        of_model = {} if is_kept else {"value": entry.key}
+        cleared = self.cleared()
+        return (
+            gr.Dropdown(choices=self.catalogue.categories, **of_category),
+            gr.Dropdown(choices=self.choices_of(entry.category), **of_model),
+            gr.Button(TEXT["refresh"], interactive=True),
+            gr.HTML(notice_html(self.catalogue.notice), visible=bool(self.catalogue.notice)),
+            *self.examples(entry.category),
+            *([gr.skip()] * len(cleared) if is_kept else cleared),
+        )
+
+    def refresh(self) -> Iterator[gr.Button]:
+        """Ask the Hub anew; the button says so until `offer` has brought the lists up to date."""
+        yield gr.Button(TEXT["refreshing"], interactive=False)
+        self.catalogue.refresh(force=True)
+
+    def examples(self, category: str) -> tuple[gr.Column, gr.Dataset]:
+        """The category's example photos; nothing is shown where there are none."""
+        samples = [[path] for path in examples_of(category)]
+        return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
 
     def cleared(self, message: str = TEXT["empty"], kind: str = "empty") -> tuple[Any, ...]:
         """Values of the result components that show nothing but a sentence."""
         return None, message_html(message, kind), None, None, None, "", ""
 
     def inspect(
-        self, photo: str | None, category: str, source: str, threshold: float
+        self, photo: str | None, category: str | None, key: str | None, threshold: float
     ) -> tuple[Any, ...]:
         """Run the model on the photo and fill the result components."""
         from modeling import ModelLoadError, PhotoError
 
         if not photo:
             return self.cleared(TEXT["no_photo"], "error")
+        entry = self.catalogue.find(category, key)
+        if entry is None:
+            return self.cleared(TEXT["gone"], "error")
         try:
-            pipeline = load(source)
-            inspection = pipeline(
-                photo, threshold=threshold, category=category_of(pipeline, category)
-            )
+            pipeline = self.catalogue.load(entry)
+            known = category_of(pipeline, entry.category)
+            with self._one_at_a_time:
+                inspection = pipeline(photo, threshold=threshold, category=known)
         except (ModelLoadError, PhotoError) as error:
             return self.cleared(str(error), "error")
+        state = {
+            "inspection": inspection,
+            "photo": photo,
+            "entry": entry,
+            "calibration": pipeline.model.calibration_of(known),
+        }
         pictures = (inspection.photo, inspection.reconstruction, inspection.heatmap)
-        state = {"inspection": inspection, "photo": photo, "source": source, "category": category}
         verdict, regions, text = self.judged(state)
         return state, verdict, *pictures, regions, text
 
@@ -263,22 +220,15 @@ class Page:
 
     def judged(self, state: dict[str, Any]) -> tuple[str, str, str]:
         """What depends on the threshold: verdict card, region table, CSV."""
-        inspection = state["inspection"]
-        source, category = state["source"], state["category"]
-        entry = next(
-            entry for entry in self.models if (entry.source, entry.category) == (source, category)
-        )
-        pipeline = load(source)
-        calibration = pipeline.model.calibration_of(category_of(pipeline, category))
+        inspection, entry = state["inspection"], state["entry"]
         return (
-            verdict_html(inspection, calibration),
+            verdict_html(inspection, state["calibration"]),
             region_table(inspection),
-            csv_text(inspection, state["photo"], entry),
+            csv_text(inspection, state["photo"], entry.category, entry.identity),
         )
 
     def build(self) -> gr.Blocks:
-        """Lay the page out as one sees it; the wiring stands at the end."""
-        first = self.categories[0]
+        """Lay the page out as one sees it."""
         with gr.Blocks(
             title=TEXT["title"],
             analytics_enabled=False,
@@ -291,90 +241,122 @@ class Page:
             )
             with gr.Row(elem_id="top"):
                 with gr.Column(scale=2, min_width=300):
-                    with gr.Row():
-                        category = gr.Dropdown(
-                            self.categories,
-                            value=first,
-                            label=TEXT["category"],
-                            min_width=130,
-                            elem_id="category",
-                        )
-                        model = gr.Dropdown(
-                            self.sources_of(first),
-                            label=TEXT["model"],
-                            min_width=130,
-                            elem_id="model",
-                        )
-                    photo = photo_input()
-                    inspect = gr.Button(TEXT["inspect"], variant="primary", elem_id="inspect")
-                    # A hidden Dataset would leave its label behind; a hidden column hides both.
-                    with gr.Column(visible=bool(examples_of(first))) as example_box:
-                        examples = gr.Dataset(
-                            components=[gr.Image(visible=False)],
-                            samples=examples_of(first),
-                            label=TEXT["examples"],
-                            elem_id="examples",
-                        )
+                    asked = self._lay_out_question()
                 with gr.Column(scale=3, min_width=300):
-                    verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict", padding=False)
-                    threshold = gr.Slider(
-                        0,
-                        1,
-                        value=CALIBRATED_THRESHOLD,
-                        step=0.01,
-                        label=TEXT["threshold"],
-                        info=TEXT["threshold_info"],
-                        elem_id="threshold",
-                    )
-                    with gr.Row(elem_id="pictures"):
-                        pictures = [
-                            gr.Image(
-                                label=TEXT[name],
-                                format="png",
-                                interactive=False,
-                                height=260,
-                                min_width=150,
-                                buttons=["download", "fullscreen"],
-                                elem_id=name,
-                            )
-                            for name in ("original", "reconstruction", "heatmap")
-                        ]
-                    download = gr.Button(TEXT["download"], size="sm", elem_id="download")
-                    regions = gr.HTML(elem_id="regions", padding=False)
-            state = gr.State()
-            csv_result = gr.Textbox(visible="hidden")
-
-            results = [state, verdict, *pictures, regions, csv_result]
-            script = (ASSETS / "page.js").read_text()
-            category.change(
-                self.choose_category,
-                category,
-                [model, example_box, examples, photo, *results],
-                api_name=False,
-            )
-            model.input(self.cleared, None, results, api_name=False)
-            photo.clear(self.cleared, None, results, api_name=False)
-            examples.click(lambda sample: sample[0], examples, photo, api_name=False)
-            inspect.click(
-                self.inspect,
-                [photo, category, model, threshold],
-                results,
-                api_name=False,
-                scroll_to_output=False,
-            )
-            threshold.input(
-                self.rejudge,
-                [state, threshold],
-                [state, verdict, regions, csv_result],
-                js="(state, limit) => { window.showVerdict(limit); return [state, limit]; }",
-                queue=False,
-                trigger_mode="always_last",
-                show_progress="hidden",
-                api_name=False,
-            )
-            download.click(None, csv_result, None, js="(text) => window.saveCsv(text)")
-            blocks.load(None, None, None, js=f"() => {{ {script} }}")
+                    answer = self._lay_out_answer()
+            self._wire_models(blocks, asked, answer)
+            self._wire_inspection(blocks, asked, answer)
         return blocks
+
+    def _lay_out_question(self) -> Question:
+        first = self.catalogue.entries[0]
+        with gr.Row(elem_id="choice"):
+            category = choice_input("category", self.catalogue.categories)
+            model = choice_input("model", self.choices_of(first.category))
+            refresh = gr.Button(
+                TEXT["refresh"],
+                size="sm",
+                scale=0,
+                min_width=90,
+                visible=bool(self.catalogue.wish),
+                elem_id="refresh",
+            )
+        notice = gr.HTML(visible=False, elem_id="notice", padding=False)
+        photo = photo_input()
+        inspect = gr.Button(TEXT["inspect"], variant="primary", elem_id="inspect")
+        samples = [[path] for path in examples_of(first.category)]
+        # A hidden Dataset would leave its label behind; a hidden column hides both.
+        with gr.Column(visible=bool(samples)) as example_box:
+            examples = gr.Dataset(
+                components=[gr.Image(visible=False)],
+                samples=samples,
+                label=TEXT["examples"],
+                elem_id="examples",
+            )
+        return Question(category, model, refresh, notice, photo, inspect, example_box, examples)
+
+    def _lay_out_answer(self) -> Answer:
+        verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict", padding=False)
+        threshold = gr.Slider(
+            0,
+            1,
+            value=CALIBRATED_THRESHOLD,
+            step=0.01,
+            label=TEXT["threshold"],
+            info=TEXT["threshold_info"],
+            elem_id="threshold",
+        )
+        with gr.Row(elem_id="pictures"):
+            pictures = [
+                gr.Image(
+                    label=TEXT[name],
+                    format="png",
+                    interactive=False,
+                    height=260,
+                    min_width=150,
+                    buttons=["download", "fullscreen"],
+                    elem_id=name,
+                )
+                for name in ("original", "reconstruction", "heatmap")
+            ]
+        download = gr.Button(TEXT["download"], size="sm", elem_id="download")
+        regions = gr.HTML(elem_id="regions", padding=False)
+        state, text = gr.State(), gr.Textbox(visible="hidden")
+        return Answer(threshold, download, [state, verdict, *pictures, regions, text])
+
+    def _wire_models(self, blocks: gr.Blocks, asked: Question, answer: Answer) -> None:
+        """Choosing a product and a model, and asking the Hub for its models."""
+        shown_examples = [asked.example_box, asked.examples]
+        # Not `input`, which comes also when a list is opened and left as it was.
+        choice, state = [asked.category, asked.model], answer.results[0]
+        asked.category.change(
+            self.choose_category,
+            [*choice, state],
+            [asked.model, *shown_examples, asked.photo, *answer.results],
+            api_name=False,
+        )
+        asked.model.change(self.choose_model, [*choice, state], answer.results, api_name=False)
+        if not self.catalogue.wish:
+            return
+        # The Hub may take its time, so both lists are brought up to date in a step of their own,
+        # from what the visitor has chosen by then.
+        quiet = {
+            "show_progress": "hidden",
+            "concurrency_limit": VISITORS_AT_ONCE,
+            "api_name": False,
+        }
+        opened = blocks.load(self.catalogue.refresh, None, None, **quiet)
+        refreshed = asked.refresh.click(self.refresh, None, asked.refresh, **quiet)
+        offered = [*choice, asked.refresh, asked.notice, *shown_examples, *answer.results]
+        for listed in (opened, refreshed):
+            listed.then(self.offer, choice, offered, **quiet)
+
+    def _wire_inspection(self, blocks: gr.Blocks, asked: Question, answer: Answer) -> None:
+        """Giving a photo, inspecting it, judging it at another threshold, saving the result."""
+        state, verdict, *_, regions, text = answer.results
+        asked.photo.clear(self.cleared, None, answer.results, api_name=False)
+        asked.examples.click(lambda sample: sample[0], asked.examples, asked.photo, api_name=False)
+        asked.inspect.click(
+            self.inspect,
+            [asked.photo, asked.category, asked.model, answer.threshold],
+            answer.results,
+            concurrency_limit=VISITORS_AT_ONCE,
+            api_name=False,
+            scroll_to_output=False,
+        )
+        answer.threshold.input(
+            self.rejudge,
+            [state, answer.threshold],
+            [state, verdict, regions, text],
+            js="(state, limit) => { window.showVerdict(limit); return [state, limit]; }",
+            queue=False,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_name=False,
+        )
+        answer.download.click(None, text, None, js="(text) => window.saveCsv(text)")
+        script = (ASSETS / "page.js").read_text()
+        blocks.load(None, None, None, js=f"() => {{ {script} }}")
 
 
 def theme() -> gr.themes.Base:
@@ -395,17 +377,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar="MODEL",
-        help="model folders, folders of them, or Hub ids, beside the models that ship",
+        help="model folders, folders of them, or Hub ids ORG/NAME[@REVISION], beside the models "
+        "that ship",
     )
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=None, help="default: the first free from 7860")
     options = parser.parse_args(arguments)
     try:
-        models = [*find_models(options.models), *shipped_models()]
+        given = [*find_models(options.models), *shipped_models()]
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    Page(models).build().launch(
+    catalogue = Catalogue(
+        given,
+        namespace=os.environ.get("MODEL_NAMESPACE"),
+        revision=os.environ.get("MODEL_REVISION") or None,
+    )
+    Page(catalogue).build().launch(
         server_name=options.host,
         server_port=options.port,
         theme=theme(),

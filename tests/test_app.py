@@ -6,18 +6,17 @@ import csv
 import io
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from running_app import running_app
 
 import app
+import inspection_report
 from training.synthetic import render
 
 OUTPUT = ROOT / "tests" / "output"
@@ -32,30 +31,8 @@ def address(trained_model, tmp_path_factory):
     shutil.copytree(trained_model, damaged)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    models = [str(trained_model), str(damaged)]
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "--models", *models, "--port", str(port)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(url, timeout=5)
-                break
-            except OSError:
-                assert process.poll() is None, process.stdout.read()
-                time.sleep(0.25)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with running_app(ROOT, ["--models", str(trained_model), str(damaged)]) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +57,16 @@ def defective(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "=cmd nut.png"  # a spreadsheet would run this name
     render("flange_nut", seed=900_001, defect="missing_part", size=192).image.save(path)
     return path
+
+
+def choose(page: Page, name: str, option: str) -> None:
+    """Choose from the list of categories or models as a person does."""
+    page.click(f"#{name} input")
+    page.get_by_role("option", name=option, exact=True).first.click()
+
+
+def chosen(page: Page, name: str) -> str:
+    return page.locator(f"#{name} input").input_value()
 
 
 def upload_and_inspect(page: Page, photo: Path) -> None:
@@ -140,7 +127,7 @@ def test_the_csv_holds_the_result_and_guards_its_cells(page, defective):
         page.click("#download")
     text = Path(download.value.path()).read_text()
     (row,) = csv.DictReader(io.StringIO(text))
-    assert tuple(row) == app.CSV_COLUMNS
+    assert tuple(row) == inspection_report.CSV_COLUMNS
     assert row["verdict"] == "FAIL"
     assert row["score"] == page.locator("#verdict [data-score]").get_attribute("data-score")
     assert not row["file"].startswith("=")
@@ -171,8 +158,7 @@ def test_a_file_that_is_no_photo_gets_one_sentence(page, content, tmp_path):
 def test_an_example_and_another_category_clear_the_last_verdict(page, defective):
     upload_and_inspect(page, defective)
     expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
-    page.click("#category input")
-    page.get_by_role("option", name="key", exact=True).click()
+    choose(page, "category", "key")
     expect(page.locator("#verdict .message")).to_be_visible()
     expect(page.locator("#heatmap img")).to_have_count(0)
     page.locator("#examples button img, #examples img").first.click()
@@ -184,18 +170,15 @@ def test_an_example_and_another_category_clear_the_last_verdict(page, defective)
 
 def test_a_category_without_examples_offers_none(page):
     expect(page.get_by_text(app.TEXT["examples"])).to_be_visible()
-    page.click("#category input")
-    page.get_by_role("option", name="bottle", exact=True).click()
+    choose(page, "category", "bottle")
     expect(page.get_by_text(app.TEXT["examples"])).not_to_be_visible()
 
 
 def test_a_damaged_model_says_why_and_leaves_the_others_usable(page, defective):
-    page.click("#model input")
-    page.get_by_role("option", name="broken", exact=True).click()
+    choose(page, "model", "broken")
     upload_and_inspect(page, defective)
-    expect(page.locator("#verdict .error")).to_contain_text("could not be loaded", timeout=60_000)
-    page.click("#model input")
-    page.get_by_role("option", name="flange_nut", exact=True).first.click()
+    expect(page.locator("#verdict .error")).to_contain_text("damaged or cut off", timeout=60_000)
+    choose(page, "model", "flange_nut")
     page.click("#inspect")
     expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
 
@@ -242,3 +225,9 @@ def test_the_app_says_what_is_wrong_with_a_model_folder(tmp_path):
     assert finished.returncode == 2
     assert "holds no model" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_an_app_without_models_on_the_hub_has_nothing_to_refresh(page):
+    expect(page.locator("#model")).to_be_visible()
+    expect(page.locator("#refresh")).to_have_count(0)
+    expect(page.locator("#notice")).to_have_count(0)
