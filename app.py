@@ -87,20 +87,21 @@ def category_of(pipeline: InspectionPipeline, category: str) -> str | None:
     return category if len(pipeline.model.config.categories) > 1 else None
 
 
-def is_of(state: dict[str, Any] | None, category: str | None, key: str | None) -> bool:
-    """Whether the inspection that is shown is of this choice.
-
-    A list that is opened and left, or gets a new option, reports a change although there is none.
-    """
-    entry = state["entry"] if state else None
-    return entry is not None and (entry.category, entry.key) == (category, key)
+def unchanged(changes: Sequence[Any]) -> tuple[Any, ...]:
+    """As many values as these that leave their components as they are."""
+    return tuple(gr.skip() for _ in changes)
 
 
 class Question(NamedTuple):
-    """The components that a visitor fills in."""
+    """The components that a visitor fills in.
+
+    `shown` is the (category, key) that the page shows: a list that is opened and left, or gets a
+    new option, reports a change although nothing else was chosen.
+    """
 
     category: gr.Dropdown
     model: gr.Dropdown
+    shown: gr.State
     refresh: gr.Button
     notice: gr.HTML
     photo: gr.Image
@@ -129,28 +130,25 @@ class Page:
         return [(entry.label, entry.key) for entry in self.catalogue.entries_of(category)]
 
     def choose_category(
-        self, category: str, key: str | None, state: dict[str, Any] | None
+        self, category: str, key: str | None, shown: tuple[str, str | None]
     ) -> tuple[Any, ...]:
         """Offer the category's models and examples, and clear what belonged to the last one."""
-        cleared = self.cleared()
-        if is_of(state, category, key):
-            return tuple([gr.skip()] * (4 + len(cleared)))
         choices = self.choices_of(category)
         keys = [key for _, key in choices]
         kept = key if key in keys else next(iter(keys), None)  # a model may know both categories
-        return (
+        changes = (
+            (category, kept),
             gr.Dropdown(choices=choices, value=kept),
             *self.examples(category),
             None,
-            *cleared,
+            *self.cleared(),
         )
+        return unchanged(changes) if category == shown[0] else changes
 
-    def choose_model(
-        self, category: str, key: str | None, state: dict[str, Any] | None
-    ) -> tuple[Any, ...]:
+    def choose_model(self, key: str, shown: tuple[str, str | None]) -> tuple[Any, ...]:
         """Clear what belonged to the last model."""
-        cleared = self.cleared()
-        return tuple([gr.skip()] * len(cleared)) if is_of(state, category, key) else cleared
+        changes = ((shown[0], key), *self.cleared())
+        return unchanged(changes) if key == shown[1] else changes
 
     def offer(self, category: str | None, key: str | None) -> tuple[Any, ...]:
         """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
@@ -161,12 +159,13 @@ class Page:
         of_model = {} if is_kept else {"value": entry.key}
         cleared = self.cleared()
         return (
+            (entry.category, entry.key),
             gr.Dropdown(choices=self.catalogue.categories, **of_category),
             gr.Dropdown(choices=self.choices_of(entry.category), **of_model),
             gr.Button(TEXT["refresh"], interactive=True),
             gr.HTML(notice_html(self.catalogue.notice), visible=bool(self.catalogue.notice)),
             *self.examples(entry.category),
-            *([gr.skip()] * len(cleared) if is_kept else cleared),
+            *(unchanged(cleared) if is_kept else cleared),
         )
 
     def refresh(self) -> Iterator[gr.Button]:
@@ -273,7 +272,10 @@ class Page:
                 label=TEXT["examples"],
                 elem_id="examples",
             )
-        return Question(category, model, refresh, notice, photo, inspect, example_box, examples)
+        shown = gr.State((first.category, first.key))
+        return Question(
+            category, model, shown, refresh, notice, photo, inspect, example_box, examples
+        )
 
     def _lay_out_answer(self) -> Answer:
         verdict = gr.HTML(message_html(TEXT["empty"]), elem_id="verdict", padding=False)
@@ -307,15 +309,19 @@ class Page:
     def _wire_models(self, blocks: gr.Blocks, asked: Question, answer: Answer) -> None:
         """Choosing a product and a model, and asking the Hub for its models."""
         shown_examples = [asked.example_box, asked.examples]
-        # Not `input`, which comes also when a list is opened and left as it was.
-        choice, state = [asked.category, asked.model], answer.results[0]
+        choice = [asked.category, asked.model]
         asked.category.change(
             self.choose_category,
-            [*choice, state],
-            [asked.model, *shown_examples, asked.photo, *answer.results],
+            [*choice, asked.shown],
+            [asked.shown, asked.model, *shown_examples, asked.photo, *answer.results],
             api_name=False,
         )
-        asked.model.change(self.choose_model, [*choice, state], answer.results, api_name=False)
+        asked.model.change(
+            self.choose_model,
+            [asked.model, asked.shown],
+            [asked.shown, *answer.results],
+            api_name=False,
+        )
         if not self.catalogue.wish:
             return
         # The Hub may take its time, so both lists are brought up to date in a step of their own,
@@ -327,9 +333,9 @@ class Page:
         }
         opened = blocks.load(self.catalogue.refresh, None, None, **quiet)
         refreshed = asked.refresh.click(self.refresh, None, asked.refresh, **quiet)
-        offered = [*choice, asked.refresh, asked.notice, *shown_examples, *answer.results]
+        told = [asked.refresh, asked.notice, *shown_examples, *answer.results]
         for listed in (opened, refreshed):
-            listed.then(self.offer, choice, offered, **quiet)
+            listed.then(self.offer, choice, [asked.shown, *choice, *told], **quiet)
 
     def _wire_inspection(self, blocks: gr.Blocks, asked: Question, answer: Answer) -> None:
         """Giving a photo, inspecting it, judging it at another threshold, saving the result."""

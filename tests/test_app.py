@@ -168,6 +168,23 @@ def test_an_example_and_another_category_clear_the_last_verdict(page, defective)
     page.screenshot(path=OUTPUT / "desktop_example.png", full_page=True)
 
 
+def test_a_list_that_is_opened_and_left_changes_nothing(page, defective):
+    page.set_input_files("#photo input[type=file]", defective)
+    expect(page.locator("#photo img")).to_be_visible(timeout=15_000)
+    for inspected in (False, True):
+        for name in ("category", "model"):
+            page.click(f"#{name} input")
+            expect(page.get_by_role("option").first).to_be_visible()
+            page.locator(f"#{name} input").blur()
+        page.wait_for_timeout(1500)  # what is wrongly cleared is cleared by then
+        expect(page.locator("#photo img")).to_be_visible()
+        if inspected:
+            expect(page.locator("#verdict .fail")).to_be_visible()
+        else:
+            page.click("#inspect")
+            expect(page.locator("#verdict .fail")).to_be_visible(timeout=60_000)
+
+
 def test_a_category_without_examples_offers_none(page):
     expect(page.get_by_text(app.TEXT["examples"])).to_be_visible()
     choose(page, "category", "bottle")

@@ -115,6 +115,7 @@ def test_a_category_that_is_new_since_the_page_was_opened_can_be_inspected(page,
 
 def test_refresh_keeps_the_choice_the_photo_and_the_verdict(page, hub):
     choose(page, "category", "key")
+    expect(page.locator("#model input")).to_have_value("key")
     inspect_example(page)
     expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
     verdict = page.inner_text("#verdict")

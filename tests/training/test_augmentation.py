@@ -7,7 +7,7 @@ import pytest
 
 from training.augmentation import ANY_ROTATION, FIXED, PRESETS, UNCHANGED, Augmentation, augment
 from training.augmentation import augmentation_for as preset_of
-from training.model_card import MVTEC_CATEGORIES
+from training.licences import MVTEC_CATEGORIES
 from training.synthetic import PARTS
 
 
