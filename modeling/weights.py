@@ -52,7 +52,7 @@ def check_weights(model: str | os.PathLike, *, variant: str | None = None, **whe
             pass  # the header says how long the file must be, and opening compares
     except SafetensorError as error:
         raise WeightsError(
-            f"The weights {path} of {model} are damaged or cut off ({error}); download or train "
+            f"The weights of {model} are damaged or cut off ({error}); download or train "
             "the model again."
         ) from error
 
