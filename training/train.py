@@ -10,6 +10,7 @@ The folder that it writes is what `from_pretrained`, `evaluation/evaluate.py` an
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from modeling.allocator import keep_freed_memory
 from modeling.backbones import BackboneError, load_backbone
 from training.augmentation import UNCHANGED, augmentation_for
 from training.calibration import calibrate
+from training.cores import use_fair_share_of_cores
 from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
 from training.hub_access import UploadError
 from training.model_folder import round_to_half, write_model_folder
@@ -98,6 +100,7 @@ def train(recipe: Recipe, command: str = "") -> Path:
         # Seedable, so that a resumed epoch sees the photos in the order it would have had.
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
+    use_fair_share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if recipe.push_to_hub and accelerator.is_main_process:
         check_access(recipe.hub_model_id, recipe.hub_private)
     with accelerator.main_process_first():  # one process prepares what the others find cached
