@@ -89,8 +89,8 @@ class Evaluation:
 
     Attributes:
         predictions: one a photo, in the order of the dataset.
-        metrics: nested plain values, the content of metrics.json without the provenance; what is
-            undefined is NaN.
+        metrics: nested plain values (see `evaluation.summary.summarise`), the content of
+            metrics.json without the provenance; what is undefined is NaN.
         masks: (H, W) bool or None a photo, decoded when asked for.
     """
 

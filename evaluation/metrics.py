@@ -19,13 +19,13 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
+from modeling import Rate, rate
 from modeling.scoring import conformal_threshold, exceeds
 
 # Regions that touch at a corner are one defect: a thin scratch drawn at 45 degrees is not many.
@@ -34,24 +34,6 @@ EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 class MetricError(ValueError):
     """An input no metric can be computed from; the message names the image."""
-
-
-class Rate(NamedTuple):
-    """A share with its 95 % Wilson interval; all NaN when there was nothing to count.
-
-    Attributes:
-        value: `count / total`, in 0..1.
-        low: lower end of the interval, in 0..1.
-        high: upper end of the interval, in 0..1.
-        count: how many.
-        total: out of how many.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -190,23 +172,6 @@ def verdict_metrics(
         false_alarm_rate=rate(int(failed[normal].sum()), int(normal.sum())),
         miss_rate=rate(int((~failed[anomalous]).sum()), int(anomalous.sum())),
     )
-
-
-def rate(count: int, total: int) -> Rate:
-    """A share with its 95 % Wilson score interval (Wilson 1927), which holds for small totals.
-
-    Args:
-        count: how many, 0..total.
-        total: out of how many; 0 makes every number NaN.
-
-    Example:
-        >>> tuple(round(number, 3) for number in rate(1, 20)[:3])
-        (0.05, 0.009, 0.236)
-    """
-    if total == 0:
-        return Rate(math.nan, math.nan, math.nan, count, total)
-    interval = stats.binomtest(count, total).proportion_ci(0.95, method="wilson")
-    return Rate(count / total, float(interval.low), float(interval.high), count, total)
 
 
 def false_alarm_curve(

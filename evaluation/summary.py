@@ -10,17 +10,17 @@ import numpy as np
 
 from evaluation.metrics import (
     PixelRanks,
-    Rate,
     aupro,
     average_precision,
     image_auroc,
     pixel_auroc,
     rank_pixels,
-    rate,
     verdict_metrics,
 )
 from evaluation.prediction import MadeOnDemand, Prediction
-from modeling import THRESHOLD, Calibration
+from modeling import THRESHOLD, Calibration, Rate, rate
+
+SCORE_DIGITS = 6  # significant ones of a raw score in `scores`; float32 has seven
 
 
 def summarise(
@@ -33,6 +33,10 @@ def summarise(
 
     A kind of defect is measured against all the good photos, its pixels against all the normal
     pixels. Anomalous photos without a mask, or with an empty one, take no part in pixel metrics.
+
+    `scores` holds the raw score of every test photo, by its label ("good", "anomalous"), ascending
+    and rounded to `SCORE_DIGITS` significant digits: with a calibration they tell what any other
+    threshold would do.
 
     Args:
         predictions: N of them.
@@ -74,6 +78,7 @@ def summarise(
         "n_anomalous": len(anomalous),
         "n_with_mask": len(with_mask),
         "per_defect": per_defect,
+        "scores": {"good": _rounded_scores(good), "anomalous": _rounded_scores(anomalous)},
         "notes": _notes(len(good), len(anomalous), len(with_mask), calibration),
     }
 
@@ -93,6 +98,10 @@ def format_table(metrics: dict[str, Any]) -> str:
     if metrics["raw_threshold"] is not None:
         lines += ["", *_threshold_sentences(metrics)]
     return "\n".join(lines + [f"Note: {note}" for note in metrics["notes"]])
+
+
+def _rounded_scores(predictions: Sequence[Prediction]) -> list[float]:
+    return sorted(float(f"{one.raw_score:.{SCORE_DIGITS}g}") for one in predictions)
 
 
 def _measure_ranking(predictions: Sequence[Prediction]) -> dict[str, float]:

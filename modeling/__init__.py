@@ -19,9 +19,20 @@ from .image_processing import InspectionImageProcessor, PhotoError, open_photo
 from .loading import ModelLoadError, load_model
 from .masked_autoencoder import MaskedAutoencoder
 from .outputs import ReconstructionOutput
-from .pipeline import TASK, Inspection, InspectionPipeline, load_pipeline
+from .pipeline import (
+    CHECK,
+    FAIL,
+    PASS,
+    TASK,
+    Inspection,
+    InspectionPipeline,
+    Judgement,
+    judge,
+    load_pipeline,
+)
+from .rates import Rate, rate
 from .reconstruction import ReconstructionModel
-from .regions import Region
+from .regions import Finding, Region
 from .variational_autoencoder import VariationalAutoencoder
 from .weights import WeightsError
 
@@ -43,18 +54,24 @@ PIPELINE_REGISTRY.register_pipeline(
 
 __all__ = [
     "ARCHITECTURES",
+    "CHECK",
+    "FAIL",
+    "PASS",
     "TASK",
     "THRESHOLD",
     "Autoencoder",
     "AutoencoderConfig",
     "Calibration",
+    "Finding",
     "Inspection",
     "InspectionImageProcessor",
     "InspectionPipeline",
+    "Judgement",
     "MaskedAutoencoder",
     "MaskedAutoencoderConfig",
     "ModelLoadError",
     "PhotoError",
+    "Rate",
     "ReconstructionConfig",
     "ReconstructionModel",
     "ReconstructionOutput",
@@ -62,7 +79,9 @@ __all__ = [
     "VariationalAutoencoder",
     "VariationalAutoencoderConfig",
     "WeightsError",
+    "judge",
     "load_model",
     "load_pipeline",
     "open_photo",
+    "rate",
 ]

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .rates import Rate, rate
 from .scoring import (
     calibrated_score,
     conformal_threshold,
@@ -110,3 +112,18 @@ class Calibration:
     def score(self, raw: Tensor) -> Tensor:
         """Raw scores or maps, any shape, to 0..1; 0.5 at the threshold."""
         return calibrated_score(raw, self.raw_threshold, self.scale)
+
+    def rejected_at(self, threshold: float) -> Rate:
+        """How many of the held-out good parts an operating threshold on the score, 0..1, rejects.
+
+        At the calibrated threshold this is what `promised_false_alarm_rate` is made from.
+        """
+        return rate(int(exceeds(self._normal_scores(), threshold).sum()), len(self.normal_scores))
+
+    def at_least(self, score: float) -> Rate:
+        """How many of the held-out good parts have this score, 0..1, or a higher one."""
+        return rate(int((self._normal_scores() >= score).sum()), len(self.normal_scores))
+
+    def _normal_scores(self) -> Tensor:
+        """(n,) the held-out good parts' scores, 0..1, in the precision that judges photos."""
+        return self.score(torch.tensor(self.normal_scores))

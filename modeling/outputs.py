@@ -19,6 +19,8 @@ class ReconstructionOutput(ModelOutput):
         raw_score: (B,), >= 0, the maximum of the map; metrics rank by it.
         anomaly_score: (B,), 0..1, 0.5 at the calibrated threshold; NaN while uncalibrated.
         is_anomalous: (B,), bool, the verdict at the calibrated threshold; None while uncalibrated.
+        doubt: (B,), why a photo does not seem to show the product, a position in
+            `familiarity.DOUBTS`; -1 where it does, and while uncalibrated.
     """
 
     loss: Tensor | None = None
@@ -27,3 +29,4 @@ class ReconstructionOutput(ModelOutput):
     raw_score: Tensor | None = None
     anomaly_score: Tensor | None = None
     is_anomalous: Tensor | None = None
+    doubt: Tensor | None = None

@@ -16,6 +16,22 @@ COLOURS = ((255, 236, 130), (255, 214, 70), (255, 150, 20), (226, 42, 68), (140,
 OPACITIES = (0.0, 0.35, 0.60, 0.75, 0.85)
 
 
+LEVELS = 1024  # steps of the score that are told apart: finer than 8 bits of colour
+
+
+def heat_layer(score_map: np.ndarray) -> Image.Image:
+    """The deviation as a picture of its own, to be laid over the photo.
+
+    Args:
+        score_map: (H, W), 0..1; 0.5 is the calibrated limit (orange).
+
+    Returns:
+        RGBA picture of the map's size; transparent where the score is at most 0.25.
+    """
+    index = np.clip(np.rint(score_map * (LEVELS - 1)), 0, LEVELS - 1).astype(np.int32)
+    return Image.fromarray(_PALETTE[index], "RGBA")
+
+
 def paint_heatmap(photo: Image.Image, score_map: np.ndarray) -> Image.Image:
     """Lay the score map over the photo.
 
@@ -26,10 +42,18 @@ def paint_heatmap(photo: Image.Image, score_map: np.ndarray) -> Image.Image:
     Returns:
         RGB picture of the photo's size; the photo itself where the score is at most 0.25.
     """
-    pixels = np.asarray(photo, dtype=np.float32)  # (H, W, 3)
-    colour = np.stack(
-        [np.interp(score_map, STOPS, channel) for channel in zip(*COLOURS, strict=True)], axis=-1
-    )
-    opacity = np.interp(score_map, STOPS, OPACITIES)[..., None]
-    blended = pixels * (1 - opacity) + colour * opacity
-    return Image.fromarray(blended.round().astype(np.uint8))
+    painted = photo.copy()
+    layer = heat_layer(score_map)
+    painted.paste(layer.convert("RGB"), mask=layer.getchannel("A"))
+    return painted
+
+
+def _palette() -> np.ndarray:
+    """(LEVELS, 4) uint8: colour and opacity of every score from 0 to 1."""
+    scores = np.linspace(0, 1, LEVELS)
+    channels = [*zip(*COLOURS, strict=True), [255 * opacity for opacity in OPACITIES]]
+    values = [np.interp(scores, STOPS, channel) for channel in channels]
+    return np.stack(values, axis=-1).round().astype(np.uint8)
+
+
+_PALETTE = _palette()

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import ModelOutput
 
 from .calibration import THRESHOLD
 from .configuration import check_number
+from .familiarity import DOUBT_NOTES, DOUBTS, NO_DOUBT
 from .image_processing import Photo, open_photo
 from .loading import ModelLoadError, load_model
 from .overlay import paint_heatmap
-from .regions import Region, describe, find_regions
+from .regions import Finding, Region, describe, find_regions, summarise_regions
 from .scoring import exceeds
+from .shapes import silhouette
 
 TASK = "anomaly-detection"
+PASS, FAIL, CHECK = "PASS", "FAIL", "CHECK"
 
 
 @dataclass
@@ -29,28 +33,34 @@ class Inspection(ModelOutput):
     Attributes:
         score: 0..1, increasing with the deviation; 0.5 at the calibrated threshold.
         threshold: the operating threshold that the verdict was made with, 0..1.
-        verdict: "FAIL" when `score > threshold`, else "PASS".
+        verdict: "FAIL" when `score > threshold`, else "PASS"; "CHECK" when there is a `doubt`.
+        doubt: why this photo can't be judged, one of `familiarity.DOUBTS`; None if it can be.
         anomaly_map: (H, W) of the photo, float32, >= 0: where it deviates, in raw units.
         heatmap: RGB picture of the photo's size: the photo with the deviation painted over it.
         reconstruction: RGB picture of the photo's size: how the part should look.
-        regions: areas above the threshold, strongest first; none exactly when the part passes.
-        notes: one plain sentence: where, how large, how strong.
+        regions: areas above the threshold, strongest first; some exactly when the verdict is FAIL.
+        finding: where, how large, how strong and of what shape; None without a region.
+        notes: the same, or the doubt, as one plain sentence.
         raw_score: unbounded; ranks photos where the score saturates.
         photo: the photo as it was inspected: upright, 8 bit, RGB.
         score_map: (h, w) of the model's input, float32, 0..1; its maximum is the score.
+        part: (h, w) bool, where the part lies; None where it does not stand out of a background.
     """
 
     score: float | None = None
     threshold: float | None = None
     verdict: str | None = None
+    doubt: str | None = None
     anomaly_map: np.ndarray | None = None
     heatmap: Image.Image | None = None
     reconstruction: Image.Image | None = None
     regions: list[Region] | None = None
+    finding: Finding | None = None
     notes: str | None = None
     raw_score: float | None = None
     photo: Image.Image | None = None
     score_map: np.ndarray | None = None
+    part: np.ndarray | None = None
 
     def at_threshold(self, threshold: float) -> Inspection:
         """The same inspection judged at another threshold; no model runs.
@@ -61,22 +71,49 @@ class Inspection(ModelOutput):
         Raises:
             ValueError: when the threshold is no number from 0 to 1.
         """
-        return replace(self, **_judgement(self.score, self.score_map, self.photo, threshold))
+        size = (self.photo.height, self.photo.width)
+        judgement = judge(self.score, self.score_map, size, threshold, self.part, self.doubt)
+        return replace(self, **judgement._asdict())
 
 
-def _judgement(
-    score: float, score_map: np.ndarray, photo: Image.Image, threshold: float
-) -> dict[str, Any]:
-    """The fields of an `Inspection` that depend on the threshold."""
+class Judgement(NamedTuple):
+    """The part of an `Inspection` that depends on the threshold; fields as there."""
+
+    threshold: float
+    verdict: str
+    regions: list[Region]
+    finding: Finding | None
+    notes: str
+
+
+def judge(
+    score: float,
+    score_map: np.ndarray,
+    photo_size: tuple[int, int],
+    threshold: float,
+    part: np.ndarray | None = None,
+    doubt: str | None = None,
+) -> Judgement:
+    """Verdict, regions and note at an operating threshold.
+
+    Args:
+        score: 0..1, the maximum of the map.
+        score_map: (h, w), 0..1.
+        photo_size: (height, width) of the photo that the regions refer to.
+        threshold: operating threshold on the score, 0..1.
+        part: (h, w) bool, where the part lies, if it is known.
+        doubt: why the photo can't be judged, if it can't.
+
+    Raises:
+        ValueError: when the threshold is no number from 0 to 1.
+    """
     check_number("threshold", threshold, 0.0, 1.0)
-    photo_size = (photo.height, photo.width)
-    regions = find_regions(score_map, threshold, photo_size)
-    return {
-        "threshold": threshold,
-        "verdict": "FAIL" if exceeds(score, threshold) else "PASS",
-        "regions": regions,
-        "notes": describe(regions, photo_size),
-    }
+    if doubt is not None:
+        return Judgement(threshold, CHECK, [], None, DOUBT_NOTES[doubt])
+    regions = find_regions(score_map, threshold, photo_size, part)
+    finding = summarise_regions(regions, photo_size)
+    verdict = FAIL if exceeds(score, threshold) else PASS
+    return Judgement(threshold, verdict, regions, finding, describe(finding))
 
 
 class InspectionPipeline(Pipeline):
@@ -138,6 +175,7 @@ class InspectionPipeline(Pipeline):
             "anomaly_map": output.anomaly_map,
             "raw_score": output.raw_score,
             "anomaly_score": output.anomaly_score,
+            "doubt": output.doubt,
         }
 
     def postprocess(
@@ -159,19 +197,30 @@ class InspectionPipeline(Pipeline):
         photo = _single(model_outputs["photo"])
         score = model_outputs["anomaly_score"].item()
         anomaly_map = model_outputs["anomaly_map"]  # (1, h, w)
-        score_map = self.model.calibration_of(category).score(anomaly_map)
-        size = [(photo.height, photo.width)]
+        scores = self.model.calibration_of(category).score(anomaly_map)  # (1, h, w)
+        score_map = scores[0].float().numpy()
+        size = (photo.height, photo.width)
         resize = self.image_processor.post_process_anomaly_map
+        reconstruction = _to_picture(model_outputs["reconstruction"][0])
+        part = silhouette(reconstruction, score_map.shape)
+        doubt = _doubt_of(model_outputs["doubt"].item())
+        judgement = judge(score, score_map, size, threshold, part, doubt)
         return Inspection(
             score=score,
-            anomaly_map=resize(anomaly_map, size)[0],
-            heatmap=paint_heatmap(photo, resize(score_map, size)[0]),
-            reconstruction=_to_picture(model_outputs["reconstruction"][0], photo.size),
+            doubt=doubt,
+            anomaly_map=resize(anomaly_map, [size])[0],
+            heatmap=paint_heatmap(photo, resize(scores, [size])[0]),
+            reconstruction=reconstruction.resize(photo.size, Image.Resampling.BICUBIC),
             raw_score=model_outputs["raw_score"].item(),
             photo=photo,
-            score_map=score_map[0].float().numpy(),
-            **_judgement(score, score_map[0].float().numpy(), photo, threshold),
+            score_map=score_map,
+            part=part,
+            **judgement._asdict(),
         )
+
+
+def _doubt_of(number: int) -> str | None:
+    return None if number == NO_DOUBT else DOUBTS[number]
 
 
 def _single(value: Any) -> Any:
@@ -179,10 +228,10 @@ def _single(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
 
-def _to_picture(reconstruction: Any, size: tuple[int, int]) -> Image.Image:
-    """(3, h, w) in 0..1 to an RGB picture of `size` (width, height)."""
+def _to_picture(reconstruction: Tensor) -> Image.Image:
+    """(3, h, w) in 0..1 to an RGB picture."""
     pixels = (reconstruction.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(pixels)
 
 
 def load_pipeline(

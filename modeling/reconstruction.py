@@ -25,6 +25,7 @@ from transformers.utils import logging
 from .calibration import THRESHOLD, Calibration
 from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
 from .dissimilarity import DISSIMILARITIES, weighted_sum
+from .familiarity import Familiarity, measure
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
 from .outputs import ReconstructionOutput
 from .restoration import Restoration, restoration_loss
@@ -54,6 +55,9 @@ class ReconstructionModel(PreTrainedModel, ABC):
         on_features = config.target == "features"
         self.target = FeatureTarget(config) if on_features else PixelTarget(config)
         self.residual_statistics = self._new_statistics()
+        self.familiarity = Familiarity(
+            config.target, max(1, len(config.categories)), self.target.channels
+        )
 
     @classmethod
     def from_pretrained(
@@ -103,7 +107,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ResidualStatistics):
+        elif isinstance(module, ResidualStatistics | Familiarity):
             module.reset()
         elif isinstance(module, FeatureTarget):
             init.zeros_(module.mean)
@@ -242,7 +246,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         false_alarm_rate: float,
         category: str | None = None,
     ) -> Calibration:
-        """Learn the residual's statistics and the threshold from held-out good parts.
+        """Learn the residual's statistics, the threshold and the product's look from good parts.
 
         Each part is scored by the statistics of all the *others*: a part that helped to say what is
         usual would look more usual than a new one, and the threshold would promise too much. The
@@ -282,6 +286,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 others = (locations - LocationMoments.of(usual)).mean_and_deviation()
                 residual = normalise_residual(residual, *others)
             scores.append(raw_score(enlarge(residual, self.config.image_size)).item())
+        self._fit_familiarity(batches, number.item())
         calibration = Calibration.fit(scores, false_alarm_rate)
         self.set_calibration(calibration, category)
         return calibration
@@ -371,6 +376,9 @@ class ReconstructionModel(PreTrainedModel, ABC):
             raw_score=raw,
             anomaly_score=score,
             is_anomalous=is_anomalous,
+            doubt=self.familiarity.doubts(
+                self.familiarity.summarise(pixel_values, values), measure(pixel_values), numbers
+            ),
         )
 
     def _score(self, raw: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -413,6 +421,15 @@ class ReconstructionModel(PreTrainedModel, ABC):
         moments = functools.reduce(operator.add, parts)
         self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
         return moments
+
+    def _fit_familiarity(self, batches: Iterable[Tensor], number: int) -> None:
+        summaries, measured = [], []
+        for pixel_values in batches:
+            pixel_values = pixel_values.to(self.device)
+            values = self.target.encode(pixel_values)
+            summaries.append(self.familiarity.summarise(pixel_values, values))
+            measured.append(measure(pixel_values))
+        self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
 
     def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Target values and what they should be, (1, C, h, w) each, photo by photo."""

@@ -7,11 +7,26 @@ from typing import NamedTuple
 import numpy as np
 
 from .scoring import exceeds
+from .shapes import AREA, LINE, SPOT, core_of, is_at_outline, shape_of
 
 # From which peak score on a deviation is called so; 0.5 is the calibrated limit.
-STRENGTHS = ((0.9, "Strong"), (0.7, "Clear"), (0.0, "Slight"))
+STRENGTHS = ((0.9, "strong"), (0.7, "clear"), (0.0, "slight"))
 ROWS = ("upper", "middle", "lower")
 COLUMNS = ("left", "middle", "right")
+PLACES = {
+    ("upper", "middle"): "at the top",
+    ("lower", "middle"): "at the bottom",
+    ("middle", "left"): "on the left",
+    ("middle", "right"): "on the right",
+    ("middle", "middle"): "in the centre",
+}
+# Only what the geometry says; what it is, a person decides.
+MEANINGS = {
+    LINE: "line-shaped: possibly a scratch or a crack",
+    SPOT: "a spot: possibly dirt or a nick",
+    AREA: "an extended area",
+}
+OUTLINE_MEANING = "at the outline of the part: possibly a chip or a missing piece"
 
 
 class Region(NamedTuple):
@@ -21,11 +36,37 @@ class Region(NamedTuple):
         box: (left, top, right, bottom) in pixels of the photo; right and bottom are excluded.
         area: its share of the picture, 0..1.
         peak: its largest score, 0..1.
+        shape: "line", "spot" or "area", from the geometry of its core.
+        at_outline: whether its core crosses the outline of the part.
     """
 
     box: tuple[int, int, int, int]
     area: float
     peak: float
+    shape: str = AREA
+    at_outline: bool = False
+
+
+class Finding(NamedTuple):
+    """What there is to say about the regions of one photo.
+
+    Attributes:
+        strength: "strong", "clear" or "slight", by the largest score.
+        row: "upper", "middle" or "lower": where the strongest region lies.
+        column: "left", "middle" or "right".
+        count: number of regions, at least 1.
+        area: their share of the picture, 0..1.
+        shape: of the strongest region, as in `Region`.
+        at_outline: of the strongest region, as in `Region`.
+    """
+
+    strength: str
+    row: str
+    column: str
+    count: int
+    area: float
+    shape: str
+    at_outline: bool
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -70,8 +111,34 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return labels, len(names)
 
 
+def label_regions(score_map: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
+    """Number the connected areas of the score map above the threshold, strongest first.
+
+    Args:
+        score_map: (h, w), 0..1.
+        threshold: operating threshold on the score, 0..1.
+
+    Returns:
+        Labels (h, w), int32, 0 outside and 1..n inside, sorted by peak, then area; and n.
+    """
+    # In double precision, as the verdict compares: a float32 map would round the threshold too.
+    labels, count = label_components(exceeds(score_map.astype(np.float64), threshold))
+    if count == 0:
+        return labels, 0
+    peaks = np.zeros(count + 1)
+    np.maximum.at(peaks, labels.ravel(), score_map.ravel())
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    order = np.lexsort((-areas[1:], -peaks[1:]))  # positions of the components, strongest first
+    numbers = np.zeros(count + 1, dtype=np.int32)
+    numbers[order + 1] = np.arange(1, count + 1)
+    return numbers[labels], count
+
+
 def find_regions(
-    score_map: np.ndarray, threshold: float, photo_size: tuple[int, int]
+    score_map: np.ndarray,
+    threshold: float,
+    photo_size: tuple[int, int],
+    part: np.ndarray | None = None,
 ) -> list[Region]:
     """Connected areas of the score map above the threshold, strongest first.
 
@@ -79,65 +146,81 @@ def find_regions(
         score_map: (h, w), 0..1, at the model's input size.
         threshold: operating threshold on the score, 0..1.
         photo_size: (height, width) of the photo that the boxes refer to.
+        part: (h, w) bool, where the part lies, if it is known.
 
     Returns:
-        Regions sorted by peak, then area; empty exactly when nothing exceeds the threshold.
+        Regions as `label_regions` numbers them; empty exactly when nothing exceeds the threshold.
     """
     height, width = score_map.shape
-    labels, count = label_components(exceeds(score_map, threshold))
+    labels, count = label_regions(score_map, threshold)
     scale_y, scale_x = photo_size[0] / height, photo_size[1] / width
     regions = []
     for label in range(1, count + 1):
-        rows, columns = np.nonzero(labels == label)
+        region = labels == label
+        rows, columns = np.nonzero(region)
         box = (
             int(columns.min() * scale_x),
             int(rows.min() * scale_y),
             int(np.ceil((columns.max() + 1) * scale_x)),
             int(np.ceil((rows.max() + 1) * scale_y)),
         )
-        peak = float(score_map[rows, columns].max())
-        regions.append(Region(box, len(rows) / score_map.size, peak))
-    return sorted(regions, key=lambda region: (-region.peak, -region.area, region.box))
+        core = core_of(score_map, region, threshold)
+        regions.append(
+            Region(
+                box,
+                area=len(rows) / score_map.size,
+                peak=float(score_map[rows, columns].max()),
+                shape=shape_of(core, (scale_y, scale_x)),
+                at_outline=is_at_outline(core, part),
+            )
+        )
+    return regions
 
 
-def describe(regions: list[Region], photo_size: tuple[int, int]) -> str:
-    """One plain sentence: where, how large, how strong.
+def summarise_regions(regions: list[Region], photo_size: tuple[int, int]) -> Finding | None:
+    """Where, how large, how strong and of what shape; None where there is no region.
 
     Args:
         regions: as `find_regions` returns them, strongest first.
         photo_size: (height, width) of the photo.
-
-    Example:
-        >>> describe([Region((80, 0, 100, 20), 0.04, 0.95)], (100, 100))
-        'Strong deviation in the upper right, 1 region, about 4 % of the picture.'
     """
     if not regions:
-        return "No deviation above the limit: the part looks as it should."
+        return None
     strongest = regions[0]
-    strength = next(word for limit, word in STRENGTHS if strongest.peak >= limit)
-    number = "1 region" if len(regions) == 1 else f"{len(regions)} regions"
-    area = sum(region.area for region in regions)
-    return (
-        f"{strength} deviation {_place(strongest.box, photo_size)}, {number}, "
-        f"{_share(area)} of the picture."
+    left, top, right, bottom = strongest.box
+    height, width = photo_size
+    return Finding(
+        strength=next(word for limit, word in STRENGTHS if strongest.peak >= limit),
+        row=ROWS[min(2, int(3 * (top + bottom) / 2 / height))],
+        column=COLUMNS[min(2, int(3 * (left + right) / 2 / width))],
+        count=len(regions),
+        area=sum(region.area for region in regions),
+        shape=strongest.shape,
+        at_outline=strongest.at_outline,
     )
 
 
-def _place(box: tuple[int, int, int, int], photo_size: tuple[int, int]) -> str:
-    left, top, right, bottom = box
-    height, width = photo_size
-    row = ROWS[min(2, int(3 * (top + bottom) / 2 / height))]
-    column = COLUMNS[min(2, int(3 * (left + right) / 2 / width))]
-    if row == column:  # both "middle"
-        return "in the centre"
-    if row == "middle":
-        return f"on the {column}"
-    if column == "middle":
-        return "at the top" if row == "upper" else "at the bottom"
-    return f"in the {row} {column}"
+def describe(finding: Finding | None) -> str:
+    """One plain sentence: where, how large, how strong, of what shape.
+
+    Example:
+        >>> describe(Finding("strong", "upper", "right", 1, 0.04, "line", False))
+        'Strong deviation in the upper right, 1 region, about 4 % of the picture; line-shaped: \
+possibly a scratch or a crack.'
+    """
+    if finding is None:
+        return "No deviation above the limit: the part looks as it should."
+    place = PLACES.get((finding.row, finding.column), f"in the {finding.row} {finding.column}")
+    number = "1 region" if finding.count == 1 else f"{finding.count} regions"
+    meaning = OUTLINE_MEANING if finding.at_outline else MEANINGS[finding.shape]
+    return (
+        f"{finding.strength.capitalize()} deviation {place}, {number}, "
+        f"{describe_share(finding.area)} of the picture; {meaning}."
+    )
 
 
-def _share(area: float) -> str:
+def describe_share(area: float) -> str:
+    """A share of the picture, 0..1, as a person says it."""
     percent = 100 * area
     if percent < 0.1:
         return "less than 0.1 %"

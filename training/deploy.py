@@ -31,7 +31,14 @@ from training.hub_access import UploadError, check_upload, first_line
 ROOT = Path(__file__).resolve().parents[1]
 CARD = "README.md"
 # What runs; the models and photos under assets/ carry their licences in their own cards.
-PARTS = ("*.py", "modeling/*.py", "assets/**/*", "requirements.txt", "LICENSE")
+PARTS = (
+    "*.py",
+    "modeling/*.py",
+    *(f"page/**/*.{suffix}" for suffix in ("py", "yaml", "css", "js")),
+    "assets/**/*",
+    "requirements.txt",
+    "LICENSE",
+)
 TRAINING_SCRIPTS = {".sh"}
 KEPT = {".gitattributes"}  # the Hub's own, without which it does not know the large files
 

@@ -94,6 +94,20 @@ def test_metrics_can_be_recomputed_from_the_predictions(results):
         assert part["recall"] == pytest.approx(failed[of_defect].mean(), abs=1e-12)
 
 
+def test_the_scores_of_the_metrics_are_those_of_the_predictions(results):
+    metrics, rows = read_metrics(results), read_predictions(results)
+    for name, label in (("good", "normal"), ("anomalous", "anomalous")):
+        raw = sorted(float(row["raw_score"]) for row in rows if row["label"] == label)
+        assert metrics["scores"][name] == pytest.approx(raw, rel=1e-5)
+        assert metrics["scores"][name] == sorted(metrics["scores"][name])
+    good, anomalous = metrics["scores"]["good"], metrics["scores"]["anomalous"]
+    labels = [0] * len(good) + [1] * len(anomalous)
+    assert roc_auc_score(labels, good + anomalous) == pytest.approx(
+        metrics["image_auroc"], abs=1e-3
+    )
+    assert all(len(repr(score).replace(".", "").lstrip("0")) <= 6 for score in good + anomalous)
+
+
 def test_the_verdict_says_whether_the_score_exceeds_the_threshold(results):
     for row in read_predictions(results):
         exceeds = float(row["score"]) > float(row["threshold"])
@@ -223,6 +237,7 @@ def test_without_anomalous_photos_what_remains_is_measured(
     assert [metrics[name] for name in undefined] == [None] * len(undefined)
     assert 0 <= metrics["false_alarm_rate"] <= 1
     assert metrics["per_defect"] == {}
+    assert (len(metrics["scores"]["good"]), metrics["scores"]["anomalous"]) == (4, [])
     assert not stale.exists()
 
 

@@ -19,9 +19,9 @@ from evaluation.metrics import (
     image_auroc,
     pixel_auroc,
     rank_pixels,
-    rate,
     verdict_metrics,
 )
+from modeling import rate
 
 
 @pytest.fixture(autouse=True)

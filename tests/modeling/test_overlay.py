@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from modeling.overlay import paint_heatmap
+from modeling.overlay import heat_layer, paint_heatmap
 
 
 def test_a_good_part_is_left_as_it_is():
@@ -26,3 +26,12 @@ def test_the_scale_is_the_same_for_every_photo():
     alone = paint_heatmap(photo, np.array([[0.3, 0.3, 0.3, 0.3]], np.float32))
     beside = paint_heatmap(photo, np.array([[0.3, 0.9, 0.9, 0.9]], np.float32))
     assert alone.getpixel((0, 0)) == beside.getpixel((0, 0))
+
+
+def test_the_layer_over_the_photo_is_the_heatmap():
+    rng = np.random.default_rng(2)
+    photo = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8))
+    scores = rng.random((20, 30), np.float32)
+    layered = Image.alpha_composite(photo.convert("RGBA"), heat_layer(scores)).convert("RGB")
+    difference = np.asarray(layered, int) - np.asarray(paint_heatmap(photo, scores), int)
+    assert np.abs(difference).max() <= 1  # rounding

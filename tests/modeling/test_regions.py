@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from modeling.regions import Region, describe, find_regions, label_components
+from modeling.regions import (
+    Region,
+    describe,
+    find_regions,
+    label_components,
+    label_regions,
+    summarise_regions,
+)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.7])
@@ -51,9 +58,37 @@ def test_there_is_a_region_exactly_when_something_exceeds_the_threshold():
     ],
 )
 def test_the_note_says_where(box, place):
-    note = describe([Region(box, 0.012, 0.6)], (100, 100))
-    assert note == f"Slight deviation {place}, 1 region, about 1 % of the picture."
+    note = describe(summarise_regions([Region(box, 0.012, 0.6, "line")], (100, 100)))
+    assert note == (
+        f"Slight deviation {place}, 1 region, about 1 % of the picture; line-shaped: possibly a "
+        "scratch or a crack."
+    )
 
 
 def test_the_note_of_a_good_part():
-    assert describe([], (10, 10)).startswith("No deviation above the limit")
+    assert describe(summarise_regions([], (10, 10))).startswith("No deviation above the limit")
+
+
+def test_what_lies_at_the_outline_is_said_so():
+    note = describe(summarise_regions([Region((0, 0, 9, 9), 0.2, 0.95, "area", True)], (100, 100)))
+    assert "at the outline of the part" in note
+    assert note.startswith("Strong deviation in the upper left")
+
+
+def test_labels_are_numbered_as_the_regions_are():
+    score_map = np.zeros((30, 30), np.float32)
+    score_map[2:4, 2:4], score_map[10:20, 10:20], score_map[25:28, 3:9] = 0.7, 0.7, 0.9
+    labels, count = label_regions(score_map, 0.5)
+    assert count == 3
+    regions = find_regions(score_map, 0.5, (30, 30))
+    for number, region in enumerate(regions, start=1):
+        rows, columns = np.nonzero(labels == number)
+        assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == region.box
+    assert [round(region.peak, 1) for region in regions] == [0.9, 0.7, 0.7]
+    assert regions[1].area > regions[2].area
+
+
+def test_a_score_that_is_the_rounded_threshold_counts_as_the_verdict_counts_it():
+    score_map = np.full((8, 8), np.float32(0.55))  # rounded up: 0.550000012
+    assert float(score_map.max()) > 0.55
+    assert len(find_regions(score_map, 0.55, (8, 8))) == 1

@@ -1,0 +1,193 @@
+"""Whether a photo shows the product at all: its global statistics against those of good parts.
+
+A verdict about another product, a blank frame or a blurred one would be confident and worthless. A
+defect changes a small part of a photo, and the statistics of the whole photo hardly.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Why a photo can't be judged, by the number that stands for it; None: it can. The first that
+# applies from the end is the reason: a black frame is no part of another category.
+OTHER_PRODUCT, BLURRED, BRIGHT, DARK, BLANK = DOUBTS = (
+    "other_product",
+    "blurred",
+    "bright",
+    "dark",
+    "blank",
+)
+NO_DOUBT = -1  # its number
+UNLIKE = "This does not look like the product"
+DOUBT_NOTES = {
+    OTHER_PRODUCT: f"{UNLIKE}: check the camera or the category.",
+    BLURRED: f"{UNLIKE}, for the photo is far from sharp: check the camera or the category.",
+    BRIGHT: f"{UNLIKE}, for the photo is far too bright: check the camera or the category.",
+    DARK: f"{UNLIKE}, for the photo is far too dark: check the camera or the category.",
+    BLANK: f"{UNLIKE}, for the photo is blank: check the camera or the category.",
+}
+
+
+class Tolerance(NamedTuple):
+    """How far a photo may lie from the good ones, in the units of its summary.
+
+    Chosen on synthetic parts and their defects (2026-11-24, evaluation/cross_category.py).
+
+    Attributes:
+        spread: what is added to every deviation of the good parts, which few photos underestimate.
+        distance: so far every photo may lie, even if the good ones are all alike.
+    """
+
+    spread: float
+    distance: float
+
+
+TOLERANCES = {"features": Tolerance(0.4, 0.75), "pixels": Tolerance(0.1, 0.45)}
+BEYOND_FARTHEST = 1.5  # times as far as the farthest good part a photo may lie
+
+PYRAMID = 6  # halvings at which the pixel summary looks at differences of neighbours
+LEAST_DIFFERENCE = 1e-3  # of neighbouring pixels in 0..1; less is no structure
+LOG_WEIGHT = 0.25  # a difference e times as large counts as a quarter of full scale
+
+WHITE = 0.98  # from which value on a pixel is over-exposed
+LESS = 4.0  # times less contrast, light or sharpness than any good part: nothing to judge
+MORE_WHITE = 0.25  # share of the picture over-exposed beyond that of any good part
+
+
+def summarise_features(values: Tensor) -> Tensor:
+    """Mean of every channel: standardised features (B, C, h, w) to (B, C)."""
+    return values.float().mean(dim=(2, 3))
+
+
+def summarise_pixels(pixel_values: Tensor) -> Tensor:
+    """Colour, contrast and, over a pyramid, structure: (B, 3, H, W) in 0..1 to (B, 42)."""
+    pixels = pixel_values.float()
+    parts = [pixels.mean(dim=(2, 3)), pixels.std(dim=(2, 3))]
+    for _ in range(PYRAMID):
+        for axis in (2, 3):
+            difference = pixels.diff(dim=axis).abs().mean(dim=(2, 3))
+            parts.append(LOG_WEIGHT * (difference + LEAST_DIFFERENCE).log())
+        pixels = F.avg_pool2d(pixels, 2)
+    return torch.cat(parts, dim=1)
+
+
+def measure(pixel_values: Tensor) -> Tensor:
+    """What light and lens did: (B, 3, H, W) in 0..1 to (B, 4).
+
+    Contrast (standard deviation of the grey values), brightness (their mean), sharpness (mean
+    absolute Laplacian) and the over-exposed share.
+    """
+    grey = pixel_values.float().mean(dim=1, keepdim=True)
+    inner, across, down = grey[..., 1:-1, 1:-1], grey[..., 1:-1, :], grey[..., :, 1:-1]
+    laplacian = (
+        4 * inner - across[..., 2:] - across[..., :-2] - down[..., 2:, :] - down[..., :-2, :]
+    )
+    return torch.stack(
+        [
+            grey.flatten(1).std(dim=1),
+            grey.flatten(1).mean(dim=1),
+            laplacian.abs().flatten(1).mean(dim=1),
+            (grey > WHITE).float().flatten(1).mean(dim=1),
+        ],
+        dim=1,
+    )
+
+
+class Familiarity(nn.Module):
+    """What photos of good parts look like as a whole, one set a category, saved with the weights.
+
+    Buffers: `mean` and `deviation` (K, D) of the summaries, `limit` (K,) of the distance from
+    them, `lowest` (K, 3) contrast, brightness and sharpness, `whitest` (K,) over-exposed share.
+    They start as "no photo is doubted".
+
+    Args:
+        target: "features" or "pixels".
+        categories: K.
+        channels: of the target.
+    """
+
+    def __init__(self, target: str, categories: int, channels: int) -> None:
+        super().__init__()
+        self.target = target
+        self.tolerance = TOLERANCES[target]
+        size = channels if target == "features" else channels * (2 + 2 * PYRAMID)
+        self.register_buffer("mean", torch.zeros(categories, size))
+        self.register_buffer("deviation", torch.ones(categories, size))
+        self.register_buffer("limit", torch.full((categories,), torch.inf))
+        self.register_buffer("lowest", torch.zeros(categories, 3))
+        self.register_buffer("whitest", torch.ones(categories))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Back to "no photo is doubted"."""
+        self.mean.zero_()
+        self.deviation.fill_(1)
+        self.limit.fill_(torch.inf)
+        self.lowest.zero_()
+        self.whitest.fill_(1)
+
+    def summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
+        """(B, D) of pictures (B, 3, H, W) and their target values (B, C, h, w)."""
+        if self.target == "features":
+            return summarise_features(values)
+        return summarise_pixels(pixel_values)
+
+    @torch.no_grad()
+    def fit(self, category: int, summaries: Tensor, measured: Tensor) -> None:
+        """Learn what good parts look like.
+
+        Each is compared with the others, as a new one will be compared with all.
+
+        Args:
+            category: its number.
+            summaries: (n, D) of n >= 2 held-out good parts.
+            measured: (n, 4), what `measure` gave for them.
+        """
+        count = len(summaries)
+        distances = [
+            self._distance(
+                summaries[i], *self._moments(torch.cat([summaries[:i], summaries[i + 1 :]]))
+            )
+            for i in range(count)
+        ]
+        self.mean[category], self.deviation[category] = self._moments(summaries)
+        farthest = torch.stack(distances).max().item()
+        self.limit[category] = max(BEYOND_FARTHEST * farthest, self.tolerance.distance)
+        self.lowest[category] = measured[:, :3].amin(dim=0)
+        self.whitest[category] = measured[:, 3].max()
+
+    def doubts(self, summaries: Tensor, measured: Tensor, category: Tensor) -> Tensor:
+        """(B,) numbers in `DOUBTS`, or `NO_DOUBT`.
+
+        Args:
+            summaries: (B, D).
+            measured: (B, 4), what `measure` gave.
+            category: (B,) category numbers.
+        """
+        distance = self._distance(summaries, self.mean[category], self.deviation[category])
+        contrast, brightness, sharpness = (measured[:, :3] * LESS < self.lowest[category]).T
+        applies = {
+            OTHER_PRODUCT: distance > self.limit[category],
+            BLURRED: sharpness,
+            BRIGHT: measured[:, 3] > self.whitest[category] + MORE_WHITE,
+            DARK: brightness,
+            BLANK: contrast & ~brightness,
+        }
+        numbers = torch.full((len(summaries),), NO_DOUBT, device=summaries.device)
+        for number, doubt in enumerate(DOUBTS):
+            numbers = torch.where(applies[doubt], number, numbers)
+        return numbers
+
+    def _moments(self, summaries: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and widened deviation, (D,) each."""
+        deviation = summaries.std(dim=0, unbiased=False)
+        return summaries.mean(dim=0), (deviation**2 + self.tolerance.spread**2).sqrt()
+
+    @staticmethod
+    def _distance(summary: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Root mean square of the standardised differences, over the last axis."""
+        return ((summary - mean) / deviation).square().mean(dim=-1).sqrt()
