@@ -1,13 +1,14 @@
 # make app      set up, start the app, print its address      (PORT=7860)
 # make test     set up, run every test
 # make quality  ruff over everything
+# make pictures record the app anew for the README
 # make models   train the models that ship under assets/models again
 
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
 .DEFAULT_GOAL := app
-.PHONY: app test quality models
+.PHONY: app test quality pictures models
 
 app: .venv/app
 	$(BIN)/python app.py --port $(PORT)
@@ -20,6 +21,10 @@ test: .venv/test quality
 quality: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+pictures: .venv/test
+	$(BIN)/python -m pytest tests/page/test_recording.py
+	cp tests/output/screenshot.png tests/output/recording.webp assets/
 
 models: .venv/app
 	PYTHON=$(BIN)/python bash assets/train.sh

@@ -67,9 +67,10 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
     files = hub.files(SPACE, "space")
     for needed in (
         "app.py",
-        "catalogue.py",
+        "page/catalogue.py",
+        "page/languages/de.yaml",
         "modeling/pipeline.py",
-        "assets/page.css",
+        "page/page.css",
         "assets/models/key/model.safetensors",
         "assets/examples/key/good.jpg",
         "requirements.txt",
@@ -79,7 +80,11 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
     for path, content in files.items():
         if path not in (".gitattributes", "README.md"):
             assert content == (ROOT / path).read_bytes(), path
-    assert {path.split("/")[0] for path in files if "/" in path} == {"assets", "modeling"}
+    assert {path.split("/")[0] for path in files if "/" in path} == {
+        "assets",
+        "modeling",
+        "page",
+    }
     assert not [path for path in files if path.endswith((".sh", ".pyc"))]
     assert [commit.title for commit in hub.commits(SPACE, "space")][:-1] == ["Deploy the app"]
     assert not hub.is_private(SPACE, "space")

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -14,33 +15,19 @@ import pytest
 from conftest import ROOT
 from fresh_process import run_code
 from huggingface_hub import HfApi
-from loopback_hub import OWNER_TOKEN, READER_TOKEN, serve
+from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
-import catalogue
-from catalogue import Catalogue, ModelEntry, find_models, shipped_models
 from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG
 from modeling import ModelLoadError
+from page import catalogue
+from page.catalogue import Catalogue, ModelEntry, find_models, shipped_models
 
 SHIPPED = ROOT / "assets" / "models"
 GIVEN = (ModelEntry("flange_nut", "flange_nut", "assets/models/flange_nut"),)
 PATIENCE = 5.0  # seconds for which a late answer is waited for
 
 
-@pytest.fixture
-def hub():
-    with serve() as hub:
-        yield hub
-
-
-@pytest.fixture(autouse=True)
-def client(hub, tmp_path, monkeypatch):
-    """This process's Hub client talks to the loopback Hub and keeps its downloads in a folder."""
-    address = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", OWNER_TOKEN)
+pytestmark = pytest.mark.usefixtures("hub_client")
 
 
 def card(*categories: str, tags: tuple[str, ...] = (PROJECT_TAG,)) -> bytes:
@@ -331,6 +318,28 @@ def test_a_model_of_two_categories_is_loaded_once(tmp_path):
     assert first is second
 
 
+def test_a_model_that_many_ask_for_at_once_is_loaded_once(hub):
+    hub.add_repo("org/cloth", model_files("fabric"))
+    hub.delay("org/cloth/resolve", 0.2)
+    models = asked()
+    entry = models.find("fabric", "org/cloth")
+    with ThreadPoolExecutor(8) as visitors:
+        loaded = [*visitors.map(models.load, [entry] * 8)]
+    assert len({id(pipeline) for pipeline in loaded}) == 1
+    assert hub.downloaded.count("org/cloth/model.safetensors") == 1
+
+
+def test_a_model_that_failed_to_load_is_tried_again_by_the_next_visitor(tmp_path):
+    folder = Path(shutil.copytree(SHIPPED / "fabric", tmp_path / "fabric"))
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+    models = Catalogue(find_models([str(folder)]))
+    with pytest.raises(ModelLoadError, match="damaged or cut off"):
+        models.load(models.entries[0])
+    (folder / "model.safetensors").write_bytes(weights)
+    assert models.load(models.entries[0]).model.config.categories == ["fabric"]
+
+
 def test_a_damaged_model_says_why_and_the_good_ones_load(hub):
     damaged = model_files("fabric")
     damaged["model.safetensors"] = damaged["model.safetensors"][:1000]
@@ -359,7 +368,7 @@ def test_a_category_from_the_hub_reaches_no_folder_but_the_examples():
 
 def test_listing_needs_neither_torch_nor_transformers():
     code = (
-        "import json, sys, catalogue; catalogue.shipped_models(); "
+        "import json, sys; from page import catalogue; catalogue.shipped_models(); "
         "print(json.dumps([name for name in ('torch', 'transformers') if name in sys.modules]))"
     )
     assert run_code(code, os.environ, ROOT) == []

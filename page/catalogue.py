@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,13 @@ from hub_models import (
     list_hub_models,
     read_hub_model,
 )
+from page.downloads import Progress, download
+from page.memory import Loading, ModelMemory
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; a list of models needs neither
     from modeling import InspectionPipeline
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 MODELS_IN_MEMORY = 4  # least recently used first out; one more while a model loads; 30 MB each
 LISTING_SECONDS = 5.0  # a visitor waits no longer for the Hub's list of models
 LISTING_AGE = 60.0  # seconds for which page loads take the last list, or the last failure
@@ -230,14 +232,18 @@ def merge(given: Iterable[ModelEntry], found: Sequence[ModelEntry]) -> list[Mode
     return list(first.values())
 
 
-def load(source: str, revision: str | None) -> InspectionPipeline:
-    """Load a model; raises `modeling.ModelLoadError` with the reason.
+def load(entry: ModelEntry, report: Callable[[Progress], None]) -> InspectionPipeline:
+    """Load a model, reporting what is downloaded; `modeling.ModelLoadError` with the reason.
 
     HF_TOKEN is taken from the environment by the Hub's client.
     """
+    if entry.on_hub:
+        with suppress(Exception):  # loading meets the same, and has a sentence for it
+            download(entry.source, entry.revision, report)
+        report(Progress(entry.source))
     from modeling import load_pipeline
 
-    return load_pipeline(source, revision=revision)
+    return load_pipeline(entry.source, revision=entry.revision)
 
 
 class Catalogue:
@@ -265,7 +271,7 @@ class Catalogue:
         self._given = tuple(given)
         self._entries = tuple(given)
         self._time_limit = time_limit
-        self._load = lru_cache(maxsize=MODELS_IN_MEMORY)(load)
+        self._memory = ModelMemory(load, MODELS_IN_MEMORY)
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
         self._asked_at = 0.0  # of the latest question to the Hub, on the monotonic clock
@@ -309,7 +315,11 @@ class Catalogue:
         Raises:
             modeling.ModelLoadError: with the reason, when it can't be loaded.
         """
-        return self._load(entry.source, entry.revision)
+        return self._memory.start(entry).result()
+
+    def start_loading(self, entry: ModelEntry) -> Loading:
+        """The model on its way into memory, or there; several visitors share one. Never waits."""
+        return self._memory.start(entry)
 
     def refresh(self, *, force: bool = False) -> None:
         """Ask the Hub for its models and wait for the answer, up to the time limit.

@@ -8,25 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
+from browsing import DESKTOP, OUTPUT, PHONE, WHILE_BUSY, assert_nothing_overlaps, choose, chosen
 from conftest import ROOT
-from loopback_hub import LoopbackHub, serve
+from loopback_hub import LoopbackHub
 from playwright.sync_api import Page, expect
 from running_app import running_app
-from test_app import DESKTOP, OUTPUT, PHONE, browser, choose, chosen, overlap
 
-import app
-
-__all__ = ["browser"]  # the fixture
+from page.languages import Text
 
 FABRIC = ROOT / "assets" / "models" / "fabric"  # of the category that the page shows first
-WHILE_BUSY = 120_000  # milliseconds in which even a busy machine loads a model
+TEXT = Text("en")
 NAMESPACE = {"MODEL_NAMESPACE": "org"}
-
-
-@pytest.fixture
-def hub():
-    with serve() as hub:
-        yield hub
 
 
 @pytest.fixture
@@ -108,7 +100,7 @@ def test_a_category_that_is_new_since_the_page_was_opened_can_be_inspected(page,
     page.click("#inspect")
     expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
     with page.expect_download() as download:
-        page.click("#download")
+        page.click("#csv")
     commit = hub.commits("org/washer-lab")[0].oid
     assert f"org/washer-lab@{commit}" in Path(download.value.path()).read_text()
 
@@ -142,7 +134,7 @@ def test_a_choice_that_is_gone_from_the_hub_says_so_and_refresh_leaves_it(page, 
     page.set_input_files("#photo input[type=file]", ROOT / "assets/examples/fabric/stain.jpg")
     expect(page.locator("#photo img")).to_be_visible(timeout=15_000)
     page.click("#inspect")
-    expect(page.locator("#verdict .error")).to_have_text(app.TEXT["gone"], timeout=WHILE_BUSY)
+    expect(page.locator("#verdict .error")).to_have_text(TEXT("page.gone"), timeout=WHILE_BUSY)
     page.click("#refresh")
     expect(page.locator("#category input")).to_have_value("fabric")
     expect(page.locator("#verdict .error")).to_have_count(0)
@@ -175,9 +167,9 @@ def test_a_slow_hub_holds_nobody_and_the_page_says_what_it_shows(browser, hub, t
         )
         assert 5 <= time.monotonic() - started < 55  # and not when the Hub answers
         page.click("#refresh")
-        expect(page.locator("#refresh")).to_have_text(app.TEXT["refreshing"])
+        expect(page.locator("#refresh")).to_have_text(TEXT("page.refreshing"))
         expect(page.locator("#refresh")).to_be_disabled()
-        expect(page.locator("#refresh")).to_have_text(app.TEXT["refresh"], timeout=30_000)
+        expect(page.locator("#refresh")).to_have_text(TEXT("page.refresh"), timeout=30_000)
         expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
         assert [request for request in hub.requests if "/api/models" in request]
         page.close()
@@ -209,9 +201,7 @@ def test_the_choice_of_models_fits_the_page_with_its_button_and_its_notice(
         open_page(page, address)
         expect(page.locator("#notice")).to_contain_text("could not be reached", timeout=30_000)
         page.screenshot(path=OUTPUT / f"hub_down_{name}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        parts = ("category", "model", "refresh", "notice", "photo", "inspect")
-        boxes = [page.locator(f"#{part}").bounding_box() for part in parts]
-        for number, box in enumerate(boxes):
-            assert not [other for other in boxes[number + 1 :] if overlap(box, other)]
+        assert_nothing_overlaps(
+            page, ("category", "model", "refresh", "notice", "photo", "inspect")
+        )
         page.close()

@@ -1,0 +1,412 @@
+"""What the page answers: a click comes in, the values of the components to change go out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from page.about import about_html, charts_html
+from page.batch import Batch
+from page.batch_view import gallery_html, progress_html, table_html, totals_html
+from page.bench import Bench
+from page.catalogue import Catalogue, ModelEntry, examples_of
+from page.downloads import download_html, load_with_progress
+from page.export import csv_text, write_zip
+from page.languages import text_in
+from page.light_table import lay_out, make_prints, outlines, region_table
+from page.markup import address
+from page.model_facts import defect_scores, read_facts
+from page.programs import mcp_is_installed, name_models, programs_html
+from page.results import UNDECIDED, Result, Workplace
+from page.uploads import unpack
+from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
+from page.visit import Visit
+
+LIST_SECONDS = 1.0  # between two drawings of a running batch's table and gallery
+
+
+class Judged(NamedTuple):
+    """What depends on the threshold."""
+
+    verdict: str
+    outlines: str
+    regions: str
+
+
+class Shown(NamedTuple):
+    """All that lies on the light table."""
+
+    verdict: Any
+    outlines: Any
+    regions: Any
+    pictures: Any
+    note: Any
+    decision: Any  # whether the operator's buttons are there
+    saving: Any  # whether the downloads are there
+
+
+class Listed(NamedTuple):
+    """All that shows a batch."""
+
+    progress: Any
+    totals: Any
+    gallery: Any
+    table: Any
+
+
+def unchanged(count: int) -> tuple[Any, ...]:
+    """Values that leave so many components as they are."""
+    return tuple(gr.skip() for _ in range(count))
+
+
+class Answers:
+    """The page's answers over a bench; a visitor's things are in the `Visit` that comes along."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.catalogue: Catalogue = bench.catalogue
+
+    # Which product, which model
+
+    def models_of(self, category: str | None) -> list[tuple[str, str]]:
+        """(label, name) of a category's models, as the list takes them."""
+        named = name_models(self.catalogue.entries)
+        return [(entry.label, name) for (of, name), entry in named.items() if of == category]
+
+    def find(self, category: str | None, model: str | None) -> ModelEntry | None:
+        """The model that was chosen; None when it is no longer on offer."""
+        return name_models(self.catalogue.entries).get((category, model))
+
+    def open(self, language: str, category: str | None, model: str | None) -> tuple[Any, ...]:
+        """The choice that the page's address asks for, as far as it is on offer."""
+        category, model = self._closest(category, model)
+        return (
+            (category, model),
+            gr.Dropdown(choices=self.catalogue.categories, value=category),
+            gr.Dropdown(choices=self.models_of(category), value=model),
+            *self._examples(category),
+            language,
+            language,
+            *self.cleared(language),
+            progress_html(None, text_in(language)),
+        )
+
+    def describe_programs(self, language: str, category: str, request: gr.Request) -> str:
+        """The panel for programs, with the address by which this visitor reaches the app."""
+        address = f"{str(request.request.base_url).rstrip('/')}/"
+        return programs_html(text_in(language), address, category, mcp_is_installed())
+
+    def choose_category(
+        self,
+        visit: Visit,
+        category: str,
+        model: str | None,
+        shown: tuple[str, str | None],
+        language: str,
+    ) -> tuple[Any, ...]:
+        """Offer the category's models and examples, and clear what belonged to the last one."""
+        choices = self.models_of(category)
+        names = [name for _, name in choices]
+        kept = model if model in names else next(iter(names), None)  # it may know both categories
+        self._forget(visit)
+        changes = (
+            (category, kept),
+            gr.Dropdown(choices=choices, value=kept),
+            visit.threshold_of(category, kept),
+            *self._examples(category),
+            None,
+            *self.cleared(language),
+        )
+        return unchanged(len(changes)) if category == shown[0] else changes
+
+    def choose_model(
+        self, visit: Visit, model: str, shown: tuple[str, str | None], language: str
+    ) -> tuple[Any, ...]:
+        """Clear what belonged to the last model."""
+        changes = ((shown[0], model), visit.threshold_of(shown[0], model), *self.cleared(language))
+        if model == shown[1]:
+            return unchanged(len(changes))
+        self._forget(visit)
+        return changes
+
+    def offer(self, category: str | None, model: str | None, language: str) -> tuple[Any, ...]:
+        """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
+        closest = self._closest(category, model)
+        is_kept = closest == (category, model)
+        # Without a value, what the visitor has chosen in the meantime stays too.
+        values = [{}, {}] if is_kept else [{"value": name} for name in closest]
+        notice, cleared = self.catalogue.notice, self.cleared(language)
+        return (
+            closest,
+            gr.Dropdown(choices=self.catalogue.categories, **values[0]),
+            gr.Dropdown(choices=self.models_of(closest[0]), **values[1]),
+            gr.Button(text_in(language)("page.refresh"), interactive=True),
+            gr.HTML(notice_html(notice), visible=bool(notice)),
+            *self._examples(closest[0]),
+            *(unchanged(len(cleared)) if is_kept else cleared),
+        )
+
+    def refresh(self, language: str) -> Iterator[gr.Button]:
+        """Ask the Hub anew; the button says so until `offer` has brought the lists up to date."""
+        yield gr.Button(text_in(language)("page.refreshing"), interactive=False)
+        self.catalogue.refresh(force=True)
+
+    def prepare(
+        self, visit: Visit, category: str, model: str, threshold: float, language: str
+    ) -> tuple[str, str, str]:
+        """Load the chosen model ahead of the first photo; what there is to say about it."""
+        from modeling import ModelLoadError
+
+        entry, text = self.find(category, model), text_in(language)
+        if entry is None:
+            return "", "", ""
+        visit.facts = facts = read_facts(entry)
+        try:
+            visit.calibration = self.bench.calibration_of(entry)
+        except ModelLoadError:  # said when a photo is inspected
+            return "", about_html(facts, None, threshold, text), ""
+        visit.defect_scores = defect_scores(facts, visit.calibration)
+        return (
+            self.cost(visit, threshold, language),
+            about_html(facts, None, threshold, text),
+            self.charts(visit, threshold, language),
+        )
+
+    # One photo
+
+    def inspect(
+        self,
+        visit: Visit,
+        photo: str | None,
+        category: str | None,
+        model: str | None,
+        threshold: float,
+        language: str,
+    ) -> Iterator[Shown]:
+        """Inspect a photo; says what it waits for."""
+        text = text_in(language)
+        if not photo:
+            yield self.cleared(language, text("page.no_photo"), "error")
+            return
+        entry = self.find(category, model)
+        if entry is None:
+            yield self.cleared(language, text("page.gone"), "error")
+            return
+        try:
+            yield from self._load(entry, language)
+            kept = visit.workplace.keep(photo)
+            result, inspection = self.bench.inspect(
+                Path(photo).name, kept, entry, threshold, visit.workplace
+            )
+        except ValueError as error:  # a ModelLoadError: one sentence
+            yield self.cleared(language, str(error), "error")
+            return
+        visit.result, visit.number = result, None
+        prints = None if inspection is None else make_prints(inspection, visit.workplace)
+        yield self._shown(result, prints, language)
+
+    def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
+        """An empty light table with a sentence on it."""
+        message = message or text_in(language)("page.empty")
+        hidden = gr.Row(visible=False)
+        return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
+
+    def clear(self, visit: Visit, language: str) -> Shown:
+        """Take the part from the light table."""
+        visit.clear()
+        return self.cleared(language)
+
+    def rejudge(
+        self, visit: Visit, threshold: float, category: str, model: str, language: str
+    ) -> tuple[Any, ...]:
+        """The part on the table at another threshold, and what it costs; no model runs."""
+        visit.thresholds[category, model] = threshold
+        cost = self.cost(visit, threshold, language)
+        if visit.result is None:
+            return *unchanged(len(Judged._fields)), cost
+        visit.result = visit.result.at_threshold(threshold)
+        return *self._judged(visit.result, language), cost
+
+    def decide(
+        self, visit: Visit, decision: str | None, note: str, language: str
+    ) -> tuple[Any, Any, Any]:
+        """Record the operator's decision, or take it back where it is made twice.
+
+        Args:
+            visit: whose part it is.
+            decision: `ACCEPT` or `REJECT`; None for a change of the note alone.
+            note: the operator's own words.
+            language: the visitor's.
+
+        Returns:
+            Verdict card, totals and table of the batch.
+        """
+        result = visit.result
+        if result is None:
+            return unchanged(3)
+        if decision is None:
+            decision = result.decision
+        elif decision == result.decision:
+            decision = UNDECIDED
+        visit.result = replace(result, decision=decision, note=note.strip())
+        card = verdict_card(visit.result, text_in(language))
+        if visit.batch is None or visit.number is None:
+            return card, gr.skip(), gr.skip()
+        visit.batch.decide(visit.number, decision, note.strip())
+        listed = self._listed(visit.batch, language)
+        return card, listed.totals, listed.table
+
+    # The threshold and the model
+
+    def cost(self, visit: Visit, threshold: float, language: str) -> str:
+        """What the threshold costs; nothing before the model is loaded."""
+        if visit.calibration is None:
+            return ""
+        return threshold_cost(visit.calibration, threshold, visit.defect_scores, text_in(language))
+
+    def charts(self, visit: Visit, threshold: float, language: str) -> str:
+        """Histogram and ROC curve with the threshold in them."""
+        if visit.facts is None or visit.calibration is None:
+            return ""
+        return charts_html(visit.facts, visit.calibration, threshold, text_in(language))
+
+    # Many photos
+
+    def inspect_batch(
+        self,
+        visit: Visit,
+        files: Sequence[str] | None,
+        category: str | None,
+        model: str | None,
+        threshold: float,
+        language: str,
+    ) -> Iterator[Listed]:
+        """Inspect many photos; the bar moves with each, the lists once a second."""
+        text, entry = text_in(language), self.find(category, model)
+        if not files or entry is None:
+            sentence = text("batch.empty") if entry else text("page.gone")
+            yield Listed(message_card(sentence, "error"), *unchanged(3))
+            return
+        visit.end_batch()
+        yield Listed(message_card(text("batch.unpacking"), "busy"), "", "", "")
+        workplace = Workplace(visit.root)
+        batch = Batch(unpack(files, workplace, text), workplace, threshold)
+        visit.start_batch(batch)
+        for waiting in self._load_or_leave(entry, language):
+            yield Listed(waiting, *unchanged(3))
+        drawn = float("-inf")
+        for _ in batch.run(self.bench, entry):
+            if batch.is_running and time.monotonic() - drawn < LIST_SECONDS:
+                yield Listed(progress_html(batch, text), *unchanged(3))
+            else:
+                drawn = time.monotonic()
+                yield self._listed(batch, language)
+
+    def cancel(self, visit: Visit) -> None:
+        """End the batch after the photo that is being inspected."""
+        if visit.batch is not None:
+            visit.batch.cancel()
+
+    def show(self, visit: Visit, language: str, chosen: gr.EventData) -> Shown:
+        """Lay a photo of the batch on the light table."""
+        batch, number = visit.batch, int(chosen.number)
+        nothing = Shown(*unchanged(len(Shown._fields)))
+        if batch is None or not 1 <= number <= len(batch.results):
+            return nothing
+        batch.selected = number
+        result = batch.results[number - 1]
+        if number not in visit.prints and not result.error:
+            inspection = self.bench.inspect_again(result, batch.workplace)
+            if inspection is not None:
+                visit.prints[number] = make_prints(inspection, batch.workplace)
+        if batch is not visit.batch or batch.selected != number:
+            return nothing  # the visitor has gone on meanwhile
+        visit.result, visit.number = batch.results[number - 1], number
+        return self._shown(visit.result, visit.prints.get(number), language)
+
+    def rejudge_batch(self, visit: Visit, threshold: float, language: str) -> tuple[Any, ...]:
+        """All photos of the batch at another threshold; no model runs."""
+        if visit.batch is None:
+            return unchanged(3)
+        visit.batch.rejudge(threshold)
+        return self._listed(visit.batch, language)[1:]
+
+    # Taking it home
+
+    def csv(self, visit: Visit) -> str:
+        """The result on the light table, as CSV."""
+        return csv_text([visit.result]) if visit.result else ""
+
+    def batch_csv(self, visit: Visit) -> str:
+        """All results of the batch, as CSV."""
+        return csv_text(visit.batch.results) if visit.batch else ""
+
+    def zip(self, visit: Visit) -> str:
+        """Address of a zip with the pictures of the result on the light table."""
+        if visit.result is None:
+            return ""
+        return address(write_zip([visit.result], visit.workplace))
+
+    def batch_zip(self, visit: Visit) -> str:
+        """Address of a zip with the pictures of the whole batch."""
+        if visit.batch is None:
+            return ""
+        return address(write_zip(visit.batch.results, visit.batch.workplace))
+
+    # Inside
+
+    def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
+        """The chosen category and model, else the nearest to them that is on offer."""
+        return min(
+            name_models(self.catalogue.entries),
+            key=lambda named: (named != (category, model), named[1] != model, named[0] != category),
+        )
+
+    def _examples(self, category: str) -> tuple[gr.Column, gr.Dataset]:
+        """The category's example photos; nothing is shown where there are none."""
+        samples = [[path] for path in examples_of(category)]
+        return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
+
+    def _forget(self, visit: Visit) -> None:
+        """What was known of the last model, and the part that it judged."""
+        visit.clear()
+        visit.facts = visit.calibration = visit.defect_scores = None
+
+    def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:
+        """Load a model, and say on the light table how far it is."""
+        for progress in load_with_progress(self.catalogue, entry):
+            waiting = download_html(progress, text_in(language))
+            yield self.cleared(language)._replace(verdict=waiting)
+
+    def _load_or_leave(self, entry: ModelEntry, language: str) -> Iterator[str]:
+        """The same in the place of the batch's progress; the batch itself says what failed."""
+        from modeling import ModelLoadError
+
+        try:
+            for progress in load_with_progress(self.catalogue, entry):
+                yield download_html(progress, text_in(language))
+        except ModelLoadError:
+            return
+
+    def _judged(self, result: Result, language: str) -> Judged:
+        text = text_in(language)
+        return Judged(verdict_card(result, text), outlines(result), region_table(result, text))
+
+    def _shown(self, result: Result, prints: Any, language: str) -> Shown:
+        pictures = "" if prints is None else lay_out(result, prints, text_in(language))
+        visible = gr.Row(visible=True)
+        return Shown(*self._judged(result, language), pictures, result.note, visible, visible)
+
+    def _listed(self, batch: Batch, language: str) -> Listed:
+        text = text_in(language)
+        return Listed(
+            progress_html(batch, text),
+            totals_html(batch, text),
+            gallery_html(batch, text),
+            table_html(batch, text),
+        )

@@ -1,0 +1,112 @@
+"""The bench where photos are inspected: it loads models, and lets visitors take turns at them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from page.catalogue import Catalogue, ModelEntry
+from page.results import Result, Workplace, now
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Calibration, Inspection, InspectionPipeline
+
+
+class Turns:
+    """One at a time, first come first served.
+
+    A model takes all cores, so two at once gain nothing; and with a plain lock a batch could take
+    it again and again while another visitor waits for a single photo.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, and hold it until the block ends."""
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            self._changed.wait_for(lambda: self._waiting[0] is ticket)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting.popleft()
+                self._changed.notify_all()
+
+
+class Bench:
+    """Inspects photos with the models of a catalogue; thread safe, and shared by all visitors."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._turns = Turns()
+
+    def calibration_of(self, entry: ModelEntry) -> Calibration:
+        """What the held-out good parts of a model's category say.
+
+        Raises:
+            modeling.ModelLoadError: with the reason, when the model can't be loaded.
+        """
+        pipeline = self.catalogue.load(entry)
+        return pipeline.model.calibration_of(category_of(pipeline, entry.category))
+
+    def inspect(
+        self, file: str, photo: Path, entry: ModelEntry, threshold: float, workplace: Workplace
+    ) -> tuple[Result, Inspection | None]:
+        """Inspect one photo.
+
+        Args:
+            file: its name as the visitor gave it.
+            photo: the file, kept in the visitor's workplace.
+            entry: the model, for one category.
+            threshold: operating threshold on the score, 0..1.
+            workplace: where the maps are kept.
+
+        Returns:
+            The result, and with it the pictures; None in their place where the photo can't be
+            read, which the result then says.
+
+        Raises:
+            modeling.ModelLoadError: with the reason, when the model can't be loaded.
+        """
+        from modeling import PhotoError
+
+        pipeline = self.catalogue.load(entry)
+        category = category_of(pipeline, entry.category)
+        result = Result(file, photo, entry.category, entry.identity, entry.key, now())
+        try:
+            with self._turns.taken():
+                inspection = pipeline(photo, threshold=threshold, category=category)
+        except PhotoError as error:
+            sentence = str(error).replace(photo.name, file)
+            return replace(result, error=sentence, threshold=threshold), None
+        calibration = pipeline.model.calibration_of(category)
+        return result.completed(inspection, calibration, workplace.folder), inspection
+
+    def inspect_again(self, result: Result, workplace: Workplace) -> Inspection | None:
+        """The pictures of a photo that was inspected before; None where its model is gone.
+
+        Raises:
+            modeling.ModelLoadError: with the reason, when the model can't be loaded.
+        """
+        wanted = (result.category, result.key)
+        for entry in self.catalogue.entries:
+            if (entry.category, entry.key) == wanted:
+                return self.inspect(result.file, result.photo, entry, result.threshold, workplace)[
+                    1
+                ]
+        return None
+
+
+def category_of(pipeline: InspectionPipeline, category: str) -> str | None:
+    """What the pipeline has to be told: the category if it knows several, else nothing."""
+    return category if len(pipeline.model.config.categories) > 1 else None

@@ -1,0 +1,130 @@
+"""What a program gives as a photo: an upload, an address or the bytes themselves, kept as a file.
+
+A path comes from a stranger: only what lies in Gradio's folder of uploads is opened. An address is
+fetched anew each time, because a camera shows something else at it each time, and only where it
+is public: nobody shall look into the network that the app runs in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from gradio.processing_utils import async_ssrf_protected_get
+from gradio.utils import get_upload_folder
+from gradio_client.utils import synchronize_async
+
+from page.results import Workplace
+
+MAX_PHOTO_BYTES = 64 * 2**20  # as for an upload
+MAX_NAME = 200  # characters of a name that an answer repeats
+FILE_ROUTE = "/gradio_api/file="  # before the path of an upload, in its address
+EXPECTED = (
+    "expected a file that was uploaded, its path, a public http(s) address, or a data URI "
+    "(data:image/jpeg;base64,...)"
+)
+
+
+class GivenPhotoError(ValueError):
+    """What was given is no photo that may be opened; the message is one sentence."""
+
+
+def keep_given_photo(given: Any, workplace: Workplace) -> Path:
+    """Keep what a program gave as a file of the workplace; whether it is a picture is not asked.
+
+    Args:
+        given: a file as Gradio describes it (a dictionary with "path"), or as text its path after
+            an upload, an http(s) address, or a data URI.
+        workplace: where it is kept.
+
+    Raises:
+        GivenPhotoError: when it is none of these, was not uploaded, or can't be fetched.
+    """
+    source = _source_of(given)
+    if source.startswith("data:"):
+        return _write(_decode(source), workplace)
+    if upload := _find_upload(source):
+        return workplace.keep(upload)
+    if source.startswith(("http://", "https://")):
+        return _write(_fetch(source), workplace)
+    raise GivenPhotoError(
+        f"The photo {name_of(given)!r} was not uploaded to this app, or longer than an hour ago; "
+        "upload it and give the path that comes back."
+    )
+
+
+def name_of(given: Any) -> str:
+    """What to call the photo: its name when it was uploaded, else the last part of its address."""
+    if isinstance(given, dict) and given.get("orig_name"):
+        return str(given["orig_name"])[:MAX_NAME]
+    source = given.get("path") if isinstance(given, dict) else given
+    if not isinstance(source, str) or source.startswith("data:"):
+        return "photo"
+    path = unquote(urlsplit(source).path) if "://" in source else source
+    return PurePosixPath(path.replace("\\", "/")).name[:MAX_NAME] or "photo"
+
+
+def _source_of(given: Any) -> str:
+    source = given.get("path") if isinstance(given, dict) else given
+    if isinstance(source, str) and source:
+        return source
+    raise GivenPhotoError(f"There is no photo: {EXPECTED}, found {type(source).__name__}.")
+
+
+def _find_upload(source: str) -> Path | None:
+    """The file of an upload, by its path or by its address in this app; None if it is none."""
+    if source.startswith(("http://", "https://")):
+        _, route, source = source.partition(FILE_ROUTE)
+        if not route:
+            return None
+        source = unquote(source.partition("?")[0])
+    folder = Path(get_upload_folder()).resolve()
+    try:
+        path = Path(source).resolve()
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
+def _decode(uri: str) -> bytes:
+    header, _, text = uri.partition(",")
+    if len(text) > MAX_PHOTO_BYTES * 4 / 3 + 4:
+        raise GivenPhotoError(f"The photo is larger than {MAX_PHOTO_BYTES // 2**20} MB.")
+    try:
+        if not header.endswith(";base64"):
+            raise binascii.Error
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise GivenPhotoError(
+            "The photo's data URI can't be decoded; expected data:image/jpeg;base64,..."
+        ) from error
+
+
+def _fetch(address: str) -> bytes:
+    """What a public address shows now."""
+    try:
+        response = synchronize_async(async_ssrf_protected_get, address)
+    except Exception as error:  # the library raises many kinds, Exception itself among them
+        raise GivenPhotoError(
+            f"The photo at {address[:MAX_NAME]} could not be fetched: nothing answers there, or "
+            "the address is not public; check it, or upload the photo."
+        ) from error
+    if response.status_code != 200:
+        raise GivenPhotoError(
+            f"The photo at {address[:MAX_NAME]} could not be fetched (HTTP status "
+            f"{response.status_code}); check the address."
+        )
+    if len(response.content) > MAX_PHOTO_BYTES:
+        raise GivenPhotoError(
+            f"The photo at {address[:MAX_NAME]} is larger than {MAX_PHOTO_BYTES // 2**20} MB."
+        )
+    return response.content
+
+
+def _write(content: bytes, workplace: Workplace) -> Path:
+    kept = workplace.new_file("")  # what it is, its content says
+    kept.write_bytes(content)
+    return kept

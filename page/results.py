@@ -1,0 +1,143 @@
+"""One inspected photo as the page keeps it: light enough that a visitor may have a thousand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Calibration, Finding, Inspection, Region
+
+ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
+ATTENTION = {"": 0, "FAIL": 1, "CHECK": 2, "PASS": 3}  # what a person looks at first
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the page knows of one photo.
+
+    Attributes:
+        file: its name as the visitor gave it.
+        photo: the file on the server, kept until the visitor leaves; None where nothing was kept.
+        category: the product that it was inspected as.
+        model: which model judged, on the Hub with its commit (`ModelEntry.identity`).
+        key: `ModelEntry.key` of that model.
+        time: when, ISO 8601 with the zone.
+        error: one sentence why it could not be inspected; all below is then empty.
+        score: 0..1; NaN after an error.
+        threshold: the operating threshold of the verdict, 0..1.
+        verdict: "PASS", "FAIL", "CHECK" (see `doubt`), or "" after an error.
+        doubt: why the photo can't be judged, one of `modeling.familiarity.DOUBTS`, or None.
+        finding: where, how large, how strong and of what shape; None without a region.
+        regions: areas above the threshold, strongest first.
+        photo_size: (height, width) of the upright photo.
+        maps: .npz file with `score_map` (h, w) and, where it is known, `part` (h, w) bool.
+        calibration: of the model for this category.
+        decision: what the operator decided: `ACCEPT`, `REJECT` or `UNDECIDED`.
+        note: the operator's own words.
+    """
+
+    file: str
+    photo: Path | None
+    category: str
+    model: str
+    key: str
+    time: str
+    error: str = ""
+    score: float = float("nan")
+    threshold: float = 0.5
+    verdict: str = ""
+    doubt: str | None = None
+    finding: Finding | None = None
+    regions: tuple[Region, ...] = ()
+    photo_size: tuple[int, int] = (0, 0)
+    maps: Path | None = None
+    calibration: Calibration | None = None
+    decision: str = UNDECIDED
+    note: str = ""
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """Sorts results by what a person looks at first: failures by score, then the rest."""
+        return ATTENTION[self.verdict], -self.score if self.score == self.score else 0.0
+
+    def completed(self, inspection: Inspection, calibration: Calibration, folder: Path) -> Result:
+        """The same photo with what the model says of it; the maps are kept in `folder`."""
+        maps = folder / f"{self.photo.stem}.npz"
+        part = {} if inspection.part is None else {"part": inspection.part}
+        np.savez(maps, score_map=inspection.score_map, **part)
+        return replace(
+            self,
+            score=inspection.score,
+            threshold=inspection.threshold,
+            verdict=inspection.verdict,
+            doubt=inspection.doubt,
+            finding=inspection.finding,
+            regions=tuple(inspection.regions),
+            photo_size=(inspection.photo.height, inspection.photo.width),
+            maps=maps,
+            calibration=calibration,
+        )
+
+    def at_threshold(self, threshold: float) -> Result:
+        """The same photo judged at another threshold; no model runs."""
+        from modeling import judge
+
+        if self.maps is None:
+            return replace(self, threshold=threshold)
+        score_map, part = self.read_maps()
+        judgement = judge(self.score, score_map, self.photo_size, threshold, part, self.doubt)
+        return replace(
+            self,
+            threshold=judgement.threshold,
+            verdict=judgement.verdict,
+            finding=judgement.finding,
+            regions=tuple(judgement.regions),
+        )
+
+    def read_maps(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The score map, (h, w), and where the part lies, (h, w) bool, if it is known."""
+        with np.load(self.maps) as stored:
+            return stored["score_map"], stored.get("part")
+
+
+class Workplace:
+    """A folder for one visitor's photos, maps and downloads; gone when the visitor leaves."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(dir=root))
+        self._count = 0
+
+    def keep(self, photo: str | os.PathLike) -> Path:
+        """A photo of the visitor's own, under a name that nobody chose from outside.
+
+        Gradio deletes an upload after an hour, while its visitor may still look at the result.
+        """
+        kept = self.new_file(Path(photo).suffix.lower()[:8])
+        try:
+            os.link(photo, kept)
+        except OSError:  # another disk
+            shutil.copyfile(photo, kept)
+        return kept
+
+    def new_file(self, suffix: str) -> Path:
+        """A path in the folder that is not taken yet."""
+        self._count += 1
+        return self.folder / f"{self._count:05d}{suffix}"
+
+    def close(self) -> None:
+        """Delete everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def now() -> str:
+    """The time as results record it."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,87 @@
+"""What one visitor has on the page: the part on the light table, the batch, the thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from page.batch import Batch
+from page.light_table import Prints
+from page.model_facts import ModelFacts
+from page.results import Result, Workplace
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Calibration
+
+CALIBRATED_THRESHOLD = Result.threshold
+
+
+@dataclass
+class Visit:
+    """One visitor's things, kept by Gradio's session; changed in place by the page's answers.
+
+    Attributes:
+        root: folder in which the visitor gets folders of their own.
+        result: what lies on the light table; None for nothing.
+        number: its number in the batch; None for a single photo.
+        batch: the latest batch.
+        thresholds: the operating threshold of each model that was moved from the calibrated one,
+            by category and model.
+        prints: pictures that were made already, by number in the batch.
+        facts: of the chosen model.
+        calibration: of the chosen model, once it is loaded.
+        defect_scores: 0..1, of the known defects of the chosen model's test set, if known.
+    """
+
+    root: Path
+    result: Result | None = None
+    number: int | None = None
+    batch: Batch | None = None
+    thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
+    prints: dict[int, Prints] = field(default_factory=dict)
+    facts: ModelFacts | None = None
+    calibration: Calibration | None = None
+    defect_scores: tuple[float, ...] | None = None
+    _workplace: Workplace | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
+        """A visit of its own for every visitor: Gradio copies the first value of a state."""
+        del memo
+        return Visit(self.root)
+
+    @property
+    def workplace(self) -> Workplace:
+        """The folder for single photos; made when the first is given."""
+        if self._workplace is None:
+            self._workplace = Workplace(self.root)
+        return self._workplace
+
+    def threshold_of(self, category: str, model: str) -> float:
+        """The operating threshold that the visitor chose for a model, else the calibrated one."""
+        return self.thresholds.get((category, model), CALIBRATED_THRESHOLD)
+
+    def clear(self) -> None:
+        """Take the part from the light table; a batch stays."""
+        self.result = self.number = None
+
+    def start_batch(self, batch: Batch) -> None:
+        """Put a batch in the place of the last one, whose files are deleted."""
+        self.end_batch()
+        self.batch = batch
+
+    def end_batch(self) -> None:
+        """Stop the batch and delete its files."""
+        if self.batch is not None:
+            self.batch.cancel()
+            self.batch.workplace.close()
+        if self.number is not None:
+            self.clear()
+        self.batch = None
+        self.prints.clear()
+
+    def end(self) -> None:
+        """The visitor has left: delete everything."""
+        self.end_batch()
+        if self._workplace is not None:
+            self._workplace.close()

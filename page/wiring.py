@@ -1,0 +1,217 @@
+"""Which click gets which answer, and the page as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from page.answers import Answers
+from page.bench import Bench
+from page.components import Components, lay_out
+from page.programs import Programs, offer
+from page.results import ACCEPT, REJECT
+from page.visit import CALIBRATED_THRESHOLD
+
+VISITORS_AT_ONCE = 8  # a model that is being downloaded holds only the visitor who asked for it
+# Not for programs, which have functions of their own.
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+# Answers that come at once, beside the queue and without a spinner.
+AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False, "show_progress": "hidden"}
+ASKED = """() => {
+  const { category, model } = window.goldenSample.link();
+  return [window.goldenSample.language(), category, model];
+}"""
+QUIET: dict[str, Any] = {
+    **PRIVATE,
+    "show_progress": "hidden",
+    "concurrency_limit": VISITORS_AT_ONCE,
+}
+
+
+def build(bench: Bench, root: Path) -> gr.Blocks:
+    """The page over a bench.
+
+    Args:
+        bench: where photos are inspected.
+        root: folder in which visitors get folders of their own.
+    """
+    with gr.Blocks(
+        title="Golden Sample",
+        analytics_enabled=False,
+        delete_cache=(600, 3600),  # seconds: looks every 10 minutes, deletes after an hour
+    ) as blocks:
+        components = lay_out(bench.catalogue, root)
+        wiring = Wiring(blocks, components, Answers(bench))
+        wiring.connect()
+        offer(Programs(bench, root), VISITORS_AT_ONCE)
+    return blocks
+
+
+class Wiring:
+    """Connects components and answers; each method is one thing that a visitor does."""
+
+    def __init__(self, blocks: gr.Blocks, components: Components, answers: Answers) -> None:
+        self.blocks, self.components, self.answers = blocks, components, answers
+        c = components
+        self.judged = [c.verdict, c.outlines, c.regions]
+        self.table = [*self.judged, c.pictures, c.note, c.decision, c.saving]
+        self.batch = [c.progress, c.totals, c.gallery, c.table]
+        self.facts = [c.cost, c.about, c.charts]
+        self.choice = [c.category, c.model]
+        self.operating = [*self.choice, c.threshold, c.language]
+
+    def connect(self) -> None:
+        """Connect everything."""
+        self._opening()
+        self._choosing()
+        self._inspecting()
+        self._moving_the_threshold()
+        self._deciding()
+        self._inspecting_many()
+        self._taking_home()
+
+    def _opening(self) -> None:
+        """The page's address names language, category and model."""
+        c, answers = self.components, self.answers
+        examples = [c.example_box, c.examples]
+        opened = self.blocks.load(
+            answers.open,
+            [c.language, *self.choice],
+            [c.shown, *self.choice, *examples, c.language, c.languages, *self.table, c.progress],
+            js=ASKED,
+            **AT_ONCE,
+        )
+        described = opened.then(
+            answers.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
+        )
+        if self.answers.catalogue.wish:
+            # The Hub may take its time, so both lists are brought up to date in a step of their
+            # own, from what the visitor has chosen by then.
+            asked = described.then(answers.catalogue.refresh, None, None, **QUIET)
+            refreshed = c.refresh.click(answers.refresh, c.language, c.refresh, **QUIET)
+            told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.table]
+            for listed in (asked, refreshed):
+                described = listed.then(answers.offer, [*self.choice, c.language], told, **QUIET)
+        described.then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+        c.languages.input(
+            None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
+        )
+
+    def _choosing(self) -> None:
+        c, answers = self.components, self.answers
+        examples = [c.example_box, c.examples]
+        chosen = c.category.change(
+            answers.choose_category,
+            [c.visit, *self.choice, c.shown, c.language],
+            [c.shown, c.model, c.threshold, *examples, c.photo, *self.table],
+            **AT_ONCE,
+        )
+        changed = c.model.change(
+            answers.choose_model,
+            [c.visit, c.model, c.shown, c.language],
+            [c.shown, c.threshold, *self.table],
+            **AT_ONCE,
+        )
+        for event in (chosen, changed):
+            linked = event.then(
+                None, self.choice, None, js="(...choice) => window.goldenSample.setLink(...choice)"
+            )
+            linked.then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+
+    def _inspecting(self) -> None:
+        c, answers = self.components, self.answers
+        c.photo.clear(answers.clear, [c.visit, c.language], self.table, **AT_ONCE)
+        c.examples.click(lambda sample: sample[0], c.examples, c.photo, **AT_ONCE)
+        c.inspect.click(
+            answers.inspect,
+            [c.visit, c.photo, *self.operating],
+            self.table,
+            concurrency_limit=VISITORS_AT_ONCE,
+            scroll_to_output=False,
+            show_progress_on=c.verdict,
+            **PRIVATE,
+        ).then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+
+    def _moving_the_threshold(self) -> None:
+        """The browser flips the verdict at once; the server brings what has to be computed."""
+        c, answers = self.components, self.answers
+        c.threshold.change(
+            answers.rejudge,
+            [c.visit, c.threshold, *self.choice, c.language],
+            [*self.judged, c.cost],
+            js="(...given) => { window.goldenSample.showVerdict(given[1]); return given; }",
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        c.threshold.change(
+            answers.rejudge_batch,
+            [c.visit, c.threshold, c.language],
+            self.batch[1:],
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        c.threshold.change(
+            answers.charts,
+            [c.visit, c.threshold, c.language],
+            c.charts,
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        c.calibrated.click(None, None, c.threshold, js=f"() => {CALIBRATED_THRESHOLD}")
+
+    def _deciding(self) -> None:
+        c = self.components
+        told = [c.verdict, c.totals, c.table]
+        for button, decision in ((c.accept, ACCEPT), (c.reject, REJECT)):
+            self._decide(button.click, decision, told)
+        self._decide(c.note.submit, None, told)
+        self._decide(c.note.blur, None, told)
+
+    def _decide(self, event: Any, decision: str | None, told: Sequence[Any]) -> None:
+        c, answers = self.components, self.answers
+        event(
+            lambda visit, note, language: answers.decide(visit, decision, note, language),
+            [c.visit, c.note, c.language],
+            told,
+            **AT_ONCE,
+        )
+
+    def _inspecting_many(self) -> None:
+        c, answers = self.components, self.answers
+        c.many.select(lambda: gr.Column(visible=True), None, c.batch_box, **AT_ONCE)
+        c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
+        busy = lambda is_busy: [  # noqa: E731
+            gr.Button(interactive=not is_busy),
+            gr.Button(interactive=is_busy),
+        ]
+        buttons = [c.start, c.cancel]
+        c.start.click(lambda: busy(True), None, buttons, **AT_ONCE).then(
+            answers.inspect_batch,
+            [c.visit, c.files, *self.operating],
+            self.batch,
+            **QUIET,
+        ).then(lambda: busy(False), None, buttons, **AT_ONCE)
+        c.cancel.click(answers.cancel, c.visit, None, **AT_ONCE)
+        for shown in (c.gallery, c.table):
+            shown.select(
+                answers.show,
+                [c.visit, c.language],
+                self.table,
+                trigger_mode="multiple",  # who walks fast sees the photo where they stop
+                **QUIET,
+            )
+
+    def _taking_home(self) -> None:
+        c, answers = self.components, self.answers
+        text = "(text) => window.goldenSample.saveText(text, 'inspection.csv')"
+        address = "(address) => window.goldenSample.saveUrl(address)"
+        for button, answer, save in (
+            (c.csv, answers.csv, text),
+            (c.batch_csv, answers.batch_csv, text),
+            (c.zip, answers.zip, address),
+            (c.batch_zip, answers.batch_zip, address),
+        ):
+            button.click(answer, c.visit, c.saved, **QUIET).then(None, c.saved, None, js=save)

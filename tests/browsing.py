@@ -1,0 +1,93 @@
+"""A person at the page: what they see and do in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+OUTPUT = ROOT / "tests" / "output"  # screenshots, to be looked at
+EXAMPLES = ROOT / "assets" / "examples"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PICTURES = ("original", "reconstruction", "difference")
+WHILE_BUSY = 120_000  # milliseconds in which even a busy machine loads a model
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert executable, "The browser tests need Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+
+
+def open_page(page: Page, address: str) -> None:
+    """Open the page and wait until it can be used."""
+    page.goto(address)
+    expect(page.locator("#inspect")).to_be_visible(timeout=30_000)
+    # The address's choice has been taken, so what follows is not undone by it.
+    language = page.locator("#language_code textarea, #language_code input")
+    expect(language).to_have_value(re.compile("[a-z]{2}"), timeout=30_000)
+
+
+def choose(page: Page, name: str, option: str) -> None:
+    """Choose from the list of categories or models as a person does."""
+    page.click(f"#{name} input")
+    page.get_by_role("option", name=option, exact=True).first.click()
+
+
+def chosen(page: Page, name: str) -> str:
+    """What a list shows."""
+    return page.locator(f"#{name} input").input_value()
+
+
+def give_photo(page: Page, photo: Path) -> None:
+    """Upload a photo, in the place of the last one."""
+    remove = page.locator("#photo button[aria-label='Remove Image']")
+    if remove.count():
+        remove.first.click()
+    page.set_input_files("#photo input[type=file]", photo)
+    expect(page.locator("#photo img")).to_be_visible(timeout=15_000)
+
+
+def inspect(page: Page, photo: Path) -> None:
+    """Upload a photo, press Inspect and wait for the verdict."""
+    give_photo(page, photo)
+    page.click("#inspect")
+    expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
+
+
+def shown_verdict(page: Page) -> str:
+    """The word on the verdict card."""
+    return page.locator("#verdict .badge:visible .word").inner_text()
+
+
+def set_threshold(page: Page, threshold: float) -> None:
+    """Type a threshold."""
+    number = page.locator("#threshold input[type=number]")
+    number.fill(str(threshold))
+    number.press("Enter")
+
+
+def overlap(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two bounding boxes share more than a border."""
+    across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+    down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+    return across > 1 and down > 1
+
+
+def assert_nothing_overlaps(page: Page, names: tuple[str, ...]) -> None:
+    """None of the elements with these ids covers another one, and none sticks out sideways."""
+    boxes = {name: page.locator(f"#{name}").bounding_box() for name in names}
+    for place, first in enumerate(names):
+        for second in names[place + 1 :]:
+            assert not overlap(boxes[first], boxes[second]), (first, second)
+    width = page.evaluate("document.documentElement.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,31 @@
+"""Shared by the tests of the page: a browser, and a Hub client that talks to a loopback Hub."""
+
+from __future__ import annotations
+
+import huggingface_hub.constants
+import pytest
+from browsing import running_browser
+from loopback_hub import OWNER_TOKEN, serve
+
+
+@pytest.fixture
+def hub():
+    with serve() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub_client(hub, tmp_path, monkeypatch):
+    """This process's Hub client talks to the loopback Hub and keeps its downloads in a folder."""
+    address = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", OWNER_TOKEN)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with running_browser() as browser:
+        yield browser

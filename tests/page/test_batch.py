@@ -1,0 +1,338 @@
+"""Batches through the real bench, with a model that ships."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from page.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
+from page.bench import Bench
+from page.catalogue import Catalogue, ModelEntry, shipped_models
+from page.results import ACCEPT, REJECT, UNDECIDED, Result, Workplace
+from page.uploads import Upload
+from training.synthetic import render
+
+DEFECTS = ("good", "missing_part", "good", "scratch", "good")
+MANY = 200
+MAX_GROWTH = (
+    16 * 2**20
+)  # bytes that 150 more photos may add to the memory; one photo's maps: 0.5 MB
+
+
+@pytest.fixture(scope="module")
+def entry() -> ModelEntry:
+    return next(entry for entry in shipped_models() if entry.category == "flange_nut")
+
+
+@pytest.fixture(scope="module")
+def bench(entry) -> Bench:
+    return Bench(Catalogue([entry]))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    paths = [folder / f"{number} {defect}.png" for number, defect in enumerate(DEFECTS)]
+    for seed, (path, defect) in enumerate(zip(paths, DEFECTS, strict=True)):
+        render("flange_nut", seed=700_000 + seed, defect=defect, size=192).image.save(path)
+    return paths
+
+
+@pytest.fixture
+def workplace(tmp_path) -> Workplace:
+    return Workplace(tmp_path / "visitors")
+
+
+@pytest.fixture
+def batch(photos, workplace) -> Batch:
+    return batch_of(photos, workplace)
+
+
+def batch_of(photos: list[Path], workplace: Workplace, threshold: float = 0.5) -> Batch:
+    uploads = [Upload(photo.name, workplace.keep(photo)) for photo in photos]
+    return Batch(uploads, workplace, threshold)
+
+
+def of(verdict: str, **fields: object) -> Result:
+    return Result("a.png", None, "nut", "model", "model", "", verdict=verdict, **fields)
+
+
+def assert_judged(results: list[Result], threshold: float) -> None:
+    for result in results:
+        assert result.threshold == threshold
+        assert result.verdict == ("FAIL" if result.score > threshold else "PASS")
+        assert bool(result.regions) == (result.verdict == "FAIL")
+
+
+def test_photos_are_inspected_in_their_order_and_the_page_hears_of_each(batch, bench, entry):
+    steps = [(len(step.results), step.is_running) for step in batch.run(bench, entry)]
+    assert steps == [*((done, True) for done in range(1, 6)), (5, False)]
+    assert [result.file for result in batch.results] == [upload.file for upload in batch.uploads]
+    assert_judged(batch.results, 0.5)
+    assert {result.key for result in batch.results} == {entry.key}
+    assert batch.totals.inspected == len(DEFECTS)
+    assert batch.seconds_left == 0
+    assert batch.photos_per_minute > 0
+    assert not batch.is_cancelled
+
+
+def test_thumbnails_are_small_and_keep_the_photos_shape(bench, entry, workplace, tmp_path):
+    path = tmp_path / "wide.png"
+    Image.effect_noise((1200, 300), 50).convert("RGB").save(path)
+    batch = batch_of([path], workplace)
+    list(batch.run(bench, entry))
+    with Image.open(batch.thumbnails[0]) as thumbnail:
+        assert thumbnail.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE // 4)
+        assert thumbnail.format == "JPEG"
+
+
+def test_a_file_that_cannot_be_read_is_a_row_and_the_rest_goes_on(
+    photos, bench, entry, workplace, tmp_path
+):
+    text, truncated = tmp_path / "notes.txt", tmp_path / "half.png"
+    text.write_text("no picture")
+    truncated.write_bytes(photos[0].read_bytes()[:2000])
+    batch = batch_of([photos[0], text, truncated, photos[1]], workplace)
+    batch.uploads.insert(2, Upload("inner.zip", error="Not opened."))
+    list(batch.run(bench, entry))
+    assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
+    assert "notes.txt is not a picture" in batch.results[1].error
+    assert batch.results[2].error == "Not opened."
+    assert "half.png is damaged" in batch.results[3].error
+    assert batch.totals.unreadable == 3
+    assert [thumbnail is None for thumbnail in batch.thumbnails] == [False, True, True, True, False]
+    batch.rejudge(0.25)
+    assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
+    assert all(result.threshold == 0.25 for result in batch.results)
+
+
+def test_cancelling_keeps_what_is_done(batch, bench, entry):
+    for step in batch.run(bench, entry):
+        if len(step.results) == 2:
+            batch.cancel()
+    assert len(batch.results) == 2
+    assert batch.is_cancelled
+    assert not batch.is_running
+    assert_judged(batch.results, 0.5)
+
+
+def test_cancelling_after_the_last_photo_changes_nothing(batch, bench, entry):
+    list(batch.run(bench, entry))
+    batch.cancel()
+    assert not batch.is_cancelled
+
+
+def test_a_visitor_who_leaves_ends_it(batch, bench, entry):
+    running = batch.run(bench, entry)
+    next(running)
+    assert batch.is_running
+    running.close()
+    assert not batch.is_running
+    assert len(batch.results) == 1
+
+
+def test_files_that_are_deleted_under_it_end_it_quietly(photos, entry, workplace):
+    class Leaving(Catalogue):
+        """The visitor leaves while the model runs."""
+
+        def load(self, entry):
+            pipeline = super().load(entry)
+
+            def inspect(*arguments, **options):
+                inspection = pipeline(*arguments, **options)
+                batch.cancel()
+                workplace.close()
+                return inspection
+
+            inspect.model = pipeline.model
+            return inspect
+
+    batch = batch_of(photos, workplace)
+    (last,) = batch.run(Bench(Leaving([entry])), entry)
+    assert last.results == []
+    assert not last.is_running
+
+
+def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence(batch, entry, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(entry.source, folder)
+    (folder / "model.safetensors").write_bytes(b"broken")
+    broken = ModelEntry("broken", "flange_nut", str(folder))
+    (last,) = batch.run(Bench(Catalogue([broken])), broken)
+    assert "broken" in last.error
+    assert last.results == []
+    assert not last.is_running
+
+
+def test_the_whole_batch_is_judged_at_another_threshold_and_keeps_its_decisions(
+    batch, bench, entry
+):
+    list(batch.run(bench, entry))
+    scores = sorted(result.score for result in batch.results)
+    batch.decide(2, ACCEPT, "a reflection")
+    for threshold in (0.0, scores[1], (scores[2] + scores[3]) / 2, 1.0):
+        batch.rejudge(threshold)
+        assert_judged(batch.results, threshold)
+        assert (batch.results[1].decision, batch.results[1].note) == (ACCEPT, "a reflection")
+    assert [result.decision for result in batch.results].count(UNDECIDED) == 4
+    assert batch.totals.passed == 5
+
+
+def test_photos_that_are_not_done_yet_are_judged_at_the_newest_threshold(batch, bench, entry):
+    for step in batch.run(bench, entry):
+        batch.rejudge(0.1 * len(step.results))
+    assert_judged(batch.results, 0.5)
+
+
+def test_a_threshold_that_is_moved_while_the_model_runs_holds_for_that_photo(
+    batch, bench, entry, monkeypatch
+):
+    inspect = bench.inspect
+
+    def slow_inspect(*arguments):
+        answer = inspect(*arguments)
+        batch.rejudge(0.3)
+        return answer
+
+    monkeypatch.setattr(bench, "inspect", slow_inspect)
+    list(batch.run(bench, entry))
+    assert_judged(batch.results, 0.3)
+
+
+def interrupted(interruption: Callable[[], object]) -> Result:
+    """A result during whose judging something else happens."""
+
+    class Interrupted(Result):
+        def at_threshold(self, threshold: float) -> Result:
+            interruption()
+            return of("PASS", threshold=threshold)
+
+    return Interrupted("a.png", None, "nut", "model", "model", "")
+
+
+def test_a_decision_that_is_made_during_judging_is_not_lost(workplace):
+    batch = Batch([], workplace, 0.5)
+    batch.results.append(interrupted(lambda: batch.decide(1, REJECT, "scratched")))
+    batch.rejudge(0.7)
+    (result,) = batch.results
+    assert (result.threshold, result.decision, result.note) == (0.7, REJECT, "scratched")
+
+
+def test_a_later_threshold_takes_over_from_an_earlier_one(workplace):
+    batch = Batch([], workplace, 0.5)
+    first = interrupted(lambda: batch.threshold == 0.7 and batch.rejudge(0.9))
+    batch.results += [first, of("PASS", threshold=0.5)]
+    batch.rejudge(0.7)
+    assert [result.threshold for result in batch.results] == [0.9, 0.9]
+
+
+def test_totals_count_verdicts_and_the_yield_is_of_those_judged():
+    totals = count_verdicts(["PASS", "FAIL", "", "CHECK", "PASS", "PASS"])
+    assert totals == (3, 1, 1, 1)
+    assert (totals.inspected, totals.judged, totals.good_share) == (5, 4, 0.75)
+    assert math.isnan(count_verdicts(["", "CHECK"]).good_share)
+
+
+def test_the_operator_has_the_last_word(workplace):
+    results = [of("PASS"), of("FAIL"), of("CHECK"), of("", error="Broken.")]
+    batch = Batch([], workplace, 0.5, results=results)
+    assert batch.totals_decided is None
+    batch.decide(1, REJECT, "")
+    batch.decide(2, ACCEPT, "only dust")
+    batch.decide(3, ACCEPT, "")
+    assert [final_verdict(result) for result in batch.results] == ["FAIL", "PASS", "PASS", ""]
+    assert batch.totals == (1, 1, 1, 1)
+    assert batch.totals_decided == (2, 1, 0, 1)
+    assert batch.results[1].note == "only dust"
+
+
+def test_the_pace_is_not_known_before_the_second_photo(batch, bench, entry):
+    for step in batch.run(bench, entry):
+        assert math.isnan(step.photos_per_minute) == (len(step.results) < 2)
+        assert math.isnan(step.seconds_left) == (len(step.results) < 2)
+
+
+def memory() -> int:
+    """Resident memory of this process in bytes."""
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+
+
+class Watched(Catalogue):
+    """A catalogue whose pipelines write down which photo they were given."""
+
+    def __init__(self, entry: ModelEntry) -> None:
+        super().__init__([entry])
+        self.seen: list[Path] = []
+        self.started = threading.Condition()
+
+    def load(self, entry):
+        pipeline = super().load(entry)
+
+        def inspect(photo, **options):
+            with self.started:
+                self.seen.append(photo)
+                self.started.notify_all()
+            return pipeline(photo, **options)
+
+        inspect.model = pipeline.model
+        return inspect
+
+    def wait_for(self, number: int) -> None:
+        """Wait until the photo of this number, from 0, is under way."""
+        with self.started:
+            assert self.started.wait_for(lambda: len(self.seen) > number, timeout=600)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux's /proc")
+def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between(
+    photos, entry, workplace, tmp_path, record_property
+):
+    catalogue = Watched(entry)
+    bench = Bench(catalogue)
+    batch = batch_of([photos[number % len(photos)] for number in range(MANY)], workplace)
+    other = Workplace(tmp_path / "other")
+    single = other.keep(photos[1])
+
+    def inspect_single() -> float:
+        before = time.monotonic()
+        result, _ = bench.inspect("single.png", single, entry, 0.5, other)
+        assert not result.error
+        return time.monotonic() - before
+
+    alone = [inspect_single() for _ in range(4)][1:]  # the first loads the model
+    waits: list[float] = []
+    came = range(20, MANY, 15)  # the first before the memory is measured: a thread has its own
+
+    def visit() -> None:
+        """Come while a photo of the batch is being inspected, again and again."""
+        for number in came:
+            catalogue.wait_for(number)
+            waits.append(inspect_single())
+
+    visitor = threading.Thread(target=visit, daemon=True)
+    visitor.start()
+    sizes = [memory() for _ in batch.run(bench, entry)]
+    visitor.join()
+
+    assert len(batch.results) == MANY
+    assert not any(result.error for result in batch.results)
+    assert sizes[-1] - sizes[49] < MAX_GROWTH
+    assert len(waits) == len(came) == 12
+    places = [place for place, photo in enumerate(catalogue.seen) if photo == single][4:]
+    # It came while the photo at `came` was under way; at most one more went before it.
+    for place, asked_at in zip(places, came, strict=True):
+        assert asked_at < place <= asked_at + 2
+    record_property("alone_s", sorted(alone)[1])
+    record_property("longest_wait_s", max(waits))
+    print(
+        f"alone {sorted(alone)[1]:.3f} s, during the batch at most {max(waits):.3f} s; "
+        f"memory {(sizes[-1] - sizes[49]) / 2**20:+.1f} MB from photo 50 to {MANY}; "
+        f"{batch.photos_per_minute:.0f} photos a minute"
+    )

@@ -1,0 +1,540 @@
+"""The functions for programs, called as programs would: gradio_client, plain HTTP and MCP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import shutil
+import threading
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from fresh_process import run_code
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from running_app import running_app
+
+from page.catalogue import ModelEntry
+from page.languages import Text
+from page.programs import name_models, programs_html
+
+MODEL = ROOT / "assets" / "models" / "flange_nut"
+EXAMPLES = ROOT / "assets" / "examples" / "flange_nut"
+SECRET = "root:"  # how /etc/passwd begins
+
+
+@pytest.fixture(scope="module")
+def address(trained_model, tmp_path_factory):
+    """The functions in their own process: models that ship, a damaged one, one just trained."""
+    damaged = tmp_path_factory.mktemp("models") / "broken"
+    shutil.copytree(MODEL, damaged)
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    folder = Path(__file__).parent / "programs_app"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with running_app(
+        folder, ["--models", str(damaged), str(trained_model)], environment
+    ) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address, tmp_path_factory):
+    return Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    from modeling import load_pipeline
+
+    return load_pipeline(MODEL)
+
+
+@pytest.fixture
+def holiday(tmp_path) -> Path:
+    """A file that is named as a photo and is none."""
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(b"this is no picture")
+    return path
+
+
+def upload(address: str, photo: Path) -> str:
+    """POST a file as a form, as `curl -F files=@photo` does; returns its path on the server."""
+    border = uuid.uuid4().hex
+    head = f'--{border}\r\nContent-Disposition: form-data; name="files"; filename="{photo.name}"'
+    body = head.encode() + b"\r\n\r\n" + photo.read_bytes() + f"\r\n--{border}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={border}"}
+    request = urllib.request.Request(f"{address}gradio_api/upload", body, kind)
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)[0]
+
+
+def call(address: str, function: str, **arguments: object) -> tuple[str, object]:
+    """Call a function by plain HTTP with named arguments; returns the last event and its data."""
+    return ask(address, f"v2/{function}", function, arguments)
+
+
+def ask(address: str, route: str, function: str, body: object) -> tuple[str, object]:
+    request = urllib.request.Request(
+        f"{address}gradio_api/call/{route}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as response:
+        event = json.load(response)["event_id"]
+    with urllib.request.urlopen(f"{address}gradio_api/call/{function}/{event}") as response:
+        text = response.read().decode()
+    events = re.findall(r"event: (\w+)\ndata: (.*)\n", text)
+    name, data = next(pair for pair in events if pair[0] != "heartbeat")
+    data = json.loads(data)
+    return name, data[0] if name == "complete" else data
+
+
+def said(answer: tuple[str, object], given: object = "") -> str:
+    """The sentence of an answer that must be an error; it tells nothing that was not given."""
+    event, data = answer
+    assert event == "error"
+    sentence = data["error"].replace(str(given), "") if given else data["error"]
+    assert sentence.count("\n") == 0
+    assert "Traceback" not in sentence
+    assert str(ROOT) not in sentence
+    assert SECRET not in sentence
+    return sentence
+
+
+def without_time(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name not in ("time", "file")}
+
+
+def test_the_models_are_listed_with_their_categories_and_no_path(client):
+    models = client.predict(api_name="/models")
+    assert [(entry["category"], entry["model"]) for entry in models if entry["default"]] == [
+        (name, name) for name in ("fabric", "flange_nut", "key", "bottle", "screw")
+    ]
+    (broken,) = (entry for entry in models if entry["model"] == "broken")
+    assert broken["category"] == "flange_nut"
+    assert not broken["default"]
+    assert {entry["architecture"] for entry in models} == {"autoencoder"}
+    assert str(ROOT) not in json.dumps(models)
+
+
+def test_listing_models_loads_none(tmp_path):
+    code = """
+import json, sys
+from pathlib import Path
+from page.bench import Bench
+from page.catalogue import Catalogue, shipped_models
+from page.programs import Programs
+models = Programs(Bench(Catalogue(shipped_models())), Path(".")).models()
+print(json.dumps([len(models), "torch" in sys.modules, "transformers" in sys.modules]))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert run_code(code, environment, tmp_path) == [5, False, False]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+@pytest.mark.parametrize("name", ["good", "dent", "scratch", "missing_part"])
+def test_an_inspection_says_what_the_pipeline_says(client, pipeline, name, threshold):
+    photo = EXAMPLES / f"{name}.jpg"
+    record = client.predict(
+        handle_file(photo), "flange_nut", threshold=threshold, api_name="/inspect"
+    )
+    expected = pipeline(photo, threshold=threshold)
+    at_least = pipeline.model.calibration_of(None).at_least(expected.score)
+    assert without_time(record) == {
+        "category": "flange_nut",
+        "model": "flange_nut",
+        "revision": None,
+        "score": expected.score,
+        "threshold": threshold,
+        "verdict": expected.verdict,
+        "doubt": expected.doubt,
+        "note": expected.notes,
+        "regions": [
+            {**region._asdict(), "number": number, "box": list(region.box)}
+            for number, region in enumerate(expected.regions, start=1)
+        ],
+        "good_parts_at_least": {"count": at_least.count, "total": at_least.total},
+        "photo_size": {"width": expected.photo.width, "height": expected.photo.height},
+    }
+    assert record["file"] == photo.name
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", record["time"])
+
+
+def test_both_verdicts_occur_in_these_tests(pipeline):
+    verdicts = {pipeline(EXAMPLES / f"{name}.jpg").verdict for name in ("good", "dent")}
+    assert verdicts == {"PASS", "FAIL"}
+
+
+def test_a_photo_that_cannot_be_judged_is_to_check_and_says_why(client, trained_model, tmp_path):
+    from modeling import load_pipeline
+
+    photo = tmp_path / "black.png"
+    Image.new("RGB", (320, 240)).save(photo)
+    expected = load_pipeline(trained_model)(photo)
+    assert expected.verdict == "CHECK"
+    record = client.predict(handle_file(photo), model="flange_nut-2", api_name="/inspect")
+    fields = ("verdict", "doubt", "note", "regions")
+    assert [record[name] for name in fields] == ["CHECK", expected.doubt, expected.notes, []]
+    given = [handle_file(photo), handle_file(EXAMPLES / "dent.jpg")]
+    batch = client.predict(given, model="flange_nut-2", api_name="/inspect_batch")
+    assert batch["totals"]["to_check"] == 1
+    assert batch["totals"]["yield"] == 0
+
+
+@pytest.mark.parametrize("name", ["dent", "good"])
+def test_pictures_come_as_files_of_the_photo_s_size(client, pipeline, name):
+    photo = EXAMPLES / f"{name}.jpg"
+    record = client.predict(handle_file(photo), "flange_nut", pictures=True, api_name="/inspect")
+    expected = pipeline(photo)
+    for picture in ("heatmap", "reconstruction"):
+        with Image.open(record[picture]) as image:
+            difference = np.abs(np.asarray(image, float) - np.asarray(expected[picture], float))
+        assert difference.mean() < 4  # what JPEG takes, of 255
+    with Image.open(record["mask"]) as image:
+        mask = np.asarray(image)
+    assert mask.shape == (expected.photo.height, expected.photo.width)
+    assert set(np.unique(mask)) == ({0, 255} if expected.regions else {0})
+    if expected.regions:
+        rows, columns = np.nonzero(mask)
+        boxes = np.array([region.box for region in expected.regions])
+        outer = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
+        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert np.abs(np.subtract(found, outer)).max() <= 2  # pixels
+
+
+def test_plain_http_gives_the_same_by_both_routes_and_all_kinds_of_photo(address, client):
+    photo = EXAMPLES / "dent.jpg"
+    path = upload(address, photo)
+    described = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    data_uri = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    own_address = f"{address}gradio_api/file={path}"
+    expected = client.predict(handle_file(photo), "flange_nut", api_name="/inspect")
+    for given in (path, described, data_uri, own_address):
+        event, record = call(address, "inspect", photo=given, category="flange_nut")
+        assert event == "complete"
+        assert without_time(record) == without_time(expected)
+    body = {"data": [path, "flange_nut", None, None, None]}
+    event, record = ask(address, "inspect", "inspect", body)
+    assert (event, without_time(record)) == ("complete", without_time(expected))
+
+
+def test_plain_http_gives_addresses_of_the_pictures(address):
+    path = upload(address, EXAMPLES / "dent.jpg")
+    _, record = call(address, "inspect", photo=path, category="flange_nut", pictures=True)
+    for picture in ("heatmap", "reconstruction", "mask"):
+        with (
+            urllib.request.urlopen(record[picture]["url"]) as response,
+            Image.open(response) as image,
+        ):
+            assert image.size == (record["photo_size"]["width"], record["photo_size"]["height"])
+
+
+@pytest.mark.parametrize("threshold", [1.01, -0.1, "0.5", True, [0.5], {"a": 1}])
+def test_a_threshold_that_is_none_is_refused(address, threshold):
+    path = upload(address, EXAMPLES / "good.jpg")
+    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
+    assert said(call(address, "inspect", **arguments)).startswith(
+        "The threshold must be a number from 0 to 1, found "
+    )
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 0.0, 1.0])
+def test_the_ends_of_the_scale_are_thresholds(address, threshold):
+    path = upload(address, EXAMPLES / "good.jpg")
+    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
+    event, record = call(address, "inspect", **arguments)
+    assert event == "complete"
+    assert record["verdict"] == ("FAIL" if record["score"] > threshold else "PASS")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"category": "screwdriver"}, "There is no category 'screwdriver'; name one of fabric, "),
+        ({"category": ["key"]}, "There is no category ['key']; name one of fabric, "),
+        (
+            {"category": "key", "model": "flange_nut"},
+            "There is no model 'flange_nut' of the category key; name one of key.",
+        ),
+        ({"model": "nobody"}, "There is no model 'nobody'; name one of fabric, flange_nut, "),
+        ({}, "There are several categories: name one of fabric, flange_nut, key, bottle, screw."),
+    ],
+)
+def test_a_choice_that_is_not_on_offer_is_refused_with_what_is(address, chosen, words):
+    path = upload(address, EXAMPLES / "good.jpg")
+    assert said(call(address, "inspect", photo=path, **chosen)).startswith(words)
+    assert said(call(address, "inspect_batch", photos=[path], **chosen)).startswith(words)
+
+
+def test_a_model_is_enough_where_it_has_one_category(address):
+    path = upload(address, EXAMPLES / "dent.jpg")
+    _, record = call(address, "inspect", photo=path, model="flange_nut")
+    assert (record["category"], record["verdict"]) == ("flange_nut", "FAIL")
+
+
+def test_a_damaged_model_says_so(address):
+    path = upload(address, EXAMPLES / "good.jpg")
+    for function, given in (("inspect", {"photo": path}), ("inspect_batch", {"photos": [path]})):
+        sentence = said(call(address, function, **given, model="broken"))
+        assert "broken" in sentence
+        assert "damaged or cut off" in sentence
+        assert "/" not in sentence.replace("training/", "")
+
+
+def test_a_file_that_is_no_photo_is_refused_by_its_name(address, client, holiday):
+    path = upload(address, holiday)
+    sentence = said(call(address, "inspect", photo=path, category="flange_nut"))
+    assert sentence.startswith("holiday.jpg is not a picture that can be read")
+    with pytest.raises(AppError, match=r"holiday\.jpg is not a picture that can be read"):
+        client.predict(handle_file(holiday), "flange_nut", api_name="/inspect")
+
+
+FOREIGN = ("/etc/passwd", "../../../../etc/passwd", "app.py", str(EXAMPLES / "good.jpg"))
+
+
+@pytest.mark.parametrize("path", FOREIGN)
+@pytest.mark.parametrize("kind", ["text", "bare", "described", "stream", "named", "url", "file"])
+def test_no_file_of_the_server_is_opened(address, path, kind):
+    meta = {"_type": "gradio.FileData"}
+    given = {
+        "text": path,
+        "bare": {"path": path},
+        "described": {"path": path, "meta": meta},
+        "stream": {"path": path, "meta": meta, "is_stream": True},
+        "named": {"path": path, "meta": meta, "orig_name": "part.jpg", "url": "http://a.test/b"},
+        "url": f"{address}gradio_api/file={path}",
+        "file": f"file://{path}",
+    }[kind]
+    sentence = said(call(address, "inspect", photo=given, category="flange_nut"), given)
+    assert "was not uploaded to this app" in sentence or "could not be fetched" in sentence
+    assert "picture" not in sentence  # nobody looked into it
+    of_batch = said_of_batch(address, given)
+    assert "was not uploaded" in of_batch or "could not be fetched" in of_batch
+
+
+def said_of_batch(address: str, given: object) -> str:
+    """Why a batch of one photo could not be inspected: by its row, or as a whole."""
+    event, data = call(address, "inspect_batch", photos=[given], category="flange_nut")
+    if event == "error":
+        return said((event, data), given)
+    (record,) = data["results"]
+    assert "verdict" not in record
+    return record["error"]
+
+
+@pytest.mark.parametrize("photo", [None, "", 7, [], {}, {"path": None}, ["/etc/passwd"]])
+def test_what_is_no_photo_at_all_is_refused(address, photo):
+    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
+    assert sentence.startswith("There is no photo: expected a file that was uploaded")
+
+
+@pytest.mark.parametrize("photo", ["data:image/jpeg;base64,%%%", "data:image/jpeg,abc", "data:"])
+def test_a_data_uri_that_cannot_be_decoded_is_refused(address, photo):
+    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
+    assert sentence.startswith("The photo's data URI can't be decoded")
+
+
+def test_a_batch_keeps_the_order_and_goes_on_after_an_unreadable_file(
+    client, pipeline, holiday, tmp_path
+):
+    names = ["dent", "good", "scratch"]
+    photos = [EXAMPLES / f"{name}.jpg" for name in names]
+    photos.insert(1, holiday)
+    given = [handle_file(photo) for photo in photos]
+    answer = client.predict(given, "flange_nut", api_name="/inspect_batch")
+    files = [record["file"] for record in answer["results"]]
+    assert files == ["dent.jpg", "holiday.jpg", "good.jpg", "scratch.jpg"]
+    unreadable = answer["results"].pop(1)
+    assert unreadable["error"].startswith("holiday.jpg is not a picture that can be read")
+    assert "verdict" not in unreadable
+    verdicts = [pipeline(EXAMPLES / f"{name}.jpg").verdict for name in names]
+    assert [record["verdict"] for record in answer["results"]] == verdicts
+    passed = verdicts.count("PASS")
+    assert 0 < passed < 3
+    assert answer["totals"] == {
+        "photos": 4,
+        "passed": passed,
+        "failed": 3 - passed,
+        "to_check": 0,
+        "unreadable": 1,
+        "yield": passed / 3,
+    }
+    single = client.predict(given[0], "flange_nut", api_name="/inspect")
+    assert without_time(single) == without_time(answer["results"][0])
+
+
+def test_a_batch_of_nothing_readable_has_no_yield(client, holiday):
+    answer = client.predict([handle_file(holiday)], "flange_nut", api_name="/inspect_batch")
+    assert answer["totals"]["unreadable"] == 1
+    assert answer["totals"]["yield"] is None
+
+
+@pytest.mark.parametrize("photos", [[], None, "photo.jpg", {"path": "a"}, ["a"] * 1001])
+def test_a_batch_is_a_list_of_photos(address, photos):
+    sentence = said(call(address, "inspect_batch", photos=photos, category="flange_nut"))
+    assert sentence.startswith("A batch is a list of 1 to 1000 photos")
+
+
+def test_many_calls_at_once_get_their_own_answers(address, pipeline):
+    photos = sorted(EXAMPLES.glob("*.jpg"))
+    expected = {
+        photo.name: [list(region.box) for region in pipeline(photo).regions] for photo in photos
+    }
+    assert len({str(boxes) for boxes in expected.values()}) == len(photos)
+    paths = [upload(address, photo) for photo in photos]
+
+    def inspect(path: str) -> tuple[str, list]:
+        arguments = {"photo": path, "category": "flange_nut", "pictures": True}
+        event, record = call(address, "inspect", **arguments)
+        assert event == "complete", record
+        with urllib.request.urlopen(record["mask"]["url"]) as response:
+            Image.open(response).load()
+        return record["file"], [region["box"] for region in record["regions"]]
+
+    with ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(inspect, paths * 4))
+    assert answers == list(expected.items()) * 4
+
+
+@pytest.fixture
+def camera():
+    """A camera's address: each time it shows another photo; /missing shows none."""
+    photos = [(EXAMPLES / f"{name}.jpg").read_bytes() for name in ("good", "dent", "good")]
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path.startswith("/latest.jpg") and photos
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            if found:
+                self.wfile.write(photos.pop(0))
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["text", "described", "handle_file"])
+def test_an_address_is_looked_at_anew_each_time(address, client, camera, kind):
+    url = f"http://localhost:{camera}/latest.jpg"
+    described = {"path": url, "meta": {"_type": "gradio.FileData"}, "url": url}
+    given = {"text": url, "described": described, "handle_file": handle_file(url)}[kind]
+    records = [client.predict(given, "flange_nut", api_name="/inspect") for _ in range(3)]
+    assert [record["verdict"] for record in records] == ["PASS", "FAIL", "PASS"]
+    assert {record["file"] for record in records} == {"latest.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://localhost:{port}/missing.jpg", "HTTP status 404"),
+        ("http://127.0.0.1:{port}/latest.jpg", "the address is not public"),
+        ("http://[::1]:{port}/latest.jpg", "the address is not public"),
+        ("http://10.0.0.1/latest.jpg", "the address is not public"),
+        ("http://nobody.invalid/latest.jpg", "nothing answers there"),
+        ("http://localhost:1/latest.jpg", "nothing answers there"),
+        ("http://", "nothing answers there"),
+    ],
+)
+def test_an_address_that_cannot_be_fetched_is_refused(address, camera, url, words):
+    url = url.format(port=camera)
+    for given in (url, {"path": url, "meta": {"_type": "gradio.FileData"}}):
+        assert words in said(call(address, "inspect", photo=given, category="flange_nut"))
+
+
+def test_the_description_of_the_api_names_arguments_and_fields(client):
+    described = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(described) == {"/models", "/inspect", "/inspect_batch"}
+    arguments = {
+        argument["parameter_name"]: argument for argument in described["/inspect"]["parameters"]
+    }
+    assert list(arguments) == ["photo", "category", "model", "threshold", "pictures"]
+    assert not arguments["photo"]["parameter_has_default"]
+    assert arguments["threshold"]["parameter_default"] == 0.5
+    assert "verdict" in json.dumps(described["/inspect"]["returns"])
+
+
+def test_models_get_names_that_show_no_path():
+    entries = [
+        ModelEntry("nut", "nut", "/srv/models/nut"),
+        ModelEntry("nut", "nut", "/home/somebody/nut"),
+        ModelEntry("nut", "bolt", "/home/somebody/nut"),
+        ModelEntry("nut", "nut", "org/nut", "v1", on_hub=True),
+        ModelEntry("nut", "nut", "org/nut", "a" * 40, on_hub=True),
+    ]
+    assert list(name_models(entries)) == [
+        ("nut", "nut"),
+        ("nut", "nut-2"),
+        ("bolt", "nut"),
+        ("nut", "org/nut@v1"),
+        ("nut", "org/nut"),
+    ]
+    assert list(name_models(entries).values()) == entries
+
+
+def test_the_panel_shows_the_three_names_and_an_example(address):
+    panel = programs_html(Text("en"), "http://a.test/", "<b>'\"", has_mcp=False)
+    for name in ("/models", "/inspect", "/inspect_batch"):
+        assert f"<code>{name}</code>" in panel
+    assert "handle_file(&quot;photo.jpg&quot;)" in panel
+    assert "<b>" not in panel
+    assert "MCP" not in panel
+    assert "http://a.test/gradio_api/mcp/" in programs_html(Text("en"), "http://a.test/", "a", True)
+
+
+def test_assistants_find_the_same_three_functions_as_mcp_tools(address, client):
+    pytest.importorskip("mcp", reason="gradio[mcp] is not installed")
+    photo = f"{address}gradio_api/file={upload(address, EXAMPLES / 'dent.jpg')}"
+    expected = client.predict(handle_file(EXAMPLES / "dent.jpg"), "flange_nut", api_name="/inspect")
+
+    async def converse() -> tuple[list, dict, dict, str]:
+        from mcp import ClientSession
+        from mcp.client.streamable_http import streamable_http_client
+
+        async with (
+            streamable_http_client(f"{address}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            arguments = {"photo": photo, "category": "flange_nut", "pictures": True}
+            inspected = await session.call_tool("inspect", arguments)
+            batch = {"photos": [photo, photo], "category": "flange_nut"}
+            inspected_all = await session.call_tool("inspect_batch", batch)
+            refused = await session.call_tool("inspect", {"photo": "/etc/passwd", "model": "key"})
+            assert not inspected.isError
+            assert refused.isError
+            return (
+                tools,
+                json.loads(inspected.content[0].text),
+                json.loads(inspected_all.content[0].text),
+                refused.content[0].text,
+            )
+
+    tools, record, batch, refused = asyncio.run(converse())
+    assert [tool.name for tool in tools] == ["models", "inspect", "inspect_batch"]
+    schema = tools[1].inputSchema
+    assert schema["required"] == ["photo"]
+    assert "data URI" in schema["properties"]["photo"]["description"]
+    with urllib.request.urlopen(record["heatmap"]["url"]) as response:
+        assert response.status == 200
+    pictures = ("heatmap", "reconstruction", "mask")
+    record = {name: value for name, value in record.items() if name not in pictures}
+    assert without_time(record) == without_time(expected)
+    assert [without_time(one) for one in batch["results"]] == [without_time(expected)] * 2
+    assert "was not uploaded to this app" in refused
