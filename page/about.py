@@ -28,22 +28,16 @@ LIMITS, DATA = "For and not for", "Data and licence"  # sections of the card, wh
 UNKNOWN = "·"  # in a table's cell
 
 
-def about_html(
-    facts: ModelFacts, calibration: Calibration | None, threshold: float, text: Text
-) -> str:
-    """The panel about a model.
+def about_html(facts: ModelFacts, text: Text) -> str:
+    """The panel about a model, without its charts.
 
     Args:
         facts: from `read_facts`; everything in them may be missing and is escaped here.
-        calibration: of the model for its category; None while the model is not loaded, which
-            leaves the charts out.
-        threshold: the operating threshold, 0..1, which the charts show.
         text: words.
     """
     parts = (
         _origin(facts, text),
         _figures(facts.measured, text),
-        charts_html(facts, calibration, threshold, text),
         _limits(facts, text),
         _card(facts, text),
         _unknown(facts, text),
@@ -51,16 +45,17 @@ def about_html(
     return f'<section class="about">{"".join(parts)}</section>'
 
 
-def charts_html(
-    facts: ModelFacts, calibration: Calibration | None, threshold: float, text: Text
-) -> str:
+def charts_html(facts: ModelFacts, calibration: Calibration, threshold: float, text: Text) -> str:
     """How the threshold was set, and histogram and ROC curve with the current one drawn in.
 
-    A part of `about_html`, and by itself what a moved threshold changes of it; the arguments are
-    the same. The ROC curve is left out where no test scores are known.
+    The ROC curve is left out where no test scores are known.
+
+    Args:
+        facts: from `read_facts`.
+        calibration: of the model for its category.
+        threshold: the operating threshold, 0..1.
+        text: words.
     """
-    if calibration is None:
-        return ""
     good = good_test_scores(facts, calibration) or ()
     anomalous = defect_scores(facts, calibration) or ()
     histogram = histogram_svg(good, anomalous, normal_scores(calibration), threshold, text)

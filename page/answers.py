@@ -169,11 +169,11 @@ class Answers:
         try:
             visit.calibration = self.bench.calibration_of(entry)
         except ModelLoadError:  # said when a photo is inspected
-            return "", about_html(facts, None, threshold, text), ""
+            return "", about_html(facts, text), ""
         visit.defect_scores = defect_scores(facts, visit.calibration)
         return (
             self.cost(visit, threshold, language),
-            about_html(facts, None, threshold, text),
+            about_html(facts, text),
             self.charts(visit, threshold, language),
         )
 

@@ -229,6 +229,7 @@ def _answer(text: Text) -> dict[str, Any]:
         parts["accept"] = _button("accept", size="sm", scale=0, min_width=110)
         parts["reject"] = _button("reject", size="sm", scale=0, min_width=110)
         parts["note"] = gr.Textbox(
+            label=translate("page.note"),
             show_label=False,
             placeholder=translate("page.note_hint"),
             container=False,

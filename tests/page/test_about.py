@@ -42,6 +42,12 @@ TAGS = {
 }
 
 
+def panel(facts, calibration) -> str:
+    """All that the page shows about a model; no charts while it is not loaded."""
+    charts = "" if calibration is None else charts_html(facts, calibration, 0.5, TEXT)
+    return about_html(facts, TEXT) + charts
+
+
 @pytest.fixture(autouse=True)
 def forget():
     """The Hub's answers of another test are not remembered."""
@@ -108,7 +114,7 @@ def test_a_shipped_models_facts_are_those_of_its_files():
 def test_the_panel_tells_origin_figures_weak_spot_licence_and_limits(tmp_path):
     stored = metrics(misses=8, n_anomalous=72, false_alarms=7, n_normal=40)
     entry = folder_with(tmp_path / "key", {"evaluation/metrics.json": json.dumps(stored)})
-    page = about_html(read_facts(entry), CALIBRATION, 0.5, TEXT)
+    page = panel(read_facts(entry), CALIBRATION)
     seen = Seen(page)
     for words in (
         "160 photos of good parts (key)",
@@ -130,7 +136,7 @@ def test_the_panel_tells_origin_figures_weak_spot_licence_and_limits(tmp_path):
 
 def test_nothing_is_asked_of_another_server(tmp_path):
     entry = folder_with(tmp_path / "key", {"evaluation/metrics.json": json.dumps(metrics())})
-    seen = Seen(about_html(read_facts(entry), CALIBRATION, 0.5, TEXT))
+    seen = Seen(panel(read_facts(entry), CALIBRATION))
     assert not {name for name, _ in seen.attributes} & {"src", "srcset", "href", "xlink:href"}
     assert "![" not in seen.text
 
@@ -182,7 +188,7 @@ def test_a_missing_file_is_named_and_the_rest_is_shown(name, tmp_path):
     entry = folder_with(tmp_path / "key", {})
     (tmp_path / "key" / name).unlink()
     facts = read_facts(entry)
-    seen = Seen(about_html(facts, CALIBRATION, 0.5, TEXT))
+    seen = Seen(panel(facts, CALIBRATION))
     assert facts.missing == (name,)
     assert f"missing or not readable: {name}." in seen.text
     assert ("apache-2.0" in seen.text) is (name != "README.md")
@@ -192,7 +198,7 @@ def test_a_missing_file_is_named_and_the_rest_is_shown(name, tmp_path):
 
 def test_without_files_and_calibration_there_is_still_a_panel(tmp_path):
     entry = ModelEntry("gone", "gone", str(tmp_path / "gone"))
-    seen = Seen(about_html(read_facts(entry), None, 0.5, TEXT))
+    seen = Seen(panel(read_facts(entry), None))
     assert "Not measured on labelled photos" in seen.text
     assert "svg" not in seen.tags
 
@@ -219,7 +225,7 @@ def test_the_hubs_facts_are_those_of_the_entrys_commit(hub, hub_client):
     assert facts.measured.image_auroc == metrics()["image_auroc"]
     newest = replace(entry, revision=read_hub_model("org/key").commit)
     assert read_facts(newest).measured.image_auroc == 0.5
-    page = about_html(facts, None, 0.5, TEXT)
+    page = panel(facts, None)
     assert f'href="{hub.endpoint}/org/key"' in page
     assert 'rel="noopener noreferrer"' in page
 
@@ -252,7 +258,7 @@ def test_a_hub_that_is_down_leaves_what_was_downloaded_and_says_so(hub, hub_clie
     assert facts.measured
     unseen = read_facts(ModelEntry("x", "x", "org/never-seen", on_hub=True))
     assert unseen.missing == FILES
-    assert "The Hub did not answer" in Seen(about_html(unseen, None, 0.5, TEXT)).text
+    assert "The Hub did not answer" in Seen(panel(unseen, None)).text
 
 
 def test_a_hub_that_is_silent_holds_nobody_long(hub, hub_client, monkeypatch):
@@ -311,7 +317,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", FILES)
 def test_hostile_files_do_no_harm(name, content, tmp_path):
     entry = folder_with(tmp_path / "key", {name: content})
-    page = about_html(read_facts(entry), CALIBRATION, 0.5, TEXT)
+    page = panel(read_facts(entry), CALIBRATION)
     seen = Seen(page)
     assert seen.tags <= TAGS
     assert not [attribute for attribute, _ in seen.attributes if attribute.startswith("on")]
@@ -327,7 +333,7 @@ def test_a_hostile_card_is_shown_as_its_own_text(tmp_path):
         '<a href="javascript:alert(1)">z</a>\n'
     )
     entry = folder_with(tmp_path / "key", {"README.md": card})
-    seen = Seen(about_html(read_facts(entry), CALIBRATION, 0.5, TEXT))
+    seen = Seen(panel(read_facts(entry), CALIBRATION))
     assert seen.tags <= TAGS
     assert "a" not in seen.tags
     assert "a.png" not in seen.text
@@ -346,7 +352,7 @@ def test_of_a_hostile_card_no_more_is_shown_than_of_a_long_one(card, tmp_path):
     entry = folder_with(tmp_path / "key", {"README.md": card})
     facts = read_facts(entry)
     assert len(facts.card or "") <= LONGEST_CARD
-    assert len(about_html(facts, CALIBRATION, 0.5, TEXT)) < 5 * LONGEST_CARD  # "#" becomes "&#35;"
+    assert len(panel(facts, CALIBRATION)) < 5 * LONGEST_CARD  # "#" becomes "&#35;"
 
 
 def test_a_category_is_no_way_out_of_the_folder(tmp_path):

@@ -292,7 +292,7 @@ class Watched(Catalogue):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux's /proc")
 def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between(
-    photos, entry, workplace, tmp_path, record_property
+    photos, entry, workplace, tmp_path
 ):
     catalogue = Watched(entry)
     bench = Bench(catalogue)
@@ -329,8 +329,6 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
     # It came while the photo at `came` was under way; at most one more went before it.
     for place, asked_at in zip(places, came, strict=True):
         assert asked_at < place <= asked_at + 2
-    record_property("alone_s", sorted(alone)[1])
-    record_property("longest_wait_s", max(waits))
     print(
         f"alone {sorted(alone)[1]:.3f} s, during the batch at most {max(waits):.3f} s; "
         f"memory {(sizes[-1] - sizes[49]) / 2**20:+.1f} MB from photo 50 to {MANY}; "

@@ -223,10 +223,10 @@ def page(browser, batch) -> Page:
         return gallery_html(batch, TEXT), table_html(batch, TEXT)
 
     with gr.Blocks() as blocks:
-        gr.HTML(progress_html(batch, TEXT), apply_default_css=False)
-        gr.HTML(totals_html(batch, TEXT), apply_default_css=False)
+        gr.HTML(progress_html(batch, TEXT))
+        gr.HTML(totals_html(batch, TEXT))
         gallery, table = (
-            gr.HTML(view(batch, TEXT), js_on_load=SELECT_ON_CLICK, apply_default_css=False)
+            gr.HTML(view(batch, TEXT), js_on_load=SELECT_ON_CLICK)
             for view in (gallery_html, table_html)
         )
         number = gr.Number(visible="hidden")
@@ -332,6 +332,9 @@ def test_it_fits_the_screen_and_can_be_read(page, width, theme):
     page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
     page.wait_for_timeout(300)
     page.screenshot(path=OUTPUT / f"batch_{theme}_{width}.png", full_page=True)
+    colours = "all => all.map(e => getComputedStyle(e).color)"
+    whites = page.locator(".badge .icon, .badge b").evaluate_all(colours)
+    assert {*whites} == {"rgb(255, 255, 255)"}
     frames = ".batch-progress, .batch-totals, .batch-gallery, .batch-frame"
     for frame in page.locator(frames).all():
         assert frame.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), frame.inner_html()[:80]
