@@ -63,7 +63,7 @@ def serve(catalogue: Catalogue, host: str, port: int | None) -> None:
             run_history=False,
             share=False,
             mcp_server=mcp_is_installed(),
-            max_file_size="64mb",
+            max_file_size="256mb",  # of a zip; page/uploads.py limits what is in it
             allowed_paths=[str(ASSETS / "examples"), root],
         )
 

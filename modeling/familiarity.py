@@ -6,10 +6,13 @@ defect changes a small part of a photo, and the statistics of the whole photo ha
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 # Why a photo can't be judged, by the number that stands for it; None: it can. The first that
@@ -46,8 +49,13 @@ class Tolerance(NamedTuple):
     distance: float
 
 
-TOLERANCES = {"features": Tolerance(0.4, 0.75), "pixels": Tolerance(0.1, 0.45)}
+TOLERANCES = {"features": Tolerance(0.2, 1.1), "pixels": Tolerance(0.1, 0.45)}
 BEYOND_FARTHEST = 1.5  # times as far as the farthest good part a photo may lie
+
+# What a file does to a photo and nobody sees: the same part saved as JPEG, or from a smaller photo.
+# Uncounted, they lie as far from good parts as another product does.
+JPEG_QUALITY = 75
+SMALLER = 0.6  # of the side
 
 PYRAMID = 6  # halvings at which the pixel summary looks at differences of neighbours
 LEAST_DIFFERENCE = 1e-3  # of neighbouring pixels in 0..1; less is no structure
@@ -56,6 +64,24 @@ LOG_WEIGHT = 0.25  # a difference e times as large counts as a quarter of full s
 WHITE = 0.98  # from which value on a pixel is over-exposed
 LESS = 4.0  # times less contrast, light or sharpness than any good part: nothing to judge
 MORE_WHITE = 0.25  # share of the picture over-exposed beyond that of any good part
+
+
+def save_otherwise(pixel_values: Tensor) -> list[Tensor]:
+    """Pictures (B, 3, H, W) in 0..1 as other files would hold them, each of the same shape."""
+    size = pixel_values.shape[-2:]
+    smaller = F.interpolate(pixel_values, scale_factor=SMALLER, mode="bilinear", antialias=True)
+    enlarged = F.interpolate(smaller, size=size, mode="bilinear", align_corners=False)
+    compressed = torch.stack([_compress(picture) for picture in pixel_values.float().cpu()])
+    return [compressed.to(pixel_values), enlarged]
+
+
+def _compress(picture: Tensor) -> Tensor:
+    """(3, H, W) in 0..1, through JPEG."""
+    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    with Image.open(file) as opened:
+        return torch.from_numpy(np.array(opened)).permute(2, 0, 1).float() / 255
 
 
 def summarise_features(values: Tensor) -> Tensor:
@@ -144,15 +170,15 @@ class Familiarity(nn.Module):
 
         Args:
             category: its number.
-            summaries: (n, D) of n >= 2 held-out good parts.
+            summaries: (n, V, D) of n >= 2 held-out good parts: first as they are, then as
+                `save_otherwise` makes them.
             measured: (n, 4), what `measure` gave for them.
         """
-        count = len(summaries)
         distances = [
             self._distance(
-                summaries[i], *self._moments(torch.cat([summaries[:i], summaries[i + 1 :]]))
+                summaries[i, 0], *self._moments(torch.cat([summaries[:i], summaries[i + 1 :]]))
             )
-            for i in range(count)
+            for i in range(len(summaries))
         ]
         self.mean[category], self.deviation[category] = self._moments(summaries)
         farthest = torch.stack(distances).max().item()
@@ -183,9 +209,11 @@ class Familiarity(nn.Module):
         return numbers
 
     def _moments(self, summaries: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and widened deviation, (D,) each."""
-        deviation = summaries.std(dim=0, unbiased=False)
-        return summaries.mean(dim=0), (deviation**2 + self.tolerance.spread**2).sqrt()
+        """Mean of the photos as they are, and deviation of all that they may be, (D,) each."""
+        mean = summaries[:, 0].mean(dim=0)
+        squares = (summaries - mean).square()
+        variance = squares[:, 0].mean(dim=0) + squares[:, 1:].mean(dim=(0, 1))
+        return mean, (variance + self.tolerance.spread**2).sqrt()
 
     @staticmethod
     def _distance(summary: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from transformers.utils import logging
 from .calibration import THRESHOLD, Calibration
 from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
 from .dissimilarity import DISSIMILARITIES, weighted_sum
-from .familiarity import Familiarity, measure
+from .familiarity import Familiarity, measure, save_otherwise
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
 from .outputs import ReconstructionOutput
 from .restoration import Restoration, restoration_loss
@@ -426,8 +426,16 @@ class ReconstructionModel(PreTrainedModel, ABC):
         summaries, measured = [], []
         for pixel_values in batches:
             pixel_values = pixel_values.to(self.device)
-            values = self.target.encode(pixel_values)
-            summaries.append(self.familiarity.summarise(pixel_values, values))
+            pictures = [pixel_values, *save_otherwise(pixel_values)]
+            summaries.append(
+                torch.stack(
+                    [
+                        self.familiarity.summarise(picture, self.target.encode(picture))
+                        for picture in pictures
+                    ],
+                    dim=1,
+                )
+            )
             measured.append(measure(pixel_values))
         self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
 

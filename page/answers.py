@@ -27,6 +27,7 @@ from page.uploads import unpack
 from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 from page.visit import Visit
 
+MARK = "\ufeff"  # before a CSV, without which Excel shows "ü" as "Ã¼"
 LIST_SECONDS = 1.0  # between two drawings of a running batch's table and gallery
 
 
@@ -234,7 +235,7 @@ class Answers:
 
     def decide(
         self, visit: Visit, decision: str | None, note: str, language: str
-    ) -> tuple[Any, Any, Any]:
+    ) -> tuple[Any, ...]:
         """Record the operator's decision, or take it back where it is made twice.
 
         Args:
@@ -244,11 +245,11 @@ class Answers:
             language: the visitor's.
 
         Returns:
-            Verdict card, totals and table of the batch.
+            Verdict card, and totals, gallery and table of the batch.
         """
         result = visit.result
         if result is None:
-            return unchanged(3)
+            return unchanged(4)
         if decision is None:
             decision = result.decision
         elif decision == result.decision:
@@ -256,10 +257,9 @@ class Answers:
         visit.result = replace(result, decision=decision, note=note.strip())
         card = verdict_card(visit.result, text_in(language))
         if visit.batch is None or visit.number is None:
-            return card, gr.skip(), gr.skip()
+            return card, *unchanged(3)
         visit.batch.decide(visit.number, decision, note.strip())
-        listed = self._listed(visit.batch, language)
-        return card, listed.totals, listed.table
+        return card, *self._listed(visit.batch, language)[1:]
 
     # The threshold and the model
 
@@ -340,11 +340,11 @@ class Answers:
 
     def csv(self, visit: Visit) -> str:
         """The result on the light table, as CSV."""
-        return csv_text([visit.result]) if visit.result else ""
+        return MARK + csv_text([visit.result]) if visit.result else ""
 
     def batch_csv(self, visit: Visit) -> str:
         """All results of the batch, as CSV."""
-        return csv_text(visit.batch.results) if visit.batch else ""
+        return MARK + csv_text(visit.batch.results) if visit.batch else ""
 
     def zip(self, visit: Visit) -> str:
         """Address of a zip with the pictures of the result on the light table."""

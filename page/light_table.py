@@ -257,4 +257,5 @@ def _path(values: np.ndarray, level: float, photo_size: tuple[int, int]) -> str:
 
 def _outlines_id(result: Result) -> str:
     """An id that is the visitor's photo's own, so that two results may lie on one page."""
-    return f"outlines-{html.escape(result.photo.stem)}"
+    kept = "none" if result.photo is None else result.photo.stem
+    return f"outlines-{html.escape(kept)}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from page.light_table import NUMBERED
 from page.results import ACCEPT, REJECT, Result
 
 # Sizes as shares of the photo's longer side, so that they look alike at any resolution.
@@ -37,7 +38,7 @@ def mark_photo(
     marked = paint_heatmap(photo, scores)
     longer = max(photo.size)
     _draw_outline(marked, mask, max(1, round(longer * LINE_SHARE)))
-    boxes = [region.box for region in result.regions]
+    boxes = [region.box for region in result.regions[:NUMBERED]]
     _draw_numbers(marked, boxes, max(LEAST_TEXT, round(longer * NUMBER_SHARE)))
     return _with_caption(marked, caption_of(result), VERDICT_COLOURS[result.verdict])
 
@@ -76,7 +77,7 @@ def _shrink(mask: np.ndarray, steps: int, *, outside: bool) -> np.ndarray:
 def _draw_numbers(
     picture: Image.Image, boxes: Sequence[tuple[int, int, int, int]], size: int
 ) -> None:
-    """The numbers of the regions as the table has them, above their boxes where there is room."""
+    """The numbers that the page's table has too, above their boxes where there is room."""
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size)
     height = round(1.3 * size)

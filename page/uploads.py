@@ -184,10 +184,12 @@ def _shown_name(member: zipfile.ZipInfo) -> str:
 
 
 def _is_skipped(shown: str, member: zipfile.ZipInfo) -> bool:
-    """Whether a member is a folder, hidden, or what a desktop leaves behind."""
+    """Whether a member has no name, is a folder, hidden, or what a desktop leaves behind."""
+    if not shown or member.is_dir():
+        return True
     parts = shown.split("/")
     is_hidden = any(part.startswith(".") for part in parts)
-    return member.is_dir() or not shown or is_hidden or MAC_FOLDER in parts or _is_junk(parts[-1])
+    return is_hidden or MAC_FOLDER in parts or _is_junk(parts[-1])
 
 
 def _is_junk(name: str) -> bool:

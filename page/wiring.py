@@ -50,6 +50,11 @@ def build(bench: Bench, root: Path) -> gr.Blocks:
     return blocks
 
 
+def start_and_stop(*, is_running: bool) -> list[gr.Button]:
+    """The batch's two buttons, of which one can be pressed."""
+    return [gr.Button(interactive=not is_running), gr.Button(interactive=is_running)]
+
+
 class Wiring:
     """Connects components and answers; each method is one thing that a visitor does."""
 
@@ -164,7 +169,7 @@ class Wiring:
 
     def _deciding(self) -> None:
         c = self.components
-        told = [c.verdict, c.totals, c.table]
+        told = [c.verdict, *self.batch[1:]]
         for button, decision in ((c.accept, ACCEPT), (c.reject, REJECT)):
             self._decide(button.click, decision, told)
         self._decide(c.note.submit, None, told)
@@ -183,17 +188,13 @@ class Wiring:
         c, answers = self.components, self.answers
         c.many.select(lambda: gr.Column(visible=True), None, c.batch_box, **AT_ONCE)
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
-        busy = lambda is_busy: [  # noqa: E731
-            gr.Button(interactive=not is_busy),
-            gr.Button(interactive=is_busy),
-        ]
         buttons = [c.start, c.cancel]
-        c.start.click(lambda: busy(True), None, buttons, **AT_ONCE).then(
+        c.start.click(lambda: start_and_stop(is_running=True), None, buttons, **AT_ONCE).then(
             answers.inspect_batch,
             [c.visit, c.files, *self.operating],
             self.batch,
             **QUIET,
-        ).then(lambda: busy(False), None, buttons, **AT_ONCE)
+        ).then(lambda: start_and_stop(is_running=False), None, buttons, **AT_ONCE)
         c.cancel.click(answers.cancel, c.visit, None, **AT_ONCE)
         for shown in (c.gallery, c.table):
             shown.select(

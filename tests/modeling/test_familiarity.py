@@ -59,6 +59,15 @@ def test_another_light_is_no_reason_to_doubt(inspect, factor):
     assert inspect(photo(923_000).point(lambda value: int(value * factor))).doubt is None
 
 
+@pytest.mark.parametrize("quality", [95, 75, 50])
+@pytest.mark.parametrize("defect", ["good", "stain"])
+def test_another_file_of_the_part_is_no_reason_to_doubt(inspect, tmp_path, quality, defect):
+    path = tmp_path / "part.jpg"
+    for seed in range(924_000, 924_003):
+        photo(seed, defect=defect).save(path, quality=quality)
+        assert inspect(path).doubt is None
+
+
 def test_a_model_that_knows_no_good_part_doubts_nothing():
     config = AutoencoderConfig(target="pixels", image_size=64, hidden_sizes=[8, 16])
     output = Autoencoder(config).eval().detect(torch.rand(3, 3, 64, 64))
@@ -78,8 +87,9 @@ def test_each_category_is_compared_with_its_own():
     first = torch.randn(20, 5, generator=generator)
     second = first + 9
     measured = torch.tensor([[0.2, 0.5, 0.1, 0.0]]).repeat(20, 1)
-    familiarity.fit(0, first, measured)
-    familiarity.fit(1, second, measured)
+    for category, summaries in enumerate((first, second)):
+        saved_otherwise = torch.stack([summaries, summaries + 0.1], dim=1)
+        familiarity.fit(category, saved_otherwise, measured)
     for category in (0, 1):
         found = familiarity.doubts(
             torch.cat([first[:1], second[:1]]), measured[:2], torch.tensor([category, category])

@@ -12,7 +12,7 @@ import pytest
 from browsing import DESKTOP, OUTPUT
 from conftest import ROOT
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from page.batch import Batch
 from page.batch_view import (
@@ -344,25 +344,36 @@ def test_it_fits_the_screen_and_can_be_read(page, width, theme):
         assert badge.inner_text()
     widths = page.locator(".batch-gallery img").evaluate_all("all => all.map(i => i.naturalWidth)")
     assert widths == [160] * 5
+    for tile in page.locator(".tile").all():
+        frame = tile.evaluate("e => getComputedStyle(e).borderLeftColor")
+        assert contrast_of(frame, ground_of(tile)) >= 3
     texts = page.locator("#batch_table td.file, #batch_table td.note, .batch-totals dt")
     for text in texts.all():
         assert contrast(text) >= 4.5
 
 
-def contrast(locator) -> float:
+def contrast(locator: Locator) -> float:
     """WCAG 2 contrast of an element's text against the nearest opaque ground behind it."""
-    colours = locator.evaluate(
+    return contrast_of(locator.evaluate("e => getComputedStyle(e).color"), ground_of(locator))
+
+
+def ground_of(locator: Locator) -> str:
+    """The nearest opaque colour behind an element."""
+    return locator.evaluate(
         """element => {
-          let ground = element;
           const isClear = (colour) => /, 0\\)$|transparent/.test(colour);
+          let ground = element;
           while (ground && isClear(getComputedStyle(ground).backgroundColor)) {
             ground = ground.parentElement;
           }
-          const back = ground ? getComputedStyle(ground).backgroundColor : 'rgb(255, 255, 255)';
-          return [getComputedStyle(element).color, back];
+          return ground ? getComputedStyle(ground).backgroundColor : "rgb(255, 255, 255)";
         }"""
     )
-    numbers = [[float(value) for value in re.findall(r"[\d.]+", colour)[:3]] for colour in colours]
+
+
+def contrast_of(one: str, other: str) -> float:
+    """WCAG 2 contrast of two colours as CSS writes them."""
+    numbers = [[float(value) for value in re.findall(r"[\d.]+", c)[:3]] for c in (one, other)]
     light, dark = sorted(map(luminance, numbers), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 

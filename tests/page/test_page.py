@@ -235,6 +235,7 @@ def test_enter_inspects_unless_somebody_types(page, defective):
     page.locator("#title").click()
     page.keyboard.press("Enter")
     expect(page.locator("#verdict .badge.fail")).to_be_visible(timeout=WHILE_BUSY)
+    expect(page.locator("#accept")).to_be_visible()
     page.keyboard.press("a")
     expect(page.locator("#verdict .stamp.accepted")).to_be_visible()
     page.locator("#note textarea, #note input").fill("r")

@@ -98,6 +98,14 @@ def test_what_a_desktop_leaves_behind_is_skipped(workplace, tmp_path):
     assert contents(found) == {"notes.txt": b"2", "part.png": b"1"}
 
 
+def test_a_member_without_a_name_is_skipped(workplace, tmp_path):
+    archive = zipped(tmp_path / "a.zip", {"./": b"", "a.png": b"1", "b.png": b"2"})
+    content = archive.read_bytes()
+    content = content.replace(b"a.png", b"\0.png")  # zipfile ends a name there
+    archive.write_bytes(content)
+    assert contents(unpack([archive], workplace, TEXT)) == {"b.png": b"2"}
+
+
 def test_two_members_of_one_name_are_both_kept(workplace, tmp_path):
     with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
         archive.writestr("a.png", b"one")
