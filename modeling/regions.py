@@ -165,12 +165,13 @@ def find_regions(
             int(np.ceil((rows.max() + 1) * scale_y)),
         )
         core = core_of(score_map, region, threshold)
+        area = len(rows) / score_map.size
         regions.append(
             Region(
                 box,
-                area=len(rows) / score_map.size,
+                area=area,
                 peak=float(score_map[rows, columns].max()),
-                shape=shape_of(core, (scale_y, scale_x)),
+                shape=shape_of(core, (scale_y, scale_x), area),
                 at_outline=is_at_outline(core, part),
             )
         )

@@ -13,7 +13,8 @@ LINE, SPOT, AREA = "line", "spot", "area"
 CORE = 0.5
 LARGEST_LOGIT = 16.0  # beyond it a score is 1 in single precision and its logit says nothing
 LEAST_ELONGATION = 3.0  # longest by shortest axis of what is called a line
-LARGEST_SPOT = 0.01  # share of the picture; a compact region that is larger is an area
+LARGEST_SPOT = 0.01  # share of the picture; a compact core that is larger is an area
+WIDEST_SPOT = 0.05  # share of the picture that the whole region may have beside it
 
 BORDER = 0.03  # width of the ring that shows the background, as a share of the side
 FARTHEST_BACKGROUND = 0.5  # share of the ring that may look like the part
@@ -41,12 +42,15 @@ def core_of(score_map: np.ndarray, region: np.ndarray, threshold: float) -> np.n
     return region & (level >= low + CORE * (peak - low))
 
 
-def shape_of(core: np.ndarray, cell: tuple[float, float] = (1.0, 1.0)) -> str:
+def shape_of(
+    core: np.ndarray, cell: tuple[float, float] = (1.0, 1.0), region_share: float = 0.0
+) -> str:
     """`LINE`, `SPOT` or `AREA`, from the second moments of a mask.
 
     Args:
         core: (h, w) bool, at least one pixel.
         cell: height and width of a pixel in the photo, which may have been stretched.
+        region_share: of the picture, 0..1, that the whole region takes.
     """
     rows, columns = np.nonzero(core)
     points = np.stack([rows * cell[0], columns * cell[1]])  # (2, n)
@@ -55,7 +59,8 @@ def shape_of(core: np.ndarray, cell: tuple[float, float] = (1.0, 1.0)) -> str:
     shortest, longest = np.linalg.eigvalsh(covariance + np.diag(np.square(cell)) / 12)
     if math.sqrt(longest / shortest) >= LEAST_ELONGATION:
         return LINE
-    return SPOT if core.mean() <= LARGEST_SPOT else AREA
+    is_small = core.mean() <= LARGEST_SPOT and region_share <= WIDEST_SPOT
+    return SPOT if is_small else AREA
 
 
 def silhouette(picture: Image.Image, size: tuple[int, int]) -> np.ndarray | None:

@@ -44,9 +44,9 @@ def build(bench: Bench, root: Path) -> gr.Blocks:
         delete_cache=(600, 3600),  # seconds: looks every 10 minutes, deletes after an hour
     ) as blocks:
         components = lay_out(bench.catalogue, root)
-        wiring = Wiring(blocks, components, Answers(bench))
-        wiring.connect()
+        # First, for Gradio gives a name to the first who asks: the page's own answers are private.
         offer(Programs(bench, root), VISITORS_AT_ONCE)
+        Wiring(blocks, components, Answers(bench)).connect()
     return blocks
 
 

@@ -76,3 +76,9 @@ def test_what_fills_the_picture_has_none():
     texture = np.random.default_rng(0).integers(60, 200, (80, 120, 3), np.uint8)
     assert silhouette(Image.fromarray(texture), (80, 120)) is None
     assert silhouette(Image.new("RGB", (120, 80), (90, 90, 90)), (80, 120)) is None
+
+
+def test_what_is_strongest_in_a_wide_region_is_no_spot():
+    core = drawn("ellipse", (45, 45, 50, 50))
+    assert shape_of(core) == "spot"
+    assert shape_of(core, region_share=0.2) == "area"

@@ -28,6 +28,7 @@ from browsing import (
     shown_verdict,
 )
 from conftest import ROOT, run_script
+from gradio_client import Client
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
@@ -437,6 +438,11 @@ def test_no_page_and_no_answer_names_a_path_of_the_server(page, address):
     config = page.evaluate("JSON.stringify(window.gradio_config)")
     assert "assets/models" not in config
     assert json.loads(config)["title"] == "Golden Sample"
+
+
+def test_programs_find_their_functions_and_none_of_the_pages_own(address):
+    endpoints = Client(address, verbose=False).view_api(print_info=False, return_format="dict")
+    assert {*endpoints["named_endpoints"]} == {"/models", "/inspect", "/inspect_batch"}
 
 
 def test_the_app_says_what_is_wrong_with_a_model_folder(tmp_path):
