@@ -38,7 +38,7 @@ def test_the_folder_holds_all_that_a_user_expects(trained_model):
 
 def test_the_weights_are_half_and_learned(trained_model):
     state = load_file(trained_model / "model.safetensors")
-    statistics = ("residual_statistics.", "target.mean", "target.deviation")
+    statistics = ("residual_statistics.", "target.mean", "target.deviation", "familiarity.")
     assert {tensor.dtype for name, tensor in state.items() if not name.startswith(statistics)} == {
         torch.float16
     }
