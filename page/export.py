@@ -10,12 +10,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 from PIL import Image
 
 from page.batch import final_verdict
-from page.marking import mark_photo
-from page.results import Result, Workplace
+from page.marking import mark_photo, scores_and_mask
+from page.results import JPEG_QUALITY, Result, Workplace
 
 COLUMNS = (
     *("file", "category", "model", "verdict", "score", "threshold", "regions", "strongest"),
@@ -23,7 +22,6 @@ COLUMNS = (
 )
 CSV_ENCODING = "utf-8-sig"  # without the mark, Excel shows "ü" as "Ã¼"
 ZIP_NAME = "inspection.zip"
-JPEG_QUALITY = 92
 MAX_NAME = 80  # characters of a folder or file in the zip; Windows takes 260 for the whole path
 FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in a file's name on Windows
 
@@ -120,20 +118,12 @@ def _names(results: Sequence[Result]) -> Iterator[str]:
 
 def _pictures(result: Result) -> tuple[Image.Image, Image.Image]:
     """The marked picture and the mask of one photo, from what was kept of its inspection."""
-    from torch import from_numpy
-
-    from modeling import InspectionImageProcessor, open_photo
-    from modeling.scoring import exceeds
+    from modeling import open_photo
 
     photo = open_photo(result.photo)
-    score_map, _ = result.read_maps()
-    resize = InspectionImageProcessor().post_process_anomaly_map
-    scores = resize(from_numpy(score_map)[None], [(photo.height, photo.width)])[0]
-    # Where a map ends at the limit, rounding must not make a region of a part that passes.
-    np.minimum(scores, score_map.max(), out=scores)
-    mask = exceeds(scores, result.threshold)
-    overlay = mark_photo(photo, scores, mask, result)
-    return overlay, Image.fromarray(mask.astype(np.uint8) * 255)
+    size = (photo.height, photo.width)
+    scores, mask = scores_and_mask(result.read_maps()[0], size, result.threshold)
+    return mark_photo(photo, scores, mask, result), Image.fromarray(mask).convert("L")
 
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:

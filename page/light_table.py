@@ -16,14 +16,13 @@ from contourpy import contour_generator
 
 from page.languages import Text
 from page.markup import address, decimal, icon, said
-from page.results import Result, Workplace
+from page.results import JPEG_QUALITY, Result, Workplace
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from PIL import Image
 
     from modeling import Inspection, Region
 
-JPEG_QUALITY = 92
 NUMBERED = 20  # regions that get a number and a row; the weaker ones are outlined together
 
 

@@ -19,6 +19,31 @@ VERDICT_COLOURS = {"PASS": "#0f6b3c", "FAIL": "#b3161b", "CHECK": "#3b4a63"}
 DECIDED = {ACCEPT: ", operator: accept", REJECT: ", operator: reject"}
 
 
+def scores_and_mask(
+    score_map: np.ndarray, photo_size: tuple[int, int], threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A score map at the size of its photo, and where it exceeds the threshold.
+
+    Args:
+        score_map: (h, w), 0..1.
+        photo_size: (H, W) of the photo.
+        threshold: operating threshold, 0..1.
+
+    Returns:
+        Scores (H, W), float32, and the mask (H, W), bool.
+    """
+    from torch import from_numpy
+
+    from modeling import InspectionImageProcessor
+    from modeling.scoring import exceeds
+
+    resize = InspectionImageProcessor().post_process_anomaly_map
+    scores = resize(from_numpy(score_map)[None], [photo_size])[0]
+    # Where a map ends at the limit, rounding must not make a region of a part that passes.
+    np.minimum(scores, score_map.max(), out=scores)
+    return scores, exceeds(scores, threshold)
+
+
 def mark_photo(
     photo: Image.Image, scores: np.ndarray, mask: np.ndarray, result: Result
 ) -> Image.Image:

@@ -16,12 +16,11 @@ from PIL import Image
 from hub_models import MODEL_TYPE_PREFIX, read_config
 from page.batch import count_verdicts
 from page.catalogue import ModelEntry
-from page.results import Result
+from page.marking import scores_and_mask
+from page.results import JPEG_QUALITY, Result
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
-
-JPEG_QUALITY = 92
 
 
 class PhotoFile(TypedDict):
@@ -197,14 +196,8 @@ def picture_files(inspection: "Inspection") -> dict[str, PhotoFile]:
 
 def _mask(inspection: "Inspection") -> Image.Image:
     """White where the score exceeds the threshold; black all over if there is no region."""
-    from torch import from_numpy
-
-    from modeling import InspectionImageProcessor
-    from modeling.scoring import exceeds
-
     size = (inspection.photo.height, inspection.photo.width)
     if not inspection.regions:  # also where a doubt forbids to judge
         return Image.new("L", inspection.photo.size)
-    resize = InspectionImageProcessor().post_process_anomaly_map
-    scores = resize(from_numpy(inspection.score_map)[None], [size])[0]
-    return Image.fromarray(exceeds(scores, inspection.threshold)).convert("L")
+    _, mask = scores_and_mask(inspection.score_map, size, inspection.threshold)
+    return Image.fromarray(mask).convert("L")

@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Finding, Inspection, Region
 
+JPEG_QUALITY = 92  # of every photo that is shown or taken home
 ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
 ATTENTION = {"": 0, "FAIL": 1, "CHECK": 2, "PASS": 3}  # what a person looks at first
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 OUTPUT = ROOT / "tests" / "output"  # screenshots, to be looked at
 EXAMPLES = ROOT / "assets" / "examples"
@@ -91,3 +91,38 @@ def assert_nothing_overlaps(page: Page, names: tuple[str, ...]) -> None:
             assert not overlap(boxes[first], boxes[second]), (first, second)
     width = page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def contrast(locator: Locator) -> float:
+    """WCAG 2 contrast of an element's text against the nearest opaque ground behind it."""
+    return contrast_of(locator.evaluate("e => getComputedStyle(e).color"), ground_of(locator))
+
+
+def ground_of(locator: Locator) -> str:
+    """The nearest opaque colour behind an element."""
+    return locator.evaluate(
+        """element => {
+          const isClear = (colour) => /, 0\\)$|transparent/.test(colour);
+          let ground = element;
+          while (ground && isClear(getComputedStyle(ground).backgroundColor)) {
+            ground = ground.parentElement;
+          }
+          return ground ? getComputedStyle(ground).backgroundColor : "rgb(255, 255, 255)";
+        }"""
+    )
+
+
+def contrast_of(one: str, other: str) -> float:
+    """WCAG 2 contrast of two colours as CSS writes them."""
+    numbers = [[float(value) for value in re.findall(r"[\d.]+", c)[:3]] for c in (one, other)]
+    light, dark = sorted(map(_luminance, numbers), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: list[float]) -> float:
+    """Relative luminance of (red, green, blue), 0..255."""
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (channel / 255 for channel in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

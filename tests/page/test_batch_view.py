@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 
 import gradio as gr
 import pytest
-from browsing import DESKTOP, OUTPUT
+from browsing import DESKTOP, OUTPUT, contrast, contrast_of, ground_of
 from conftest import ROOT
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from page.batch import Batch
 from page.batch_view import (
@@ -350,38 +350,3 @@ def test_it_fits_the_screen_and_can_be_read(page, width, theme):
     texts = page.locator("#batch_table td.file, #batch_table td.note, .batch-totals dt")
     for text in texts.all():
         assert contrast(text) >= 4.5
-
-
-def contrast(locator: Locator) -> float:
-    """WCAG 2 contrast of an element's text against the nearest opaque ground behind it."""
-    return contrast_of(locator.evaluate("e => getComputedStyle(e).color"), ground_of(locator))
-
-
-def ground_of(locator: Locator) -> str:
-    """The nearest opaque colour behind an element."""
-    return locator.evaluate(
-        """element => {
-          const isClear = (colour) => /, 0\\)$|transparent/.test(colour);
-          let ground = element;
-          while (ground && isClear(getComputedStyle(ground).backgroundColor)) {
-            ground = ground.parentElement;
-          }
-          return ground ? getComputedStyle(ground).backgroundColor : "rgb(255, 255, 255)";
-        }"""
-    )
-
-
-def contrast_of(one: str, other: str) -> float:
-    """WCAG 2 contrast of two colours as CSS writes them."""
-    numbers = [[float(value) for value in re.findall(r"[\d.]+", c)[:3]] for c in (one, other)]
-    light, dark = sorted(map(luminance, numbers), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(colour: list[float]) -> float:
-    """Relative luminance of (red, green, blue), 0..255."""
-    linear = [
-        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-        for value in (channel / 255 for channel in colour)
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

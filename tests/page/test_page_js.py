@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 import pytest
 import specimens
+from browsing import contrast
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
@@ -310,21 +311,6 @@ def test_a_language_that_nobody_translated_is_english(browser, address):
     context.close()
 
 
-def contrast(page: Page, selector: str) -> float:
-    """Contrast ratio (WCAG 2) of an element's text against its own background."""
-    colours = page.locator(selector).first.evaluate(
-        "e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
-    )
-
-    def luminance(colour: str) -> float:
-        channels = [int(n) / 255 for n in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    light, dark = sorted(map(luminance, colours), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_verdict_can_be_read(browser, address, scheme, tmp_path):
     page = browser.new_page(viewport=DESKTOP, color_scheme=scheme)
@@ -332,7 +318,7 @@ def test_every_verdict_can_be_read(browser, address, scheme, tmp_path):
     inspect(page)
     for name in ("PASS", "FAIL", "CHECK"):
         page.locator(".verdict").evaluate("(e, name) => e.dataset.verdict = name", name)
-        assert contrast(page, f".verdict .badge.{name.lower()}") >= 4.5
+        assert contrast(page.locator(f".verdict .badge.{name.lower()}").first) >= 4.5
         for decision in (ACCEPT, REJECT):
             page.locator(".verdict").evaluate("(e, name) => e.dataset.decision = name", decision)
             assert page.locator(".verdict .badge:visible").count() == 1
