@@ -158,7 +158,7 @@ class Answers:
         self.catalogue.refresh(force=True)
 
     def prepare(
-        self, visit: Visit, category: str, model: str, threshold: float, language: str
+        self, visit: Visit, category: str, model: str, language: str
     ) -> tuple[str, str, str]:
         """Load the chosen model ahead of the first photo; what there is to say about it."""
         from modeling import ModelLoadError
@@ -172,6 +172,7 @@ class Answers:
         except ModelLoadError:  # said when a photo is inspected
             return "", about_html(facts, text), ""
         visit.defect_scores = defect_scores(facts, visit.calibration)
+        threshold = visit.threshold_of(category, model)  # it may have been moved meanwhile
         return (
             self.cost(visit, threshold, language),
             about_html(facts, text),

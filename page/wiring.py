@@ -100,7 +100,7 @@ class Wiring:
             told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.table]
             for listed in (asked, refreshed):
                 described = listed.then(answers.offer, [*self.choice, c.language], told, **QUIET)
-        described.then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+        described.then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
         c.languages.input(
             None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
         )
@@ -124,7 +124,7 @@ class Wiring:
             linked = event.then(
                 None, self.choice, None, js="(...choice) => window.goldenSample.setLink(...choice)"
             )
-            linked.then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+            linked.then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
 
     def _inspecting(self) -> None:
         c, answers = self.components, self.answers
@@ -138,7 +138,7 @@ class Wiring:
             scroll_to_output=False,
             show_progress_on=c.verdict,
             **PRIVATE,
-        ).then(answers.prepare, [c.visit, *self.operating], self.facts, **QUIET)
+        ).then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
 
     def _moving_the_threshold(self) -> None:
         """The browser flips the verdict at once; the server brings what has to be computed."""

@@ -133,13 +133,16 @@ def test_the_threshold_says_what_it_costs_and_goes_back_with_one_click(page):
 
 
 def test_each_model_keeps_its_threshold_while_the_page_is_open(page):
+    threshold = page.locator("#threshold input[type=number]")
     choose(page, "category", "key")
+    expect(page.locator("#model input")).to_have_value("key")  # a choice brings its threshold
     set_threshold(page, 0.8)
-    page.wait_for_timeout(500)
+    expect(page.locator("#cost")).to_contain_text("none of 40 was", timeout=WHILE_BUSY)
     choose(page, "category", "fabric")
-    expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
+    expect(threshold).to_have_value("0.5")
+    expect(page.locator("#model input")).to_have_value("fabric")
     choose(page, "category", "key")
-    expect(page.locator("#threshold input[type=number]")).to_have_value("0.8")
+    expect(threshold).to_have_value("0.8")
 
 
 def test_wipe_heat_and_outlines_act_in_the_browser_alone(page, defective):
