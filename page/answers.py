@@ -60,6 +60,9 @@ class Listed(NamedTuple):
     table: Any
 
 
+NO_FACTS = ("", "", "")  # nothing is said of what the threshold costs, nor of the model
+
+
 def unchanged(count: int) -> tuple[Any, ...]:
     """Values that leave so many components as they are."""
     return tuple(gr.skip() for _ in range(count))
@@ -114,7 +117,6 @@ class Answers:
         choices = self.models_of(category)
         names = [name for _, name in choices]
         kept = model if model in names else next(iter(names), None)  # it may know both categories
-        self._forget(visit)
         changes = (
             (category, kept),
             gr.Dropdown(choices=choices, value=kept),
@@ -122,17 +124,22 @@ class Answers:
             *self._examples(category),
             None,
             *self.cleared(language),
+            *NO_FACTS,
         )
-        return unchanged(len(changes)) if category == shown[0] else changes
+        if category == shown[0]:
+            return unchanged(len(changes))
+        self._turn_to(visit, category, kept)
+        return changes
 
     def choose_model(
         self, visit: Visit, model: str, shown: tuple[str, str | None], language: str
     ) -> tuple[Any, ...]:
         """Clear what belonged to the last model."""
-        changes = ((shown[0], model), visit.threshold_of(shown[0], model), *self.cleared(language))
+        threshold = visit.threshold_of(shown[0], model)
+        changes = ((shown[0], model), threshold, *self.cleared(language), *NO_FACTS)
         if model == shown[1]:
             return unchanged(len(changes))
-        self._forget(visit)
+        self._turn_to(visit, shown[0], model)
         return changes
 
     def offer(self, category: str | None, model: str | None, language: str) -> tuple[Any, ...]:
@@ -159,19 +166,25 @@ class Answers:
 
     def prepare(
         self, visit: Visit, category: str, model: str, language: str
-    ) -> tuple[str, str, str]:
+    ) -> tuple[Any, Any, Any]:
         """Load the chosen model ahead of the first photo; what there is to say about it."""
         from modeling import ModelLoadError
 
+        visit.choice = category, model
         entry, text = self.find(category, model), text_in(language)
         if entry is None:
-            return "", "", ""
-        visit.facts = facts = read_facts(entry)
+            return NO_FACTS
+        facts = read_facts(entry)
         try:
-            visit.calibration = self.bench.calibration_of(entry)
+            calibration = self.bench.calibration_of(entry)
         except ModelLoadError:  # said when a photo is inspected
+            calibration = None
+        if visit.choice != (category, model):
+            return unchanged(3)  # the visitor has gone on meanwhile
+        if calibration is None:
             return "", about_html(facts, text), ""
-        visit.defect_scores = defect_scores(facts, visit.calibration)
+        visit.facts, visit.calibration = facts, calibration
+        visit.defect_scores = defect_scores(facts, calibration)
         threshold = visit.threshold_of(category, model)  # it may have been moved meanwhile
         return (
             self.cost(visit, threshold, language),
@@ -264,16 +277,16 @@ class Answers:
 
     # The threshold and the model
 
-    def cost(self, visit: Visit, threshold: float, language: str) -> str:
-        """What the threshold costs; nothing before the model is loaded."""
+    def cost(self, visit: Visit, threshold: float, language: str) -> Any:
+        """What the threshold costs; before the model is loaded, that is left to `prepare`."""
         if visit.calibration is None:
-            return ""
+            return gr.skip()
         return threshold_cost(visit.calibration, threshold, visit.defect_scores, text_in(language))
 
-    def charts(self, visit: Visit, threshold: float, language: str) -> str:
-        """Histogram and ROC curve with the threshold in them."""
+    def charts(self, visit: Visit, threshold: float, language: str) -> Any:
+        """Histogram and ROC curve with the threshold in them; as with the cost, see there."""
         if visit.facts is None or visit.calibration is None:
-            return ""
+            return gr.skip()
         return charts_html(visit.facts, visit.calibration, threshold, text_in(language))
 
     # Many photos
@@ -373,9 +386,10 @@ class Answers:
         samples = [[path] for path in examples_of(category)]
         return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
 
-    def _forget(self, visit: Visit) -> None:
-        """What was known of the last model, and the part that it judged."""
+    def _turn_to(self, visit: Visit, category: str, model: str | None) -> None:
+        """Forget what was known of the last model, and the part that it judged."""
         visit.clear()
+        visit.choice = category, model
         visit.facts = visit.calibration = visit.defect_scores = None
 
     def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:

@@ -29,6 +29,7 @@ class Visit:
         thresholds: the operating threshold of each model that was moved from the calibrated one,
             by category and model.
         prints: pictures that were made already, by number in the batch.
+        choice: category and model that were chosen last.
         facts: of the chosen model.
         calibration: of the chosen model, once it is loaded.
         defect_scores: 0..1, of the known defects of the chosen model's test set, if known.
@@ -40,6 +41,7 @@ class Visit:
     batch: Batch | None = None
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
     prints: dict[int, Prints] = field(default_factory=dict)
+    choice: tuple[str, str | None] | None = None
     facts: ModelFacts | None = None
     calibration: Calibration | None = None
     defect_scores: tuple[float, ...] | None = None

@@ -111,13 +111,13 @@ class Wiring:
         chosen = c.category.change(
             answers.choose_category,
             [c.visit, *self.choice, c.shown, c.language],
-            [c.shown, c.model, c.threshold, *examples, c.photo, *self.table],
+            [c.shown, c.model, c.threshold, *examples, c.photo, *self.table, *self.facts],
             **AT_ONCE,
         )
         changed = c.model.change(
             answers.choose_model,
             [c.visit, c.model, c.shown, c.language],
-            [c.shown, c.threshold, *self.table],
+            [c.shown, c.threshold, *self.table, *self.facts],
             **AT_ONCE,
         )
         for event in (chosen, changed):
