@@ -1,16 +1,15 @@
-"""How good a detector is, as numbers: for whole photos, for verdicts and for pixels.
+"""How good a detector is, as numbers, for whole photos; `pixel_metrics` says it for pixels.
 
 Pure functions, numpy in and numbers out. Anomalous is the positive class everywhere.
 
-- *Ranking* (`image_auroc`, `average_precision`): raw scores against labels, no threshold. Give them
-  raw scores: a calibrated score that saturates at 1 makes ties and with them another AUROC.
+- *Ranking* (`image_auroc`, `average_precision`, `image_f1_max`): raw scores against labels, no
+  threshold. Give them raw scores: a calibrated score that saturates at 1 makes ties and with them
+  another AUROC.
 - *Verdicts* (`verdict_metrics`): what PASS and FAIL at the operating threshold get right, with
   intervals, since a test set of twenty good parts says little about a rate of one percent.
-- *Pixels* (`rank_pixels`, then `pixel_auroc` and `aupro`): where the anomaly map is high.
 
-What the data cannot answer (only one class, no mask) is NaN with an `UndefinedMetricWarning`, never
-a number that looks like an answer. A score or map that is not finite is a `MetricError` that names
-the image.
+What the data cannot answer (only one class) is NaN with an `UndefinedMetricWarning`, never a number
+that looks like an answer. A score that is not finite is a `MetricError` that names the image.
 """
 
 from __future__ import annotations
@@ -21,15 +20,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from modeling import Rate, rate
 from modeling.scoring import conformal_threshold, exceeds
 
-# Regions that touch at a corner are one defect: a thin scratch drawn at 45 degrees is not many.
-EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+RESAMPLES = 1000  # of the bootstrap; more move the interval's ends by less than a test set's noise
 
 
 class MetricError(ValueError):
@@ -56,40 +58,6 @@ class VerdictMetrics:
     miss_rate: Rate
 
 
-@dataclass(frozen=True)
-class PixelRanks:
-    """Where every anomalous pixel stands among all the normal pixels of a test set.
-
-    This is all that the pixel metrics need, and far smaller than the maps: P anomalous pixels in
-    R regions (connected components of the masks).
-
-    Attributes:
-        above: (P,) float64 in 0..1, share of the normal pixels with a higher anomaly. It is the
-            false-positive rate at a threshold just above this pixel.
-        at_or_above: (P,) float64 in 0..1, the same with ties; the rate just below this pixel.
-        region: (P,) int32 in 0..R-1, the region the pixel belongs to.
-        image: (P,) int32, index of the photo it was found in.
-        normal_pixels: number of normal pixels that were ranked against.
-    """
-
-    above: np.ndarray
-    at_or_above: np.ndarray
-    region: np.ndarray
-    image: np.ndarray
-    normal_pixels: int
-
-    def of_images(self, images: Sequence[int] | np.ndarray) -> PixelRanks:
-        """Only the anomalous pixels of these photos, against the same normal pixels."""
-        kept = np.isin(self.image, np.asarray(images))
-        return PixelRanks(
-            self.above[kept],
-            self.at_or_above[kept],
-            self.region[kept],
-            self.image[kept],
-            self.normal_pixels,
-        )
-
-
 def image_auroc(
     labels: Sequence[int] | np.ndarray,
     scores: Sequence[float] | np.ndarray,
@@ -97,13 +65,16 @@ def image_auroc(
 ) -> float:
     """Probability that an anomalous photo scores higher than a good one; ties count half.
 
+    The area under the ROC curve (Hanley and McNeil, "The Meaning and Use of the Area under a
+    Receiver Operating Characteristic (ROC) Curve", Radiology 1982), by scikit-learn.
+
     Args:
         labels: (N,) 0 for normal, 1 for anomalous.
         scores: (N,) raw scores, any finite range, higher is more anomalous.
         image_ids: (N,) names for error messages.
 
     Returns:
-        The area under the ROC curve in 0..1; NaN with a warning when a class is missing.
+        The area in 0..1; NaN with a warning when a class is missing.
 
     Raises:
         MetricError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
@@ -118,15 +89,62 @@ def image_auroc(
     return float(roc_auc_score(labels, scores))
 
 
+def image_auroc_interval(
+    labels: Sequence[int] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    image_ids: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """How far `image_auroc` may be off because other photos could have been taken.
+
+    The 95 % percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+    chapter 13), stratified: each resample draws as many good and as many anomalous photos as there
+    are, with replacement, each from its own class. Where no photo is out of order the interval is
+    the single point 1, which says more of the test set's size than of the detector.
+
+    Args:
+        labels: (N,) 0 for normal, 1 for anomalous.
+        scores: (N,) raw scores, any finite range, higher is more anomalous.
+        image_ids: (N,) names for error messages.
+        resamples: how many; each takes 16 bytes a photo.
+        seed: of the draws; the same one gives the same interval.
+
+    Returns:
+        Both ends in 0..1; NaN with a warning when a class is missing.
+
+    Raises:
+        MetricError: as `image_auroc` does.
+    """
+    labels, scores = _check_scores(labels, scores, image_ids)
+    if not _both_classes(labels, "the interval of image AUROC"):
+        return math.nan, math.nan
+    levels, level = np.unique(scores, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    # Drawing from n photos n times is a multinomial draw over their scores: (resamples, levels).
+    drawn = []
+    for value in (0, 1):
+        photos = np.bincount(level[labels == value], minlength=len(levels))
+        drawn.append(rng.multinomial(photos.sum(), photos / photos.sum(), size=resamples))
+    normal, anomalous = drawn
+    below = np.cumsum(normal, axis=1) - normal / 2.0  # with half of those that tie
+    areas = (anomalous * below).sum(axis=1) / ((labels == 0).sum() * (labels == 1).sum())
+    low, high = np.quantile(areas, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def average_precision(
     labels: Sequence[int] | np.ndarray,
     scores: Sequence[float] | np.ndarray,
     image_ids: Sequence[str] | None = None,
 ) -> float:
-    """Area under the precision-recall steps, without interpolation (scikit-learn's definition).
+    """Area under the precision-recall steps, without interpolation, by scikit-learn.
 
-    Unlike AUROC it depends on how many of the photos are anomalous. Arguments, NaN and errors as
-    in `image_auroc`.
+    Precision at each threshold times the recall it adds. Straight lines between the points would
+    promise too much (Davis and Goadrich, "The Relationship Between Precision-Recall and ROC
+    Curves", ICML 2006). Unlike AUROC it depends on how many of the photos are anomalous. Arguments,
+    NaN and errors as in `image_auroc`.
 
     Example:
         >>> average_precision([0, 1, 1], [0.1, 0.2, 0.3])
@@ -138,10 +156,38 @@ def average_precision(
     return float(average_precision_score(labels, scores))
 
 
+def image_f1_max(
+    labels: Sequence[int] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    image_ids: Sequence[str] | None = None,
+) -> float:
+    """The F1 of the threshold that suits these photos best, over all thresholds.
+
+    As WinCLIP reports it (Jeong et al., CVPR 2023), from scikit-learn's precision-recall curve. The
+    test labels choose this threshold, so it is a ceiling for comparisons and no promise; what the
+    calibrated threshold reaches is `verdict_metrics(...).f1`. Arguments, NaN and errors as in
+    `image_auroc`.
+
+    Example:
+        >>> image_f1_max([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.8
+    """
+    labels, scores = _check_scores(labels, scores, image_ids)
+    if not _both_classes(labels, "the largest F1"):
+        return math.nan
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    either = precision + recall  # never 0 where the F1 is largest: some threshold finds something
+    return float(np.max(2.0 * precision * recall / np.where(either > 0.0, either, 1.0)))
+
+
 def verdict_metrics(
     labels: Sequence[int] | np.ndarray, failed: Sequence[bool] | np.ndarray
 ) -> VerdictMetrics:
     """Precision, recall, F1, false-alarm and miss rate of verdicts that were already made.
+
+    Precision, recall and F1 by scikit-learn (van Rijsbergen, "Information Retrieval", 1979); the
+    rates' 95 % intervals are Wilson's ("Probable Inference, the Law of Succession, and Statistical
+    Inference", JASA 1927), which hold for small counts and for none.
 
     Args:
         labels: (N,) 0 for normal, 1 for anomalous.
@@ -199,135 +245,28 @@ def false_alarm_curve(
     return promised, [rate(count, len(good_scores)) for count in alarms]
 
 
-def rank_pixels(
-    anomaly_maps: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray | None],
-    image_ids: Sequence[str] | None = None,
-) -> PixelRanks:
-    """Rank every anomalous pixel of a test set among all of its normal pixels, exactly.
-
-    Only the anomalous pixels are held in memory. The maps are read twice, one at a time, and may be
-    a sequence that makes each one when asked for it.
-
-    Args:
-        anomaly_maps: N maps, (H, W) floating point, higher is more anomalous; sizes may differ.
-        masks: N masks, (H, W) bool, True where the photo is anomalous; None for a good photo.
-        image_ids: (N,) names for error messages.
+def image_names(image_ids: Sequence[str] | None, count: int) -> Sequence[str]:
+    """What to call the images in an error message: their ids, or else their numbers.
 
     Raises:
-        MetricError: a map holds a number that is not finite, or a mask has another size.
+        MetricError: there are ids, but not `count` of them.
     """
-    names = _names(image_ids, len(anomaly_maps))
-    if len(masks) != len(anomaly_maps):
-        raise MetricError(
-            f"expected one mask (or None) a map, {len(anomaly_maps)}, found {len(masks)}"
+    if image_ids is None:
+        return [f"image number {index}" for index in range(count)]
+    if len(image_ids) != count:
+        raise MetricError(f"expected {count} image ids, found {len(image_ids)}")
+    return image_ids
+
+
+def is_defined(metric: str, missing: Sequence[str], thing: str) -> bool:
+    """Whether nothing is missing that a metric needs; warns when something is."""
+    if missing:
+        warnings.warn(
+            f"{metric} is undefined: there is no {' and no '.join(missing)} {thing}",
+            UndefinedMetricWarning,
+            stacklevel=4,
         )
-    values, region, image = _anomalous_pixels(anomaly_maps, masks, names)
-    levels, level_of_pixel = np.unique(values, return_inverse=True)
-    higher, tied, normal_pixels = _count_normal_pixels(anomaly_maps, masks, names, levels)
-    with np.errstate(invalid="ignore"):  # without a normal pixel the shares are NaN: 0 / 0
-        above = higher / np.float64(normal_pixels)
-        at_or_above = (higher + tied) / np.float64(normal_pixels)
-    return PixelRanks(
-        above[level_of_pixel], at_or_above[level_of_pixel], region, image, normal_pixels
-    )
-
-
-def pixel_auroc(ranks: PixelRanks) -> float:
-    """Probability that an anomalous pixel has a higher anomaly than a normal one; ties count half.
-
-    All photos are pooled, so that one large defect outweighs many small ones; `aupro` does not.
-
-    Returns:
-        The area in 0..1; NaN with a warning without anomalous or without normal pixels.
-    """
-    if not _both_kinds_of_pixels(ranks, "pixel AUROC"):
-        return math.nan
-    return float(1.0 - (ranks.above + ranks.at_or_above).mean() / 2.0)
-
-
-def aupro(ranks: PixelRanks, limit: float = 0.3) -> float:
-    """Area under the per-region overlap curve up to a false-positive rate, divided by that rate.
-
-    The curve is the share of a region that lies above the threshold, averaged over all regions,
-    against the share of normal pixels above it: each defect counts the same, however small
-    (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021). Regions are the
-    8-connected components of the masks at full size.
-
-    The trapezoids are summed in closed form. Going down through the thresholds, one pixel enters
-    the overlap while the false-positive rate goes from `above` to `at_or_above` (a jump unless
-    normal pixels tie with it), so its own area up to the limit is known, and the curve's area is
-    the mean of its pixels' areas within a region and then over regions.
-
-    Args:
-        ranks: from `rank_pixels`.
-        limit: the false-positive rate to integrate to, above 0 and up to 1.
-
-    Returns:
-        The area in 0..1; NaN with a warning without anomalous or without normal pixels.
-    """
-    if not 0.0 < limit <= 1.0:
-        raise MetricError(f"limit must lie above 0 and up to 1, found {limit}")
-    if not _both_kinds_of_pixels(ranks, "AUPRO"):
-        return math.nan
-    start, end = ranks.above, ranks.at_or_above
-    width = end - start
-    within = np.minimum(end, limit) - np.minimum(start, limit)  # of the rise, what is in the limit
-    area = np.maximum(limit - end, 0.0)
-    rises = width > 0.0
-    area[rises] += within[rises] ** 2 / (2.0 * width[rises])
-    _, region, sizes = np.unique(ranks.region, return_inverse=True, return_counts=True)
-    per_region = np.bincount(region, weights=area / limit) / sizes
-    return float(per_region.mean())
-
-
-def _anomalous_pixels(
-    anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray | None], names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value, region and photo of each anomalous pixel: three arrays (P,)."""
-    values = [np.empty(0, np.float32)]
-    region = [np.empty(0, np.int32)]
-    image = [np.empty(0, np.int32)]
-    regions = 0
-    for index in range(len(masks)):
-        mask = _check_mask(masks[index], names[index])
-        if mask is None or not mask.any():
-            continue
-        anomaly_map = _check_map(anomaly_maps[index], mask, names[index])
-        components, found = ndimage.label(mask, structure=EIGHT_CONNECTED)
-        values.append(anomaly_map[mask])
-        region.append(components[mask].astype(np.int32) + (regions - 1))
-        image.append(np.full(values[-1].size, index, np.int32))
-        regions += found
-    return np.concatenate(values), np.concatenate(region), np.concatenate(image)
-
-
-def _count_normal_pixels(
-    anomaly_maps: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray | None],
-    names: Sequence[str],
-    levels: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """How many normal pixels lie above each level, (L,), at it, (L,), and how many there are.
-
-    `levels` are ascending and distinct. Counts are whole numbers, so that nothing is rounded.
-    """
-    slots = np.zeros(len(levels) + 1, np.int64)  # slot k: above level k-1, up to and with level k
-    tied = np.zeros(len(levels), np.int64)
-    total = 0
-    for index in range(len(anomaly_maps)):
-        mask = _check_mask(masks[index], names[index])
-        anomaly_map = _check_map(anomaly_maps[index], mask, names[index])
-        # Sorted, because the search is several times faster over neighbours than over noise.
-        normal = np.sort(anomaly_map.ravel() if mask is None else anomaly_map[~mask])
-        slot = np.searchsorted(levels, normal)
-        slots += np.bincount(slot, minlength=len(slots))
-        reached = slot < len(levels)
-        equal = slot[reached][levels[slot[reached]] == normal[reached]]
-        tied += np.bincount(equal, minlength=len(levels))
-        total += normal.size
-    higher = total - np.cumsum(slots)[:-1]
-    return higher, tied, total
+    return not missing
 
 
 def _check_scores(
@@ -339,7 +278,7 @@ def _check_scores(
     scores = np.asarray(scores)
     if scores.shape != labels.shape:
         raise MetricError(f"expected one score a label, {labels.shape}, found {scores.shape}")
-    names = _names(image_ids, len(labels))
+    names = image_names(image_ids, len(labels))
     for index in np.flatnonzero(~np.isfinite(scores))[:1]:
         raise MetricError(f"{names[index]}: expected a finite score, found {scores[index]}")
     return labels, scores
@@ -352,46 +291,6 @@ def _check_labels(labels: Sequence[int] | np.ndarray) -> np.ndarray:
     return labels
 
 
-def _check_map(anomaly_map: np.ndarray, mask: np.ndarray | None, name: str) -> np.ndarray:
-    if mask is not None and mask.shape != anomaly_map.shape:
-        raise MetricError(
-            f"{name}: expected a mask of the map's size, {anomaly_map.shape}, found {mask.shape}"
-        )
-    if not np.isfinite(anomaly_map).all():
-        raise MetricError(f"{name}: expected an anomaly map of finite numbers, found NaN or inf")
-    return anomaly_map
-
-
-def _check_mask(mask: np.ndarray | None, name: str) -> np.ndarray | None:
-    # A grey mask of 0..255 used as an index would silently pick rows instead of pixels.
-    if mask is not None and mask.dtype != bool:
-        raise MetricError(f"{name}: expected a mask of bool, found {mask.dtype}")
-    return mask
-
-
-def _names(image_ids: Sequence[str] | None, count: int) -> Sequence[str]:
-    if image_ids is None:
-        return [f"image number {index}" for index in range(count)]
-    if len(image_ids) != count:
-        raise MetricError(f"expected {count} image ids, found {len(image_ids)}")
-    return image_ids
-
-
 def _both_classes(labels: np.ndarray, metric: str) -> bool:
     missing = [name for value, name in ((0, "normal"), (1, "anomalous")) if value not in labels]
-    return _defined(metric, missing, "photo")
-
-
-def _both_kinds_of_pixels(ranks: PixelRanks, metric: str) -> bool:
-    missing = ["normal"] * (ranks.normal_pixels == 0) + ["anomalous"] * (ranks.above.size == 0)
-    return _defined(metric, missing, "pixel")
-
-
-def _defined(metric: str, missing: list[str], thing: str) -> bool:
-    if missing:
-        warnings.warn(
-            f"{metric} is undefined: there is no {' and no '.join(missing)} {thing}",
-            UndefinedMetricWarning,
-            stacklevel=4,
-        )
-    return not missing
+    return is_defined(metric, missing, "photo")

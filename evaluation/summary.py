@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import (
-    PixelRanks,
-    aupro,
     average_precision,
     image_auroc,
-    pixel_auroc,
-    rank_pixels,
+    image_auroc_interval,
+    image_f1_max,
     verdict_metrics,
 )
-from evaluation.prediction import MadeOnDemand, Prediction
+from evaluation.pixel_metrics import (
+    PixelRanks,
+    aupro,
+    count_pixels,
+    pixel_auroc,
+    pixel_average_precision,
+    pixel_f1_max,
+)
+from evaluation.prediction import Prediction
 from modeling import THRESHOLD, Calibration, Rate, rate
 
 SCORE_DIGITS = 6  # significant ones of a raw score in `scores`; float32 has seven
@@ -31,55 +37,43 @@ def summarise(
 ) -> dict[str, Any]:
     """All metrics of a test set, as nested plain values; what is undefined is NaN.
 
-    A kind of defect is measured against all the good photos, its pixels against all the normal
-    pixels. Anomalous photos without a mask, or with an empty one, take no part in pixel metrics.
-
-    `scores` holds the raw score of every test photo, by its label ("good", "anomalous"), ascending
-    and rounded to `SCORE_DIGITS` significant digits: with a calibration they tell what any other
-    threshold would do.
+    METRICS.md says what each key holds. A kind of defect is measured against all the good photos,
+    its pixels against all the normal pixels. Anomalous photos without a mask, or with an empty one,
+    take no part in pixel metrics. Maps and masks are asked for once, one photo at a time.
 
     Args:
         predictions: N of them.
         anomaly_maps: N maps, (H, W) at the size of their photos.
         masks: N masks, (H, W) bool, or None.
         calibration: the model's, None while uncalibrated.
+
+    Raises:
+        MetricError: a score or map is not finite, or a mask does not fit; the message names it.
     """
-    ranking = _measure_ranking(predictions)
-    truthful = [
-        index
-        for index, prediction in enumerate(predictions)
-        if prediction.label == 0 or (masks[index] is not None and masks[index].any())
-    ]
-    with_mask = [index for index in truthful if predictions[index].label == 1]
-    ranked = truthful if with_mask else []  # without any truth there is nothing to rank
-    ranks = rank_pixels(
-        MadeOnDemand(lambda position: anomaly_maps[ranked[position]], len(ranked)),
-        MadeOnDemand(lambda position: masks[ranked[position]], len(ranked)),
-        [predictions[index].image_id for index in ranked],
-    )
+    kinds = [prediction.defect if prediction.label else None for prediction in predictions]
+    image_ids = [prediction.image_id for prediction in predictions]
+    counts = count_pixels(anomaly_maps, masks, image_ids, kinds)
     good = [prediction for prediction in predictions if prediction.label == 0]
     anomalous = [prediction for prediction in predictions if prediction.label == 1]
     per_defect = {}
     for defect in sorted({prediction.defect for prediction in anomalous}):
         members = [prediction for prediction in anomalous if prediction.defect == defect]
-        positions = [
-            position
-            for position, index in enumerate(ranked)
-            if predictions[index].label == 1 and predictions[index].defect == defect
-        ]
-        per_defect[defect] = _measure_defect(good, members, ranks.of_images(positions))
+        per_defect[defect] = _measure_defect(good, members, counts.ranks(defect))
     return {
-        **ranking,
-        "pixel_auroc": pixel_auroc(ranks),
-        "aupro": aupro(ranks),
+        **_measure_ranking(predictions),
+        **_measure_pixels(counts.ranks()),
         **_measure_verdicts(predictions),
         **_operating_point(calibration),
         "n_normal": len(good),
         "n_anomalous": len(anomalous),
-        "n_with_mask": len(with_mask),
+        "n_with_mask": counts.photos,
         "per_defect": per_defect,
-        "scores": {"good": _rounded_scores(good), "anomalous": _rounded_scores(anomalous)},
-        "notes": _notes(len(good), len(anomalous), len(with_mask), calibration),
+        "scores": {
+            "good": _rounded([prediction.raw_score for prediction in good]),
+            "anomalous": _rounded([prediction.raw_score for prediction in anomalous]),
+        },
+        "calibration_scores": None if calibration is None else _rounded(calibration.normal_scores),
+        "notes": _notes(len(good), len(anomalous), counts.photos, calibration),
     }
 
 
@@ -95,22 +89,42 @@ def format_table(metrics: dict[str, Any]) -> str:
             f"{name:<{name_width}}  {row['n']:>6}  {_digits(row['image_auroc']):>11}  "
             f"{_digits(row['pixel_auroc']):>11}  {_digits(row['aupro']):>5}  {missed:>6}"
         )
+    sentences = _ranking_sentences(metrics)
     if metrics["raw_threshold"] is not None:
-        lines += ["", *_threshold_sentences(metrics)]
-    return "\n".join(lines + [f"Note: {note}" for note in metrics["notes"]])
+        sentences += _threshold_sentences(metrics)
+    sentences += [f"Note: {note}" for note in metrics["notes"]]
+    return "\n".join([*lines, "", *sentences])
 
 
-def _rounded_scores(predictions: Sequence[Prediction]) -> list[float]:
-    return sorted(float(f"{one.raw_score:.{SCORE_DIGITS}g}") for one in predictions)
+def _rounded(raw_scores: Sequence[float]) -> list[float]:
+    """Ascending, with `SCORE_DIGITS` significant digits."""
+    return sorted(float(f"{score:.{SCORE_DIGITS}g}") for score in raw_scores)
 
 
-def _measure_ranking(predictions: Sequence[Prediction]) -> dict[str, float]:
+def _measure_ranking(predictions: Sequence[Prediction]) -> dict[str, Any]:
     labels = [prediction.label for prediction in predictions]
     raw_scores = [prediction.raw_score for prediction in predictions]
     image_ids = [prediction.image_id for prediction in predictions]
+    photos = (labels, raw_scores, image_ids)
     return {
-        "image_auroc": image_auroc(labels, raw_scores, image_ids),
-        "average_precision": average_precision(labels, raw_scores, image_ids),
+        "image_auroc": image_auroc(*photos),
+        "image_auroc_interval": list(image_auroc_interval(*photos)),
+        "average_precision": average_precision(*photos),
+        "image_f1_max": image_f1_max(*photos),
+    }
+
+
+def _measure_pixels(ranks: PixelRanks) -> dict[str, float]:
+    estimates = {
+        "pixel_auroc": pixel_auroc(ranks),
+        "pixel_average_precision": pixel_average_precision(ranks),
+        "pixel_f1_max": pixel_f1_max(ranks),
+        "aupro": aupro(ranks),
+        "aupro_5": aupro(ranks, 0.05),
+    }
+    return {
+        **{name: estimate.value for name, estimate in estimates.items()},
+        "pixel_error_bound": max(estimate.error_bound for estimate in estimates.values()),
     }
 
 
@@ -137,8 +151,7 @@ def _measure_defect(
     return {
         "n": len(members),
         **_measure_ranking([*good, *members]),
-        "pixel_auroc": pixel_auroc(ranks),
-        "aupro": aupro(ranks),
+        **_measure_pixels(ranks),
         "recall": 1.0 - misses.value,
         **_spell_out("miss_rate", "misses", misses),
     }
@@ -190,6 +203,27 @@ def _notes(
             "no part in pixel AUROC and AUPRO."
         )
     return notes
+
+
+def _ranking_sentences(metrics: dict[str, Any]) -> list[str]:
+    """What no threshold takes part in, beyond the table."""
+    sentences = []
+    if not math.isnan(metrics["image_auroc"]):
+        low, high = map(_digits, metrics["image_auroc_interval"])
+        sentences.append(
+            f"Photos: image AUROC {_digits(metrics['image_auroc'])} (95 % interval {low} to "
+            f"{high}), average precision {_digits(metrics['average_precision'])}, largest F1 "
+            f"{_digits(metrics['image_f1_max'])}."
+        )
+    if not math.isnan(metrics["pixel_auroc"]):
+        bound = metrics["pixel_error_bound"]
+        exactness = f"off by {bound:.1g} at most" if bound else "exact"
+        sentences.append(
+            f"Pixels: average precision {_digits(metrics['pixel_average_precision'])}, largest F1 "
+            f"{_digits(metrics['pixel_f1_max'])}, AUPRO {_digits(metrics['aupro'])} up to 0.3 and "
+            f"{_digits(metrics['aupro_5'])} up to 0.05; {exactness}."
+        )
+    return sentences
 
 
 def _threshold_sentences(metrics: dict[str, Any]) -> list[str]:

@@ -265,11 +265,11 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     ends = metrics.get(f"{key}_interval")
     if metrics[key] is None or ends is None:
         return ""
-    count, total = {
-        "false_alarm_rate": ("false_alarms", "n_normal"),
-        "miss_rate": ("misses", "n_anomalous"),
-    }[key]
-    return f" ({metrics[count]} of {metrics[total]}; 95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
+    counted = {
+        "false_alarm_rate": f"{metrics['false_alarms']} of {metrics['n_normal']}; ",
+        "miss_rate": f"{metrics['misses']} of {metrics['n_anomalous']}; ",
+    }
+    return f" ({counted.get(key, '')}95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
 
 
 def _weakest(metrics: dict[str, Any]) -> str:

@@ -1,27 +1,25 @@
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score
 
 from evaluation.metrics import (
     MetricError,
-    aupro,
     average_precision,
     false_alarm_curve,
     image_auroc,
-    pixel_auroc,
-    rank_pixels,
+    image_auroc_interval,
+    image_f1_max,
     verdict_metrics,
 )
 from modeling import rate
+
+RANKINGS = [image_auroc, average_precision, image_f1_max]
 
 
 @pytest.fixture(autouse=True)
@@ -38,68 +36,6 @@ def random_scores(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return labels, rng.integers(0, 12, count) / 4 + labels
 
 
-def random_maps(seed: int, levels: int | None = None) -> tuple[list, list]:
-    """Six small maps of two sizes, four with a mask of several regions, two good ones."""
-    rng = np.random.default_rng(seed)
-    maps, masks = [], []
-    for index in range(6):
-        shape = (9, 14) if index % 2 else (12, 7)
-        mask = rng.random(shape) < 0.2 if index < 4 else None
-        anomaly_map = rng.random(shape)
-        if mask is not None:
-            anomaly_map = anomaly_map + 0.4 * mask
-        if levels is not None:
-            anomaly_map = np.round(anomaly_map * levels) / levels
-        maps.append(anomaly_map.astype(np.float32))
-        masks.append(mask)
-    return maps, masks
-
-
-def pooled(maps: Sequence[np.ndarray], masks: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    flat = [np.zeros(m.shape, bool) if k is None else k for m, k in zip(maps, masks, strict=True)]
-    return np.concatenate([k.ravel() for k in flat]), np.concatenate([m.ravel() for m in maps])
-
-
-def regions_by_flood(mask: np.ndarray) -> list[list[tuple[int, int]]]:
-    """Groups of pixels that touch by side or corner, found one neighbour at a time."""
-    left = {tuple(place) for place in np.argwhere(mask)}
-    regions = []
-    while left:
-        edge, region = [left.pop()], []
-        while edge:
-            y, x = edge.pop()
-            region.append((y, x))
-            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
-            left -= near
-            edge.extend(near)
-        regions.append(region)
-    return regions
-
-
-def aupro_by_thresholds(maps: Sequence[np.ndarray], masks: Sequence, limit: float) -> float:
-    """The curve, one threshold at a time, and the trapezoids under it."""
-    labels, values = pooled(maps, masks)
-    normal = values[~labels]
-    regions = [
-        np.array([anomaly_map[place] for place in region])
-        for anomaly_map, mask in zip(maps, masks, strict=True)
-        if mask is not None
-        for region in regions_by_flood(mask)
-    ]
-    curve = [(0.0, 0.0)]
-    for threshold in np.unique(values)[::-1]:
-        overlap = np.mean([np.mean(region >= threshold) for region in regions])
-        curve.append((np.mean(normal >= threshold), overlap))
-    area = 0.0
-    for (x0, y0), (x1, y1) in itertools.pairwise(curve):
-        if x0 >= limit:
-            break
-        if x1 > limit:
-            x1, y1 = limit, y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
-        area += (x1 - x0) * (y0 + y1) / 2
-    return area / limit
-
-
 # Whole photos
 
 
@@ -110,7 +46,7 @@ def test_image_auroc_counts_the_pairs_in_the_right_order():
         assert image_auroc(labels, scores) == pytest.approx(np.mean(pairs), abs=1e-12)
 
 
-@pytest.mark.parametrize("metric", [image_auroc, average_precision])
+@pytest.mark.parametrize("metric", RANKINGS)
 def test_ranking_depends_on_neither_the_order_of_photos_nor_the_scale_of_scores(metric):
     labels, scores = random_scores(3)
     expected = metric(labels, scores)
@@ -127,6 +63,8 @@ def test_reversed_scores_give_the_complement():
 def test_all_scores_equal_is_chance():
     assert image_auroc([0, 1, 0, 1, 1], [2.0] * 5) == 0.5
     assert average_precision([0, 1, 0, 1, 1], [2.0] * 5) == pytest.approx(3 / 5)
+    assert image_f1_max([0, 1, 0, 1, 1], [2.0] * 5) == pytest.approx(2 * 3 / (3 + 5))
+    assert image_auroc_interval([0, 1, 0, 1, 1], [2.0] * 5) == (0.5, 0.5)
 
 
 def test_saturated_scores_lose_what_raw_scores_know():
@@ -135,11 +73,71 @@ def test_saturated_scores_lose_what_raw_scores_know():
     assert image_auroc(labels, np.minimum(raw, 5.0)) < 1.0
 
 
-@pytest.mark.parametrize("metric", [image_auroc, average_precision])
+@pytest.mark.parametrize("metric", RANKINGS)
 @pytest.mark.parametrize(("label", "missing"), [(0, "anomalous"), (1, "normal")])
 def test_one_class_only_is_nan_with_a_warning(metric, label, missing):
     with pytest.warns(UndefinedMetricWarning, match=f"no {missing} photo"):
         assert math.isnan(metric([label] * 3, [1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(("label", "missing"), [(0, "anomalous"), (1, "normal")])
+def test_an_interval_of_one_class_only_is_nan_with_a_warning(label, missing):
+    with pytest.warns(UndefinedMetricWarning, match=f"no {missing} photo"):
+        assert np.isnan(image_auroc_interval([label] * 3, [1.0, 2.0, 3.0])).all()
+
+
+def test_average_precision_is_precision_times_the_recall_that_each_threshold_adds():
+    for seed in range(5):
+        labels, scores = random_scores(seed)
+        area, last = 0.0, 0.0
+        for threshold in np.unique(scores)[::-1]:
+            found = labels[scores >= threshold]
+            recall = found.sum() / labels.sum()
+            area, last = area + found.mean() * (recall - last), recall
+        assert average_precision(labels, scores) == pytest.approx(area, abs=1e-12)
+        assert average_precision_score(labels, scores) == pytest.approx(area, abs=1e-12)
+
+
+def test_the_largest_f1_is_that_of_the_best_of_all_thresholds():
+    for seed in range(5):
+        labels, scores = random_scores(seed)
+        expected = max(f1_score(labels, scores >= threshold) for threshold in np.unique(scores))
+        assert image_f1_max(labels, scores) == pytest.approx(expected, abs=1e-12)
+    assert image_f1_max([0, 0, 1, 1], [3.0, 4.0, 1.0, 2.0]) == pytest.approx(2 / 3)  # fail them all
+
+
+def test_the_interval_is_that_of_photos_drawn_one_by_one():
+    labels, scores = random_scores(2)
+    good, bad = scores[labels == 0], scores[labels == 1]
+    rng = np.random.default_rng(1)
+    areas = []
+    for _ in range(2000):
+        drawn_good, drawn_bad = rng.choice(good, len(good)), rng.choice(bad, len(bad))
+        above = (drawn_bad[:, None] > drawn_good).mean()
+        areas.append(above + (drawn_bad[:, None] == drawn_good).mean() / 2)
+    found = image_auroc_interval(labels, scores, resamples=20_000)
+    assert found == pytest.approx(np.quantile(areas, (0.025, 0.975)), abs=0.01)
+    assert found[0] < image_auroc(labels, scores) < found[1]
+
+
+def test_the_interval_holds_the_true_auroc_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth = 0.76025  # of two normal distributions one deviation apart: Phi(1 / sqrt(2))
+    held = 0
+    labels = np.repeat([0, 1], 40)
+    for _ in range(100):
+        low, high = image_auroc_interval(labels, rng.normal(size=80) + labels)
+        held += low <= truth <= high
+    assert 0.87 <= held / 100 <= 0.99
+
+
+def test_the_interval_is_the_same_for_the_same_seed_and_narrows_with_more_photos():
+    labels, scores = random_scores(5)
+    first = image_auroc_interval(labels, scores)
+    assert image_auroc_interval(labels, scores) == first
+    assert image_auroc_interval(labels, scores, seed=1) != first
+    low, high = image_auroc_interval(np.tile(labels, 16), np.tile(scores, 16))
+    assert (high - low) == pytest.approx((first[1] - first[0]) / 4, rel=0.2)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -208,129 +206,7 @@ def test_the_interval_is_the_set_of_rates_that_a_score_test_accepts(count, total
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-# Pixels
-
-
-@pytest.mark.parametrize("levels", [None, 5])
-def test_pixel_auroc_equals_the_library_on_all_pixels_at_once(levels):
-    for seed in range(5):
-        maps, masks = random_maps(seed, levels)
-        expected = roc_auc_score(*pooled(maps, masks))
-        assert pixel_auroc(rank_pixels(maps, masks)) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("levels", [None, 5, 2])
-@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
-def test_aupro_equals_brute_force(levels, limit):
-    for seed in range(5):
-        maps, masks = random_maps(seed, levels)
-        expected = aupro_by_thresholds(maps, masks, limit)
-        assert aupro(rank_pixels(maps, masks), limit) == pytest.approx(expected, abs=1e-12)
-
-
-def test_pixel_metrics_depend_on_neither_order_nor_scale():
-    maps, masks = random_maps(7, levels=20)
-    ranks = rank_pixels(maps, masks)
-    turned = rank_pixels([np.exp(2 * m) for m in maps[::-1]], masks[::-1])
-    assert pixel_auroc(turned) == pytest.approx(pixel_auroc(ranks), abs=1e-12)
-    assert aupro(turned) == pytest.approx(aupro(ranks), abs=1e-12)
-
-
-def test_perfect_worst_and_constant_maps():
-    mask = np.zeros((20, 20), bool)
-    mask[3:6, 4:9] = True
-    perfect, worst, constant = (
-        rank_pixels([m], [mask]) for m in (mask * 1.0, 1.0 - mask, np.ones((20, 20)))
-    )
-    assert (pixel_auroc(perfect), aupro(perfect)) == (1.0, 1.0)
-    assert (pixel_auroc(worst), aupro(worst)) == (0.0, 0.0)
-    assert pixel_auroc(constant) == 0.5
-    assert aupro(constant) == pytest.approx(0.15)  # the diagonal up to 0.3, divided by 0.3
-
-
-def test_aupro_weighs_regions_alike_and_pixel_auroc_weighs_pixels():
-    # A large region is found, a single pixel is not: half of the regions, nearly all the pixels.
-    mask = np.zeros((20, 20), bool)
-    mask[:9, :11] = True
-    mask[15, 15] = True
-    anomaly_map = np.zeros((20, 20))
-    anomaly_map[:9, :11] = 1.0
-    anomaly_map[15, 15] = -1.0
-    ranks = rank_pixels([anomaly_map], [mask])
-    assert pixel_auroc(ranks) == pytest.approx(99 / 100)
-    assert aupro(ranks) == pytest.approx(1 / 2)
-
-
-def test_pixels_that_touch_at_a_corner_are_one_region():
-    anomaly_map = np.zeros((8, 8))
-    diagonal = np.eye(8, dtype=bool)
-    apart = np.zeros((8, 8), bool)
-    apart[0, 0] = apart[0, 4] = True
-    assert len(np.unique(rank_pixels([anomaly_map], [diagonal]).region)) == 1
-    assert len(np.unique(rank_pixels([anomaly_map], [apart]).region)) == 2
-    assert len(np.unique(rank_pixels([anomaly_map] * 2, [diagonal, apart]).region)) == 3
-
-
-def test_pixel_auroc_is_the_mean_of_its_parts_weighted_by_their_pixels():
-    maps, masks = random_maps(9, levels=10)
-    ranks = rank_pixels(maps, masks)
-    parts = [ranks.of_images([0, 2]), ranks.of_images([1, 3])]
-    mean = np.average([pixel_auroc(p) for p in parts], weights=[p.above.size for p in parts])
-    assert mean == pytest.approx(pixel_auroc(ranks), abs=1e-12)
-
-
-@pytest.mark.parametrize("metric", [pixel_auroc, aupro])
-def test_pixels_of_one_kind_only_are_nan_with_a_warning(metric):
-    anomaly_map = np.random.default_rng(0).random((4, 5))
-    for mask in (None, np.zeros((4, 5), bool)):
-        with pytest.warns(UndefinedMetricWarning, match="no anomalous pixel"):
-            assert math.isnan(metric(rank_pixels([anomaly_map], [mask])))
-    with pytest.warns(UndefinedMetricWarning, match="no normal pixel"):
-        assert math.isnan(metric(rank_pixels([anomaly_map], [np.ones((4, 5), bool)])))
-    with pytest.warns(UndefinedMetricWarning, match="no normal and no anomalous pixel"):
-        assert math.isnan(metric(rank_pixels([], [])))
-
-
-@pytest.mark.parametrize("masked", [True, False])
-def test_a_map_that_is_not_finite_names_the_image(masked):
-    maps, masks = random_maps(1)
-    maps[2 if masked else 5][3, 3] = np.nan
-    names = [f"test/part/{index}" for index in range(6)]
-    with pytest.raises(MetricError, match="test/part/2" if masked else "test/part/5"):
-        rank_pixels(maps, masks, names)
-
-
-def test_masks_that_do_not_fit_name_the_image():
-    maps, masks = random_maps(1)
-    names = [f"test/part/{index}" for index in range(6)]
-    with pytest.raises(MetricError, match=r"test/part/1: expected a mask of the map's size"):
-        rank_pixels(maps, [masks[0], masks[1].T, *masks[2:]], names)
-    with pytest.raises(MetricError, match=r"test/part/0: expected a mask of bool"):
-        rank_pixels(maps, [masks[0] * np.uint8(255), *masks[1:]], names)
-    with pytest.raises(MetricError, match="one mask"):
-        rank_pixels(maps, masks[1:], names)
-
-
-def test_aupro_refuses_a_limit_outside_its_range():
-    ranks = rank_pixels(*random_maps(1))
-    for limit in (0.0, 1.5):
-        with pytest.raises(MetricError, match=f"limit .* found {limit}"):
-            aupro(ranks, limit)
-
-
-def test_only_one_map_is_needed_in_memory_at_a_time():
-    maps, masks = random_maps(2)
-
-    class MadeWhenAsked(Sequence):
-        def __len__(self):
-            return len(maps)
-
-        def __getitem__(self, index):
-            return maps[index].copy()
-
-    lazy, eager = rank_pixels(MadeWhenAsked(), masks), rank_pixels(maps, masks)
-    for field in dataclasses.fields(eager):
-        assert np.array_equal(getattr(lazy, field.name), getattr(eager, field.name))
+# Promises
 
 
 def test_the_false_alarm_curve_promises_what_conformal_prediction_promises():
