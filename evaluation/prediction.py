@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
+from evaluation.processes import state, together
 from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
+from modeling.outputs import ReconstructionOutput
 from training.dataset import decode_picture
 
+# Photos at a time. On a CPU, more need memory and gain nothing.
+BATCH_SIZE = 4
+
 Element = TypeVar("Element")
+Item = TypeVar("Item")
+Detect = Callable[[Tensor, Sequence[str] | None], ReconstructionOutput]
 
 
 class MadeOnDemand(Sequence[Element]):
@@ -48,7 +63,7 @@ class Prediction:
         raw_score: unbounded, >= 0; ranks photos.
         score: 0..1; NaN while the model is uncalibrated.
         failed: the verdict at the calibrated threshold; None while uncalibrated.
-        anomaly_map: (h, w) float32 at the model's input size.
+        anomaly_map: (h, w) float32 at the model's input size; from `predict`, a view of a file.
         photo_size: (height, width) of the upright photo.
     """
 
@@ -78,10 +93,20 @@ def predict(
     image_processor: InspectionImageProcessor,
     dataset: Dataset,
     *,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
+    title: str = "evaluating",
+    detect: Detect | None = None,
+    scratch_dir: Path | None = None,
 ) -> list[Prediction]:
     """What the model says of every photo, in the dataset's order.
+
+    The maps are written to a file without a name, which goes with the last prediction, and are read
+    from it when they are looked at: those of a thousand large photos do not fit in memory.
+
+    Under `accelerate launch` the processes take the batches in turn. A batch is computed by a
+    single thread, several batches at once: the last bit of a result depends on how many threads
+    share it and on what else is in the batch, and so neither cores nor processes change a bit.
 
     Args:
         model: calibrated or not.
@@ -89,48 +114,148 @@ def predict(
         dataset: with the features of `training.dataset.load_inspection_dataset`.
         batch_size: photos at a time.
         progress: show a bar on stderr.
+        title: stands beside the bar.
+        detect: what judges instead of the model's own `detect`, such as a baseline.
+        scratch_dir: folder whose disk gets the maps; None: that of temporary files.
+
+    Returns:
+        N predictions in the main process, none in the others.
 
     Raises:
         DatasetError: a photo can't be decoded; the message names it.
+        ElsewhereError: the same in another process.
     """
     model.eval()
-    facts = dataset.remove_columns(["image", "mask"])
-    anomalous = facts.features["label"].str2int("anomalous")
-    stored = dataset.select_columns(["image", "image_id"])
-    predictions: list[Prediction] = []
-    with tqdm(total=len(dataset), desc="evaluating", unit="photo", disable=not progress) as bar:
-        for batch in facts.iter(batch_size):
-            first = len(predictions)
-            pictures = [
-                open_photo(decode_picture(stored, first + row, "image"))
-                for row in range(len(batch["image_id"]))
-            ]
-            pixel_values = image_processor(pictures, return_tensors="pt")["pixel_values"]
-            categories = [category_for(model, category) for category in batch["category"]]
-            with torch.inference_mode():
-                output = model.detect(
-                    pixel_values.to(model.device, model.dtype),
-                    None if None in categories else categories,
-                )
-            failed = [None] * len(pictures)
-            if output.is_anomalous is not None:
-                failed = output.is_anomalous.tolist()
-            predictions.extend(
-                Prediction(
-                    image_id=batch["image_id"][row],
-                    category=batch["category"][row],
-                    defect=batch["defect"][row],
-                    label=int(batch["label"][row] == anomalous),
-                    raw_score=output.raw_score[row].item(),
-                    score=output.anomaly_score[row].item(),
-                    failed=failed[row],
-                    anomaly_map=output.anomaly_map[row].float().cpu().numpy(),
-                    photo_size=(pictures[row].height, pictures[row].width),
-                )
-                for row in range(len(pictures))
+    judge = _Judge(model, image_processor, dataset, detect or model.detect)
+    rank, count = state().process_index, state().num_processes
+    batches = batches_of(len(dataset), batch_size)
+    # One batch a process and round; in the last round some have none, but wait for the others.
+    rounds = math.ceil(len(batches) / count)
+    own = batches[rank::count] + [range(0)] * (rounds - len(batches[rank::count]))
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryFile(dir=scratch_dir) as file:
+        with (
+            single_threaded() as threads,
+            closing(map_in_threads(judge, own, model.device, threads)) as judged,
+            tqdm(total=len(dataset), desc=title, unit="photo", disable=not progress) as bar,
+        ):
+            for _ in range(rounds):
+                for facts, maps in together(lambda: next(judged)):
+                    if state().is_main_process:
+                        file.write(maps.tobytes())
+                        found += facts
+                        bar.update(len(facts))
+        file.flush()
+        stored = _read_maps(file, len(found), model.config.image_size)
+    return [
+        Prediction(**facts, anomaly_map=anomaly_map)
+        for facts, anomaly_map in zip(found, stored, strict=True)
+    ]
+
+
+class _Judge:
+    """A batch of photos to what is known of each, a dictionary a photo, and maps, (B, h, w)."""
+
+    def __init__(
+        self,
+        model: ReconstructionModel,
+        image_processor: InspectionImageProcessor,
+        dataset: Dataset,
+        detect: Detect,
+    ) -> None:
+        self.model, self.image_processor, self.detect = model, image_processor, detect
+        self.facts = dataset.remove_columns(["image", "mask"])
+        self.anomalous = dataset.features["label"].str2int("anomalous")
+        self.photos = dataset.select_columns(["image", "image_id"])
+
+    def __call__(self, batch: range) -> tuple[list[dict[str, Any]], np.ndarray]:
+        if not batch:
+            return [], np.empty((0, 0, 0), np.float32)
+        pictures = [open_photo(decode_picture(self.photos, index, "image")) for index in batch]
+        rows = [self.facts[index] for index in batch]
+        categories = [category_for(self.model, row["category"]) for row in rows]
+        pixel_values = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        output = self.detect(
+            pixel_values.to(self.model.device, self.model.dtype),
+            None if None in categories else categories,
+        )
+        failed = [None] * len(batch)
+        if output.is_anomalous is not None:
+            failed = output.is_anomalous.tolist()
+        facts = [
+            {
+                "image_id": row["image_id"],
+                "category": row["category"],
+                "defect": row["defect"],
+                "label": int(row["label"] == self.anomalous),
+                "raw_score": raw_score,
+                "score": score,
+                "failed": fails,
+                "photo_size": (picture.height, picture.width),
+            }
+            for row, picture, raw_score, score, fails in zip(
+                rows,
+                pictures,
+                output.raw_score.tolist(),
+                output.anomaly_score.tolist(),
+                failed,
+                strict=True,
             )
-            bar.update(len(pictures))
-    return predictions
+        ]
+        return facts, output.anomaly_map.float().cpu().numpy()
+
+
+def batches_of(count: int, batch_size: int) -> list[range]:
+    """The positions of `count` things, in order, up to `batch_size` at a time."""
+    return [range(first, min(first + batch_size, count)) for first in range(0, count, batch_size)]
+
+
+def map_in_threads(
+    work: Callable[[Item], Element], items: Sequence[Item], device: torch.device, threads: int
+) -> Iterator[Element]:
+    """Work on items, several at once without gradients, and give the results in their order.
+
+    No item's arithmetic is shared among threads. Few results are in memory at a time.
+
+    Args:
+        work: what to do; it is called from several threads.
+        items: what to do it to.
+        device: where it computes. If that is no CPU, two threads take turns: one reads photos while
+            the other one waits for the device.
+        threads: how many there are on a CPU.
+    """
+    threads = threads if device.type == "cpu" else 2
+
+    @torch.inference_mode()  # each thread has a mode of its own
+    def undisturbed(item: Item) -> Element:
+        return work(item)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = iter(items)
+        running = deque(pool.submit(undisturbed, item) for item in islice(waiting, threads + 1))
+        try:
+            while running:
+                result = running.popleft().result()
+                running.extend(pool.submit(undisturbed, item) for item in islice(waiting, 1))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Torch computes with one thread, as the last bits then do not depend on the number of cores.
+
+    Yields:
+        How many threads torch uses outside.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def category_for(model: ReconstructionModel, category: str) -> str | None:
@@ -163,3 +288,14 @@ def masks_of(dataset: Dataset) -> Sequence[np.ndarray | None]:
         return None if mask is None else np.asarray(mask.convert("L")) > 127
 
     return MadeOnDemand(decode, len(stored))
+
+
+def _read_maps(file: Any, count: int, side: int) -> np.ndarray:
+    """(count, side, side) float32 in a file, read where it is looked at.
+
+    Whoever writes to them writes to a copy: torch takes no array that can't be written to.
+    """
+    shape = (count, side, side)
+    if count == 0:
+        return np.empty(shape, np.float32)
+    return np.memmap(file, np.float32, mode="c", shape=shape)

@@ -12,7 +12,8 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
 
-from evaluation.evaluate import evaluate, main, most_telling, of_every_kind
+from evaluation.cases import most_telling, of_every_kind
+from evaluation.evaluate import evaluate, main
 from evaluation.metrics import MetricError, image_auroc
 from evaluation.prediction import Prediction, predict
 from evaluation.summary import format_table
