@@ -1,7 +1,6 @@
-"""What an evaluation looks like: ROC curve, scores by class, pictures of the telling photos.
+"""What an evaluation looks like as files: curves, and grids of the telling photos.
 
-Blue is good and vermilion is anomalous everywhere (Okabe and Ito's palette, which colour-blind
-people can tell apart); line style and hatching say the same in grey print.
+The curves are those of `evaluation.charts`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
-from sklearn.metrics import roc_curve
 
-from evaluation.metrics import false_alarm_curve
+from evaluation.charts import ANOMALOUS, calibration_chart, roc_chart, scores_chart
 from modeling import Calibration
 
-GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
 DOTS_PER_INCH = 120
 PICTURE_INCHES = 1.9
 CAPTION_INCHES = 2.0
@@ -68,31 +64,7 @@ def draw_roc(
         operating_point: (false-alarm rate, recall) of the verdicts; None while uncalibrated.
         title: printed above.
     """
-    false_alarms, found, _ = roc_curve(labels, raw_scores, drop_intermediate=False)
-    figure, axes = _axes(title, width=5.2, height=5.0)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
-    axes.plot(false_alarms, found, color=GOOD, linewidth=2, label=f"AUROC {area:.3f}")
-    if operating_point is not None:
-        at = f"{operating_point[0]:.1%} false alarms, {operating_point[1]:.1%} found"
-        axes.plot(
-            *operating_point,
-            marker="o",
-            markersize=9,
-            color=ANOMALOUS,
-            markeredgecolor="white",
-            linestyle="none",
-            clip_on=False,
-            label=f"calibrated threshold:\n{at}",
-        )
-    axes.set(
-        xlabel="good photos that fail (false-alarm rate)",
-        ylabel="anomalous photos that fail (recall)",
-        xlim=(-0.01, 1),
-        ylim=(0, 1.01),
-        aspect="equal",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.9)
+    figure = roc_chart(labels, raw_scores, area, operating_point, title)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -112,38 +84,7 @@ def draw_scores(
         raw_threshold: the calibrated threshold on the raw score; None while uncalibrated.
         title: printed above.
     """
-    labels, raw_scores = np.asarray(labels), np.asarray(raw_scores, dtype=float)
-    edges = _bins_around(raw_threshold or np.median(raw_scores) or 1.0, raw_scores)
-    figure, axes = _axes(title, width=7.0, height=4.0)
-    for label, name, colour, hatch in (
-        (0, "good", GOOD, ""),
-        (1, "anomalous", ANOMALOUS, "////"),
-    ):
-        chosen = raw_scores[labels == label]
-        axes.hist(
-            np.clip(chosen, edges[0], edges[-1]),
-            bins=edges,
-            histtype="stepfilled",
-            facecolor=(colour, 0.35),
-            edgecolor=colour,
-            hatch=hatch,
-            linewidth=1.5,
-            label=f"{name} ({chosen.size} photos)",
-        )
-    if raw_threshold is not None:
-        axes.axvline(
-            raw_threshold,
-            color=THRESHOLD,
-            linestyle="--",
-            label=f"threshold {raw_threshold:.3g}, FAIL to its right",
-        )
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set(xscale="log", xlabel="raw score (largest value of the anomaly map)", ylabel="photos")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.3, axis="y")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure = scores_chart(labels, raw_scores, raw_threshold, title)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -158,33 +99,8 @@ def draw_calibration(
         good_scores: (N,) raw scores of good test photos, at least one.
         title: printed above.
     """
-    promised, realised = false_alarm_curve(calibration.normal_scores, good_scores)
-    figure, axes = _axes(title, width=5.2, height=5.0)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as promised")
-    axes.fill_between(
-        promised,
-        [share.low for share in realised],
-        [share.high for share in realised],
-        color=GOOD,
-        alpha=0.15,
-        linewidth=0,
-        label="95 % interval",
-    )
-    values = [share.value for share in realised]
-    axes.plot(
-        promised, values, color=GOOD, linewidth=2, label=f"{len(good_scores)} good test photos"
-    )
     asked = calibration.promised_false_alarm_rate
-    axes.axvline(asked, color=THRESHOLD, linestyle="--", label=f"calibrated threshold: {asked:.1%}")
-    axes.set(
-        xlabel="promised false-alarm rate",
-        ylabel="realised false-alarm rate",
-        xlim=(0, 1),
-        ylim=(-0.01, 1.01),
-        aspect="equal",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", frameon=True, framealpha=0.9)
+    figure = calibration_chart(calibration.normal_scores, asked, good_scores, title)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -217,28 +133,6 @@ def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:
         for axes in line[1:]:
             axes.set(xticks=[], yticks=[])
     figure.savefig(path, dpi=DOTS_PER_INCH)
-
-
-def _axes(title: str, width: float, height: float) -> tuple[Figure, Axes]:
-    # A Figure of its own, not pyplot's: no window system, no state shared with the caller.
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=11)
-    return figure, axes
-
-
-def _bins_around(centre: float, raw_scores: np.ndarray) -> np.ndarray:
-    """Edges of bins of one width on a log axis, one of them at the threshold.
-
-    A bin across the threshold would show false alarms and misses that there are not. A log axis,
-    since a few gross defects score ten times as high as the photos that decisions are about.
-    """
-    shown = np.log(np.maximum(raw_scores, centre / 100) / centre)  # a log axis has no 0
-    width = max((shown.max() - shown.min()) / 30, 0.02)
-    steps = np.arange(np.floor(shown.min() / width) - 1, np.ceil(shown.max() / width) + 2)
-    edges = centre * np.exp(steps * width)
-    edges[steps == 0] = np.nextafter(centre, np.inf)  # at the threshold is still PASS: to its left
-    return edges
 
 
 def _write_caption(axes: Axes, row: PictureRow) -> None:

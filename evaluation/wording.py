@@ -1,0 +1,88 @@
+"""Numbers as a reader meets them in a report; what is undefined is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+UNDEFINED = "-"
+
+
+def figure(value: float | None, ends: Sequence[float | None] | None = None) -> str:
+    r"""A figure in 0..1 with three digits, and on a line below its interval where there is one.
+
+    Example:
+        >>> figure(0.9984), figure(0.9984, (0.99, 1.0)), figure(None)
+        ('0.998', '0.998\n(0.990 to 1.000)', '-')
+    """
+    if value is None:
+        return UNDEFINED
+    return f"{value:.3f}" + (f"\n({ends[0]:.3f} to {ends[1]:.3f})" if _whole(ends) else "")
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage.
+
+    Example:
+        >>> percent(0.0465)
+        '4.7 %'
+    """
+    return UNDEFINED if share is None else f"{100 * share:.1f} %"
+
+
+def counted(count: int | None, total: int | None, ends: Sequence[float | None] | None) -> str:
+    r"""How many of how many, and on a line below the share with its interval.
+
+    Example:
+        >>> counted(2, 20, (0.028, 0.301))
+        '2 of 20\n(10.0 %; 2.8 to 30.1 %)'
+    """
+    if count is None or not total:
+        return UNDEFINED
+    interval = f"; {100 * ends[0]:.1f} to {percent(ends[1])}" if _whole(ends) else ""
+    return f"{count} of {total}\n({percent(count / total)}{interval})"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it.
+
+    Example:
+        >>> duration(0.0614), duration(4.2), duration(690.4), duration(8000)
+        ('61 ms', '4.2 s', '11 min 30 s', '2 h 13 min')
+    """
+    if seconds is None:
+        return UNDEFINED
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def megabytes(size: float | None) -> str:
+    """Bytes as MB, of a million each.
+
+    Example:
+        >>> megabytes(5874432)
+        '5.9 MB'
+    """
+    return UNDEFINED if size is None else f"{size / 1e6:.1f} MB"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    Example:
+        >>> plural(1, "category"), plural(3, "category"), plural(2, "photo")
+        ('1 category', '3 categories', '2 photos')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"
+
+
+def _whole(ends: Any) -> bool:
+    return bool(ends) and None not in ends
