@@ -82,7 +82,7 @@ def load_inspection_dataset(
     name = os.fspath(data)
     if name.startswith(SYNTHETIC_PREFIX):
         splits = _draw(name, category, seed)
-    elif Path(name).expanduser().exists() or _looks_like_a_path(name):
+    elif is_folder(name):
         splits = _read_folder(Path(name).expanduser(), category)
     else:
         from training.hub_dataset import read_hub_dataset  # it imports this module
@@ -167,10 +167,20 @@ def split_calibration(
                 f"Training needs at least 3 good photos of {category} (1 to learn from, 2 to "
                 f"calibrate), found {len(photos)}; add photos to train/good."
             )
-        n = min(max(2, round(fraction * len(photos))), len(photos) - 1)
+        n = num_held_out(len(photos), fraction)
         held_out += np.random.default_rng(seed).permutation(photos)[:n].tolist()
     kept = sorted({*range(len(train))} - {*held_out})
     return train.select(kept), train.select(sorted(held_out))
+
+
+def num_held_out(n_photos: int, fraction: float) -> int:
+    """How many of a category's good photos `split_calibration` holds out.
+
+    Args:
+        n_photos: at least 3.
+        fraction: share to hold out, in (0, 1).
+    """
+    return min(max(2, round(fraction * n_photos)), n_photos - 1)
 
 
 def decode_picture(photos: datasets.Dataset, index: int, column: str) -> Image.Image | None:
@@ -208,6 +218,13 @@ def row(
         "category": category,
         "image_id": f"{category}/{split}/{defect}/{stem}",
     }
+
+
+def is_folder(data: str) -> bool:
+    """Whether the name means a folder on this machine: no synthetic part, no Hub dataset."""
+    if data.startswith(SYNTHETIC_PREFIX):
+        return False
+    return Path(data).expanduser().exists() or _looks_like_a_path(data)
 
 
 def _looks_like_a_path(name: str) -> bool:
@@ -269,8 +286,8 @@ def _as_png(image: Image.Image) -> dict[str, Any]:
 
 
 def _read_folder(root: Path, category: str | None) -> dict[str, Rows]:
-    folder = _category_folder(root, category)
-    good = _photos(folder / "train" / "good")
+    folder = category_folder(root, category)
+    good = photo_files(folder / "train" / "good")
     if not good:
         raise DatasetError(
             f"{folder / 'train' / 'good'} holds no good photos; expected files ending in "
@@ -286,9 +303,9 @@ def _read_folder(root: Path, category: str | None) -> dict[str, Rows]:
 def _read_labelled(folder: Path, split: str, ground_truth: Path | None = None) -> Rows:
     """Photos in one folder a kind, masks where `ground_truth` has any."""
     rows: Rows = []
-    for kind in sorted(path for path in _visible(folder / split) if path.is_dir()):
-        masks = _masks(ground_truth / kind.name) if ground_truth else {}
-        for path in _photos(kind):
+    for kind in sorted(path for path in visible_files(folder / split) if path.is_dir()):
+        masks = mask_files(ground_truth / kind.name) if ground_truth else {}
+        for path in photo_files(kind):
             image, mask = _checked(path), masks.pop(path.stem, None)
             if mask is not None:
                 _check_mask(mask, path)
@@ -298,8 +315,13 @@ def _read_labelled(folder: Path, split: str, ground_truth: Path | None = None) -
     return rows
 
 
-def _category_folder(root: Path, category: str | None) -> Path:
-    """The folder that holds train/, found from the root or given itself."""
+def category_folder(root: Path, category: str | None) -> Path:
+    """The folder that holds train/, found from the root or given itself.
+
+    Raises:
+        UnknownCategoryError: there is no such category, or several and none was named.
+        DatasetError: the root does not exist.
+    """
     if not root.is_dir():
         raise DatasetError(
             f"The folder {root} does not exist; give the folder that holds your categories "
@@ -307,7 +329,7 @@ def _category_folder(root: Path, category: str | None) -> Path:
         )
     if (root / "train").is_dir() and category in (None, root.resolve().name):
         return root.resolve()
-    found = sorted(path.name for path in _visible(root) if (path / "train").is_dir())
+    found = sorted(path.name for path in visible_files(root) if (path / "train").is_dir())
     if category is None and len(found) == 1:
         return root / found[0]
     if category in found:
@@ -317,19 +339,21 @@ def _category_folder(root: Path, category: str | None) -> Path:
     raise UnknownCategoryError(f"In {root}, {wanted}; {choice}.", found)
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """Files and folders in a folder that may not exist, without hidden ones, in no order."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def _photos(folder: Path) -> list[Path]:
-    return sorted(path for path in _visible(folder) if path.suffix.lower() in PHOTO_SUFFIXES)
+def photo_files(folder: Path) -> list[Path]:
+    """The photos in a folder that may not exist, sorted; everything else in it is ignored."""
+    return sorted(path for path in visible_files(folder) if path.suffix.lower() in PHOTO_SUFFIXES)
 
 
-def _masks(folder: Path) -> dict[str, Path]:
+def mask_files(folder: Path) -> dict[str, Path]:
     """Masks by the stem of their photo: `000_mask.png`, or plainly `000.png`."""
-    return {path.stem.removesuffix("_mask"): path for path in _photos(folder)}
+    return {path.stem.removesuffix("_mask"): path for path in photo_files(folder)}
 
 
 def _checked(path: Path) -> str:

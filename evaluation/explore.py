@@ -1,0 +1,126 @@
+"""A first look at photos, before hours of training: what is there, and what is wrong with it.
+
+    python evaluation/explore.py --data DIR [--category bottle screw] --output_dir OUT
+
+Writes exploration.html (one file, opens offline) and exploration.json (see EXPLORATION.md):
+counts, sizes, light and sharpness by category and split, defects' extent, photos that are there
+twice, good photos unlike the others, sample sheets, and every problem that was found. A bad file
+is listed, and the rest goes on. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# A script started by its path finds only its own folder; the packages lie one above. Its own folder
+# must not stay: there, `evaluate` and `metrics` would hide installed libraries of these names.
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import datasets
+import torch
+
+from evaluation.exploration import Exploration, as_record, count_good, explore
+from evaluation.exploration_page import exploration_page
+from evaluation.exploration_problems import LOOK, STOPS
+from evaluation.exploration_sources import find_categories
+from evaluation.wording import duration, plural
+from training.dataset import DatasetError
+from training.recipe import public_path, published_command
+
+LIBRARIES = ("datasets", "numpy", "pillow", "scipy", "torch")
+
+
+def _provenance(
+    options: argparse.Namespace, words: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    return {
+        "data": public_path(options.data),
+        "seed": options.seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": published_command("evaluation/explore.py", words),
+        "versions": {
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "seconds": round(seconds, 1),
+    }
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="explore.py", description="Look at photos before training, and list what is wrong."
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        required=True,
+        help="folder in MVTec AD layout, Hub dataset ORG/NAME, synthetic:PART or synthetic:all",
+    )
+    add("--category", nargs="+", default=[], help="which products (default: all)")
+    add("--output_dir", required=True, type=Path, help="folder that gets the results")
+    add("--seed", type=int, default=0, help="which synthetic parts are drawn (default: 0)")
+    add("--revision", help="branch, tag or commit of the Hub dataset (default: main)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input. Problems of the photos are results, and no error."""
+    datasets.disable_progress_bars()
+    torch.set_num_threads(1)  # its matrices are small here: threads would wait for one another
+    options = parse_arguments(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    start = time.perf_counter()
+    try:
+        options.output_dir.mkdir(parents=True, exist_ok=True)
+        found = find_categories(
+            options.data, options.category, seed=options.seed, revision=options.revision
+        )
+        exploration = explore(found, progress=True)
+        record = {
+            **_provenance(options, words, time.perf_counter() - start),
+            **as_record(exploration),
+        }
+        text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        (options.output_dir / "exploration.json").write_text(text, encoding="utf-8")
+        page = exploration_page(record, exploration)
+        (options.output_dir / "exploration.html").write_text(page, encoding="utf-8")
+    except DatasetError as error:
+        print(f"explore.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"explore.py: {error.filename or options.output_dir} can't be read or written "
+            f"({error.strerror or error}); check --data and --output_dir.",
+            file=sys.stderr,
+        )
+        return 2
+    _print_summary(options.output_dir, exploration, record["seconds"])
+    return 0
+
+
+def _print_summary(output_dir: Path, exploration: Exploration, seconds: float) -> None:
+    for name, photos in exploration.photos.items():
+        print(f"{name}: {len(photos)} photos, {count_good(photos)} of them to train with")
+    serious = [one for one in exploration.problems if one.severity in (STOPS, LOOK)]
+    for problem in serious:
+        place = problem.findings[0].place
+        print(f"{problem.severity}: {problem.category}: {problem.title} ({place} ...)")
+    print(
+        f"{plural(len(serious), 'problem')}; {duration(seconds)}. "
+        f"Look at {output_dir / 'exploration.html'}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

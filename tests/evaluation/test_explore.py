@@ -1,0 +1,582 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.exploration import explore
+from evaluation.exploration_duplicates import find_matches
+from evaluation.exploration_photo import PhotoFacts, examine, variance_of_laplacian
+from evaluation.exploration_problems import KINDS, smallest_promise
+from evaluation.exploration_sources import StoredPhoto, find_categories
+from evaluation.exploration_statistics import find_outliers, robust_z
+from evaluation.explore import main
+from tests.conftest import run_script
+from training import synthetic
+from training.dataset import load_inspection_dataset, split_calibration
+
+SIDE = 96
+ENOUGH = 95  # good photos, of which a fifth promises a false-alarm rate of 5 %
+
+
+def part(seed: int, defect: str = "good") -> synthetic.SyntheticPhoto:
+    return synthetic.render("flange_nut", seed=seed, defect=defect, size=SIDE)
+
+
+def noise(seed: int, size: tuple[int, int] = (24, 24)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(80, 120, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def save(image: Image.Image, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def run(data: Path | str, output: Path, *more: str) -> dict:
+    assert main(["--data", str(data), "--output_dir", str(output), *more]) == 0
+    return json.loads((output / "exploration.json").read_text())
+
+
+def places(record: dict) -> dict[str, dict[str, str]]:
+    """Kind of problem to place to detail."""
+    return {
+        problem["kind"]: {one["place"]: one["detail"] for one in problem["places"]}
+        for problem in record["problems"]
+    }
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Path:
+    """A root with one category of small photos that has no problem."""
+    root = tmp_path_factory.mktemp("clean")
+    for index in range(ENOUGH):
+        save(noise(index), root / "bolt/train/good" / f"{index:03d}.png")
+    for index in range(3):
+        save(noise(1000 + index), root / "bolt/test/good" / f"{index:03d}.png")
+        save(noise(2000 + index), root / "bolt/test/dent" / f"{index:03d}.png")
+        mask = Image.new("L", (24, 24))
+        mask.paste(255, (2, 2, 8, 5))
+        mask.paste(255, (12, 12, 15, 15 + index))
+        save(mask, root / "bolt/ground_truth/dent" / f"{index:03d}_mask.png")
+    return root
+
+
+@pytest.fixture
+def root(clean, tmp_path) -> Path:
+    return shutil.copytree(clean, tmp_path / "root")
+
+
+@pytest.fixture(scope="module")
+def nuts(tmp_path_factory) -> dict:
+    data = f"synthetic:flange_nut?train={ENOUGH}&test_good=3&test_per_defect=2&size=96"
+    folder = tmp_path_factory.mktemp("nuts")
+    return {"record": run(data, folder), "html": (folder / "exploration.html").read_text()}
+
+
+def test_a_clean_folder_has_no_problem(root, tmp_path):
+    record = run(root, tmp_path / "out")
+    assert record["problems"] == record["duplicates"] == record["outliers"] == []
+    groups = record["categories"]["bolt"]["groups"]
+    assert {name: group["photos"] for name, group in groups.items()} == {
+        "train/good": ENOUGH,
+        "test/dent": 3,
+        "test/good": 3,
+    }
+    assert groups["test/dent"]["masks"] == 3
+    assert groups["train/good"]["sizes"] == {"24x24": ENOUGH}
+    assert groups["train/good"]["modes"] == {"RGB": ENOUGH}
+    assert groups["train/good"]["formats"] == {"PNG": ENOUGH}
+
+
+def test_a_synthetic_part_has_no_problem(nuts):
+    assert nuts["record"]["problems"] == nuts["record"]["duplicates"] == []
+
+
+def test_the_extent_of_defects_is_that_of_their_masks(root, tmp_path):
+    record = run(root, tmp_path / "out")
+    dent = record["categories"]["bolt"]["groups"]["test/dent"]
+    # 18 pixels and a second region of 9 to 15 of them, in 24 x 24.
+    assert dent["defect_area"] == pytest.approx(
+        {"min": 27 / 576, "median": 30 / 576, "max": 33 / 576}
+    )
+    assert dent["components"] == {"min": 2, "median": 2, "max": 2}
+
+
+def break_photo(bolt: Path) -> str:
+    path = bolt / "train/good/007.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return "bolt/train/good/007.png"
+
+
+def break_checksum(bolt: Path) -> str:
+    path = bolt / "test/dent/001.png"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 0xFF
+    path.write_bytes(content)
+    return "bolt/test/dent/001.png"
+
+
+def break_text(bolt: Path) -> str:
+    (bolt / "test/good/note.png").write_text("no picture")
+    return "bolt/test/good/note.png"
+
+
+def break_mask(bolt: Path) -> str:
+    (bolt / "ground_truth/dent/001_mask.png").write_bytes(b"")
+    return "bolt/test/dent/001.png"
+
+
+def resize_mask(bolt: Path) -> str:
+    save(Image.new("L", (24, 20), 255), bolt / "ground_truth/dent/001_mask.png")
+    return "bolt/test/dent/001.png"
+
+
+def empty_mask(bolt: Path) -> str:
+    save(Image.new("L", (24, 24), 1), bolt / "ground_truth/dent/001_mask.png")
+    return "bolt/test/dent/001.png"
+
+
+def invert_mask(bolt: Path) -> str:
+    save(Image.new("L", (24, 24), 255), bolt / "ground_truth/dent/001_mask.png")
+    return "bolt/test/dent/001.png"
+
+
+def remove_mask(bolt: Path) -> str:
+    (bolt / "ground_truth/dent/001_mask.png").unlink()
+    return "bolt/test/dent/001.png"
+
+
+def remove_masked_photo(bolt: Path) -> str:
+    (bolt / "test/dent/001.png").unlink()
+    return "bolt/ground_truth/dent/001_mask.png"
+
+
+def mask_of_no_kind(bolt: Path) -> str:
+    save(Image.new("L", (24, 24), 255), bolt / "ground_truth/bent/000_mask.png")
+    return "bolt/ground_truth/bent/000_mask.png"
+
+
+def second_mask(bolt: Path) -> str:
+    shutil.copy(bolt / "ground_truth/dent/001_mask.png", bolt / "ground_truth/dent/001.png")
+    return "bolt/ground_truth/dent/001.png"
+
+
+def mask_of_good(bolt: Path) -> str:
+    mask = Image.new("L", (24, 24))
+    mask.paste(255, (0, 0, 3, 3))
+    save(mask, bolt / "ground_truth/good/001_mask.png")
+    return "bolt/test/good/001.png"
+
+
+def second_suffix(bolt: Path) -> str:
+    save(noise(9), bolt / "test/dent/001.bmp")
+    return "bolt/test/dent/001.bmp"
+
+
+def other_size(bolt: Path) -> str:
+    save(noise(9, (48, 48)), bolt / "train/good/010.png")
+    return "bolt/train/good/010.png"
+
+
+def other_shape(bolt: Path) -> str:
+    save(noise(9, (32, 24)), bolt / "train/good/010.png")
+    return "bolt/train/good/010.png"
+
+
+def other_mode(bolt: Path) -> str:
+    save(noise(9).convert("L"), bolt / "train/good/010.png")
+    return "bolt/train/good/010.png"
+
+
+def webp(bolt: Path) -> str:
+    save(noise(9), bolt / "train/good/extra.webp")
+    return "bolt/train/good/extra.webp"
+
+
+def loose_photo(bolt: Path) -> str:
+    save(noise(9), bolt / "test/loose.png")
+    return "bolt/test/loose.png"
+
+
+def folder_in_train(bolt: Path) -> str:
+    save(noise(9), bolt / "train/bad/000.png")
+    return "bolt/train/bad"
+
+
+def text_file(bolt: Path) -> str:
+    (bolt / "train/good/Thumbs.db").write_bytes(b"x")
+    return "bolt/train/good/Thumbs.db"
+
+
+def copy_into_test(bolt: Path) -> str:
+    shutil.copy(bolt / "train/good/003.png", bolt / "test/good/copy.png")
+    return "bolt/test/good/copy.png"
+
+
+def copy_as_defect(bolt: Path) -> str:
+    shutil.copy(bolt / "train/good/003.png", bolt / "test/dent/001.png")
+    return "bolt/test/dent/001.png"
+
+
+def copy_within_train(bolt: Path) -> str:
+    save(Image.open(bolt / "train/good/003.png"), bolt / "train/good/copy.bmp")
+    return "bolt/train/good/copy.bmp"
+
+
+def copy_of_another_category(bolt: Path) -> str:
+    path = bolt.parent / "nail/train/good/000.png"
+    path.parent.mkdir(parents=True)
+    shutil.copy(bolt / "train/good/003.png", path)
+    return "nail/train/good/000.png"
+
+
+def no_good_test_photos(bolt: Path) -> str:
+    shutil.rmtree(bolt / "test/good")
+    return "bolt/test/good"
+
+
+def no_defective_test_photos(bolt: Path) -> str:
+    shutil.rmtree(bolt / "test/dent")
+    shutil.rmtree(bolt / "ground_truth")
+    return "bolt/test"
+
+
+def no_test_photos(bolt: Path) -> str:
+    shutil.rmtree(bolt / "test")
+    shutil.rmtree(bolt / "ground_truth")
+    return "bolt/test"
+
+
+def no_masks(bolt: Path) -> str:
+    shutil.rmtree(bolt / "ground_truth")
+    return "bolt/ground_truth"
+
+
+def no_good_photos(bolt: Path) -> str:
+    (bolt / "train/good").rename(bolt / "train/Good")
+    return "bolt/train/good"
+
+
+def keep_good_photos(bolt: Path, count: int) -> str:
+    for path in sorted((bolt / "train/good").iterdir())[count:]:
+        path.unlink()
+    return "bolt/train/good"
+
+
+def two_good_photos(bolt: Path) -> str:
+    return keep_good_photos(bolt, 2)
+
+
+def too_few_for_the_promise(bolt: Path) -> str:
+    return keep_good_photos(bolt, 40)
+
+
+def darker_test(bolt: Path) -> str:
+    for index in range(12):
+        dark = noise(1000 + index).point(lambda value: value // 2)
+        save(dark, bolt / "test/good" / f"{index:03d}.png")
+    return "bolt/test/good"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("unreadable_photo", break_photo),
+        ("unreadable_photo", break_checksum),
+        ("unreadable_photo", break_text),
+        ("unreadable_mask", break_mask),
+        ("mask_size", resize_mask),
+        ("empty_mask", empty_mask),
+        ("large_mask", invert_mask),
+        ("photo_without_mask", remove_mask),
+        ("mask_without_photo", remove_masked_photo),
+        ("mask_without_photo", mask_of_no_kind),
+        ("two_masks", second_mask),
+        ("good_with_defect", mask_of_good),
+        ("same_name", second_suffix),
+        ("mixed_sizes", other_size),
+        ("mixed_shapes", other_shape),
+        ("mixed_modes", other_mode),
+        ("ignored_picture", webp),
+        ("ignored_picture", loose_photo),
+        ("ignored_folder", folder_in_train),
+        ("ignored_file", text_file),
+        ("leak", copy_into_test),
+        ("contradiction", copy_as_defect),
+        ("twice", copy_within_train),
+        ("other_category", copy_of_another_category),
+        ("no_good_test_photos", no_good_test_photos),
+        ("no_defective_test_photos", no_defective_test_photos),
+        ("no_test_photos", no_test_photos),
+        ("no_masks", no_masks),
+        ("no_good_photos", no_good_photos),
+        ("few_good_photos", two_good_photos),
+        ("weak_promise", too_few_for_the_promise),
+        ("other_light", darker_test),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_each_problem_is_reported_with_its_place(root, kind: str, spoil: Callable[[Path], str]):
+    place = spoil(root / "bolt")
+    problems = {problem.kind: problem for problem in explore(find_categories(root)).problems}
+    assert place in [finding.place for finding in problems[kind].findings]
+
+
+def test_what_would_stop_training_stops_the_loader_too(root):
+    for spoil in (break_photo, break_mask, resize_mask, no_good_photos):
+        shutil.copytree(root, root.parent / spoil.__name__)
+        spoil(root.parent / spoil.__name__ / "bolt")
+        with pytest.raises(ValueError):
+            load_inspection_dataset(root.parent / spoil.__name__)
+        problems = explore(find_categories(root.parent / spoil.__name__)).problems
+        assert problems[0].severity == "stops"
+
+
+def test_a_bad_file_does_not_stop_the_rest(root, tmp_path):
+    break_photo(root / "bolt")
+    break_mask(root / "bolt")
+    record = run(root, tmp_path / "out")
+    groups = record["categories"]["bolt"]["groups"]
+    assert groups["train/good"]["photos"] == ENOUGH - 1
+    assert (groups["test/dent"]["photos"], groups["test/dent"]["masks"]) == (3, 2)
+    page = (tmp_path / "out" / "exploration.html").read_text()
+    assert "bolt/train/good/007.png" in page
+    assert "2 problems to look at, 2 of which stop" in page
+
+
+def test_a_folder_of_bad_files_alone_still_gives_a_page(tmp_path):
+    path = tmp_path / "bolt/train/good/000.png"
+    path.parent.mkdir(parents=True)
+    path.write_text("no picture")
+    problems = places(run(tmp_path, tmp_path / "out", "--category", "bolt"))
+    assert problems["unreadable_photo"] == {"bolt/train/good/000.png": "not a picture"}
+    assert "no_good_photos" in problems
+
+
+@pytest.mark.parametrize("data", ["nowhere/at/all", "synthetic:teapot"])
+def test_data_that_is_not_there_is_one_sentence_and_exit_code_2(data, tmp_path, capsys):
+    assert main(["--data", data, "--output_dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("explore.py: ")
+    assert "Traceback" not in error
+
+
+def test_an_unknown_category_is_named_beside_those_there_are(root, tmp_path, capsys):
+    words = ["--data", str(root), "--category", "nut", "--output_dir", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "nut is unknown; it holds bolt" in capsys.readouterr().err
+
+
+def test_the_promise_is_that_of_the_photos_which_training_holds_out():
+    data = load_inspection_dataset("synthetic:flange_nut?train=23&test_good=0&size=64")
+    held_out = split_calibration(data["train"], 0.2, seed=0)[1]
+    assert smallest_promise(23) == 1 / (len(held_out) + 1)
+    assert smallest_promise(2) is None
+
+
+def test_the_weak_promise_says_how_many_photos_are_enough(root, tmp_path):
+    too_few_for_the_promise(root / "bolt")
+    detail = places(run(root, tmp_path / "out"))["weak_promise"]["bolt/train/good"]
+    assert "holds out 8" in detail
+    enough = int(re.search(r"needs (\d+) photos", detail)[1])
+    assert smallest_promise(enough) <= 0.05 < smallest_promise(enough - 1)
+
+
+def examined(image: Image.Image, name: str = "photo", split: str = "train") -> PhotoFacts:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    stored = StoredPhoto(name, name, "part", split, "good", buffer.getvalue())
+    facts, findings = examine(stored)
+    assert not findings
+    return facts
+
+
+def test_a_grey_picture_is_as_bright_as_its_grey_without_contrast_or_sharpness():
+    facts = examined(Image.new("RGB", (30, 20), (51, 51, 51)))
+    assert facts.brightness == pytest.approx(0.2)
+    assert facts.contrast == facts.sharpness == 0
+    assert facts.size == (30, 20)
+
+
+def test_half_black_half_white_has_the_greatest_contrast():
+    image = Image.new("L", (20, 20))
+    image.paste(255, (0, 0, 10, 20))
+    facts = examined(image)
+    assert (facts.brightness, facts.contrast) == pytest.approx((0.5, 0.5))
+
+
+def test_sharpness_is_the_variance_of_the_laplacian():
+    grey = np.random.default_rng(0).integers(0, 256, (9, 11), dtype=np.uint8)
+    values = [
+        float(grey[y - 1, x])
+        + float(grey[y + 1, x])
+        + float(grey[y, x - 1])
+        + float(grey[y, x + 1])
+        - 4 * float(grey[y, x])
+        for y in range(1, 8)
+        for x in range(1, 10)
+    ]
+    assert variance_of_laplacian(grey) == pytest.approx(np.var(values))
+    assert variance_of_laplacian(grey[:1]) == 0
+
+
+def test_a_photo_is_measured_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    noise(1, (40, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    stored = StoredPhoto("a", "a", "part", "train", "good", tmp_path / "turned.jpg")
+    assert examine(stored)[0].size == (20, 40)
+
+
+def test_a_wrong_photo_among_the_good_ones_is_hinted_at(root, tmp_path):
+    part(3).image.resize((24, 24)).save(root / "bolt/train/good/050.png")
+    outliers = run(root, tmp_path / "out")["outliers"]
+    assert outliers[0]["photo"] == "bolt/train/good/050.png"
+    assert abs(outliers[0]["z"]) > 5
+
+
+def test_outliers_are_looked_for_among_good_training_photos_alone():
+    photos = [examined(noise(index), str(index)) for index in range(40)]
+    black = Image.new("RGB", (24, 24))
+    of_test, of_train = examined(black, "test", split="test"), examined(black, "train")
+    names = [outlier.photo.stored.name for outlier in find_outliers([*photos, of_test, of_train])]
+    assert names == ["train"]
+
+
+def test_an_outlier_does_not_hide_itself_in_the_spread():
+    z = robust_z([*range(10), 1000])
+    assert z[-1] > 100
+    assert robust_z([5, 5, 5, 9]).tolist() == [0, 0, 0, 0]
+
+
+def saved_again(image: Image.Image) -> Image.Image:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=60)
+    return Image.open(buffer).convert("RGB")
+
+
+def made_smaller(image: Image.Image) -> Image.Image:
+    return image.resize((SIDE * 3 // 4, SIDE * 3 // 4))
+
+
+def cut(image: Image.Image) -> Image.Image:
+    return image.crop((1, 0, SIDE - 1, SIDE - 1))
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[Image.Image]:
+    return [part(seed).image for seed in range(24)]
+
+
+@pytest.mark.parametrize("change", [saved_again, made_smaller, cut])
+def test_a_changed_copy_is_found_across_training_and_test(parts, change):
+    photos = [examined(image, str(index)) for index, image in enumerate(parts)]
+    copy = examined(change(parts[5]), "copy", split="test")
+    (match,) = find_matches([*photos, copy])
+    assert (match.first.stored.name, match.second.stored.name) == ("5", "copy")
+    assert match.how == "near"
+    assert match.is_leak
+
+
+def test_copies_are_found_where_every_photo_has_one(parts):
+    photos = [examined(image, str(index)) for index, image in enumerate(parts)]
+    photos += [
+        examined(saved_again(image), f"{index} again", "test") for index, image in enumerate(parts)
+    ]
+    matches = find_matches(photos)
+    assert {(one.first.stored.name, one.second.stored.name) for one in matches} == {
+        (str(index), f"{index} again") for index in range(len(parts))
+    }
+
+
+def test_jpeg_copies_between_train_and_test_are_listed_as_a_leak(tmp_path, parts):
+    for index, image in enumerate(parts):
+        save(image, tmp_path / "nut/train/good" / f"{index:03d}.png")
+    save(saved_again(parts[7]), tmp_path / "nut/test/good/copy.jpg")
+    record = run(tmp_path, tmp_path / "out", "--category", "nut")
+    assert places(record)["near_leak"] == {
+        "nut/test/good/copy.jpg": "nearly equal: nut/train/good/007.png"
+    }
+    assert [one["leak"] for one in record["duplicates"]] == [True]
+
+
+def test_photos_without_structure_are_no_copies_of_each_other():
+    photos = [
+        examined(Image.new("RGB", (24, 24), (level, level, level)), str(level))
+        for level in range(100, 110)
+    ]
+    assert find_matches(photos) == []
+
+
+def test_the_same_pixels_in_another_file_are_told_from_the_same_file(root, tmp_path):
+    copy_within_train(root / "bolt")
+    copy_into_test(root / "bolt")
+    record = run(root, tmp_path / "out")
+    assert {one["second"]: one["how"] for one in record["duplicates"]} == {
+        "bolt/train/good/copy.bmp": "same pixels",
+        "bolt/test/good/copy.png": "same file",
+    }
+
+
+def test_the_page_needs_no_other_file_and_escapes_names(root, tmp_path, nuts):
+    (root / "bolt/test/dent").rename(root / "bolt/test/<b>dent$&")
+    (root / "bolt/ground_truth/dent").rename(root / "bolt/ground_truth/<b>dent$&")
+    run(root, tmp_path / "out")
+    page = (tmp_path / "out/exploration.html").read_text()
+    assert "<b>dent" not in page
+    assert "&lt;b&gt;dent$&amp;" in page
+    for html in (page, nuts["html"]):
+        assert not re.search(r"""(src|href)=["'](?!data:|#)""", html.replace("xlink:", ""))
+        assert "url(http" not in html
+        assert "<script" not in html
+
+
+def test_the_page_begins_with_what_is_there_and_then_the_problems(nuts):
+    page = nuts["html"]
+    sentence = f"flange_nut: {ENOUGH} good photos for training; for the test 3 good and "
+    assert page.index(sentence) < page.index("No problem found") < page.index("<h2>Problems")
+    assert page.index("<h2>Problems") < page.index("<h2>Light") < page.index("<h2>Samples")
+
+
+def test_the_sample_sheet_outlines_the_defect():
+    photo = part(1, "scratch")
+    contents = []
+    for picture in (photo.image, photo.mask):
+        contents.append(BytesIO())
+        picture.save(contents[-1], "PNG")
+    image, mask = (content.getvalue() for content in contents)
+    facts, _ = examine(StoredPhoto("a", "a", "part", "test", "scratch", image, mask))
+    shown = np.asarray(Image.open(BytesIO(facts.thumbnail)).convert("RGB")).astype(int)
+    plain = np.asarray(photo.image).astype(int)
+    changed = np.abs(shown - plain).max(axis=2) > 60
+    assert changed.any()
+    assert not changed[np.asarray(photo.mask) > 127].all()
+
+
+def test_the_documented_fields_are_those_of_the_file(nuts):
+    text = (Path(__file__).parents[2] / "evaluation/EXPLORATION.md").read_text()
+    record = nuts["record"]
+    for key in (*record, *record["photos"][0], *record["categories"]["flange_nut"]):
+        assert f"`{key}" in text, key
+
+
+def test_every_kind_of_problem_has_a_severity_and_says_what_to_do():
+    for kind in KINDS.values():
+        assert kind.severity in ("stops", "look", "note")
+        assert kind.advice.endswith(".")
+
+
+def test_the_script_runs_by_its_path(root, tmp_path):
+    finished = run_script("evaluation/explore.py", "--data", root, "--output_dir", tmp_path / "out")
+    assert finished.returncode == 0, finished.stderr
+    assert "0 problems" in finished.stdout
+    assert str(root.parent) not in (tmp_path / "out/exploration.json").read_text()
