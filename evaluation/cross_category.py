@@ -4,7 +4,8 @@
         --output runs/cross_category.json
 
 Says which share of the photos each model refuses to judge (`modeling.familiarity`): of its own
-product, good and defective, it should be none; of every other, all. Prints a Markdown table.
+product, good and defective, it should be none; of every other, all. Prints Markdown: a table of
+good photos, one of defective ones, and the photos that were wrongly refused or wrongly judged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,24 +23,35 @@ from typing import NamedTuple
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
 from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from tqdm import tqdm
 
-from evaluation.prediction import category_for
-from modeling import (
-    InspectionImageProcessor,
-    ModelLoadError,
-    Rate,
-    ReconstructionModel,
-    load_model,
-    open_photo,
-    rate,
-)
+from evaluation.panel import GOOD, Judge, batches, load_judges, load_photos, opinions
+from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
+from modeling.allocator import keep_freed_memory
 from modeling.familiarity import DOUBTS, NO_DOUBT
-from training.dataset import DatasetError, decode_picture, load_categories
+from training.dataset import DatasetError
 
-GOOD = "good"
-BATCH = 16
+SHOWN = 12  # wrong photos of a model and product that are listed by name
+
+
+class Opinion(NamedTuple):
+    """What a model says of one photo.
+
+    Attributes:
+        image_id: name of the photo.
+        is_good: whether it shows a good part.
+        verdict: CHECK where the model refuses, otherwise PASS or FAIL.
+        doubt: why it refuses, one of `modeling.familiarity.DOUBTS`; None where it judges.
+        raw_score: unbounded.
+    """
+
+    image_id: str
+    is_good: bool
+    verdict: str
+    doubt: str | None
+    raw_score: float
 
 
 class Refusals(NamedTuple):
@@ -52,6 +64,8 @@ class Refusals(NamedTuple):
         good: how many of the good ones it refuses.
         defective: how many of the defective ones it refuses.
         reasons: how many photos by reason.
+        passed: how many it judges and passes.
+        wrong: of its own product the photos that it refuses, of another one those that it judges.
     """
 
     model: str
@@ -60,140 +74,209 @@ class Refusals(NamedTuple):
     good: Rate
     defective: Rate
     reasons: dict[str, int]
+    passed: int
+    wrong: list[Opinion]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the photos show what the model was made for."""
+        return self.judged_as == self.product
 
 
-def doubts(
-    model: ReconstructionModel,
-    processor: InspectionImageProcessor,
-    photos: Dataset,
-    category: str,
-) -> list[str | None]:
-    """Why each photo can't be judged as this category, or None where it can."""
-    stored = photos.select_columns(["image", "image_id"])
-    told = category_for(model, category)
-    numbers: list[int] = []
-    for first in range(0, len(photos), BATCH):
-        rows = range(first, min(first + BATCH, len(photos)))
-        pictures = [open_photo(decode_picture(stored, row, "image")) for row in rows]
-        pixel_values = processor(pictures, return_tensors="pt")["pixel_values"]
-        with torch.inference_mode():
-            output = model.detect(pixel_values.to(model.device, model.dtype), told)
-        numbers += output.doubt.tolist()
-    return [None if number == NO_DOUBT else DOUBTS[number] for number in numbers]
-
-
-def cross(folders: Sequence[Path], photos: dict[str, Dataset]) -> Iterator[Refusals]:
-    """Every model on every product.
+def cross(
+    judges: Sequence[Judge], photos: Mapping[str, Dataset], *, progress: bool = False
+) -> list[Refusals]:
+    """Every model on every product; each photo is decoded once and shown to all models.
 
     Args:
-        folders: model folders.
+        judges: from `evaluation.panel.load_judges`.
         photos: test photos by product.
+        progress: show a bar on stderr.
+
+    Returns:
+        Model after model, and for each product after product.
 
     Raises:
-        ModelLoadError: when a folder holds no model.
+        DatasetError: when a photo can't be decoded.
     """
-    for folder in folders:
-        model, processor = load_model(folder)
-        for judged_as in model.config.categories:
-            for product, dataset in photos.items():
-                found = doubts(model, processor, dataset, judged_as)
-                kinds = [defect == GOOD for defect in dataset["defect"]]
-                good, defective = (
-                    [doubt for doubt, is_good in zip(found, kinds, strict=True) if is_good is kind]
-                    for kind in (True, False)
-                )
-                yield Refusals(
-                    folder.name,
-                    judged_as,
-                    product,
-                    rate(sum(doubt is not None for doubt in good), len(good)),
-                    rate(sum(doubt is not None for doubt in defective), len(defective)),
-                    dict(Counter(doubt for doubt in found if doubt is not None)),
-                )
-
-
-def as_table(refusals: Sequence[Refusals]) -> str:
-    """Markdown: a row a model, a column a product; refused of all photos, good and defective."""
-    products = list(dict.fromkeys(entry.product for entry in refusals))
-    rows = list(dict.fromkeys((entry.model, entry.judged_as) for entry in refusals))
-    cells = {(entry.model, entry.judged_as, entry.product): _cell(entry) for entry in refusals}
-    lines = [
-        f"| model | {' | '.join(products)} |",
-        f"|---|{'---|' * len(products)}",
-        *(
-            f"| {model} | {' | '.join(cells[model, judged_as, product] for product in products)} |"
-            for model, judged_as in rows
-        ),
+    said: dict[tuple[int, str], list[Opinion]] = {
+        (number, product): [] for number in range(len(judges)) for product in photos
+    }
+    total = sum(map(len, photos.values()))
+    with tqdm(total=total, desc="crossing", unit="photo", disable=not progress) as bar:
+        for product, dataset in photos.items():
+            facts = dataset.select_columns(["image_id", "defect"])
+            for rows, pictures in batches(dataset):
+                known = facts[rows.start : rows.stop]
+                for number, output in enumerate(opinions(judges, pictures)):
+                    said[number, product] += _opinions(output, known)
+                bar.update(len(pictures))
+    return [
+        summarise(judges[number], product, several) for (number, product), several in said.items()
     ]
-    return "\n".join(lines)
 
 
-def _cell(entry: Refusals) -> str:
-    count, total = _all(entry)
-    words = f"{count} of {total}"
-    return f"**{words}**" if entry.judged_as == entry.product else words
+def summarise(judge: Judge, product: str, said: Sequence[Opinion]) -> Refusals:
+    """Count what a model said of one product's photos."""
 
+    def refused(among: Sequence[Opinion]) -> Rate:
+        return rate(sum(one.verdict == CHECK for one in among), len(among))
 
-def _all(entry: Refusals) -> tuple[int, int]:
-    return entry.good.count + entry.defective.count, entry.good.total + entry.defective.total
-
-
-def summary(refusals: Sequence[Refusals]) -> str:
-    """Two sentences: wrongly refused, and wrongly judged."""
-    own = [_all(entry) for entry in refusals if entry.judged_as == entry.product]
-    others = [_all(entry) for entry in refusals if entry.judged_as != entry.product]
-    refused = rate(*map(sum, zip(*own, strict=True))) if own else rate(0, 0)
-    caught = rate(*map(sum, zip(*others, strict=True))) if others else rate(0, 0)
-    return (
-        f"Of their own products' photos the models refuse {_words(refused)}.\n"
-        f"Of other products' photos they refuse {_words(caught)}."
+    own = judge.category == product
+    return Refusals(
+        model=judge.name,
+        judged_as=judge.category,
+        product=product,
+        good=refused([one for one in said if one.is_good]),
+        defective=refused([one for one in said if not one.is_good]),
+        reasons=dict(Counter(one.doubt for one in said if one.doubt is not None)),
+        passed=sum(one.verdict == PASS for one in said),
+        wrong=[one for one in said if (one.verdict == CHECK) is own],
     )
 
 
-def _words(share: Rate) -> str:
+def as_table(refusals: Sequence[Refusals], kind: str) -> str:
+    """Markdown: a row a model, a column a product, in each cell how many photos are refused.
+
+    Args:
+        refusals: of every model on every product.
+        kind: "good" or "defective" photos.
+    """
+    products = list(dict.fromkeys(entry.product for entry in refusals))
+    cells = {
+        (entry.model, entry.judged_as, entry.product): _cell(entry, getattr(entry, kind))
+        for entry in refusals
+    }
+    rows = [
+        f"| {_name(model, judged_as)} | "
+        f"{' | '.join(cells[model, judged_as, product] for product in products)} |"
+        for model, judged_as in dict.fromkeys((entry.model, entry.judged_as) for entry in refusals)
+    ]
+    head = f"| model \\ {kind} photos of | {' | '.join(products)} |"
+    return "\n".join([head, f"|---|{'---|' * len(products)}", *rows])
+
+
+def summary(refusals: Sequence[Refusals]) -> str:
+    """Wrongly refused, wrongly judged, and of these passed: Markdown, a line each."""
+    own = [entry for entry in refusals if entry.is_own]
+    others = [entry for entry in refusals if not entry.is_own]
+    lines = [
+        f"- Of {whose} {kind} photos the models refuse "
+        f"{_words([getattr(entry, kind) for entry in entries])}."
+        for whose, entries in (("their own products'", own), ("other products'", others))
+        for kind in ("good", "defective")
+    ]
+    passed = sum(entry.passed for entry in others)
+    total = sum(entry.good.total + entry.defective.total for entry in others)
+    return "\n".join(
+        [*lines, f"- Of other products' photos they judge and pass {_share(rate(passed, total))}."]
+    )
+
+
+def wrong_photos(refusals: Sequence[Refusals]) -> str:
+    """Markdown: by name, what was wrongly refused and what was wrongly judged."""
+    lines = []
+    for entry in refusals:
+        if not entry.wrong:
+            continue
+        what = "refuses its own" if entry.is_own else "judges"
+        shown = [f"{one.image_id} ({one.doubt or one.verdict})" for one in entry.wrong[:SHOWN]]
+        more = len(entry.wrong) - len(shown)
+        rest = f" and {more} more" if more else ""
+        name = _name(entry.model, entry.judged_as)
+        lines.append(f"- {name} {what} {', '.join(shown)}{rest}.")
+    return "\n".join(lines) or "- No photo is wrongly refused or wrongly judged."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    parser = argparse.ArgumentParser(
+        prog="cross_category.py", description="Every model on every product's photos."
+    )
+    parser.add_argument("--models", nargs="+", required=True, metavar="FOLDER")
+    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE")
+    parser.add_argument("--seed", type=int, default=0, help="of synthetic parts (default: 0)")
+    parser.add_argument(
+        "--good_only", action="store_true", help="show the models the good photos alone"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="N good and N defective photos of each product"
+    )
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
+    options = parser.parse_args(arguments)
+    keep_freed_memory()
+    disable_progress_bar()  # of `datasets`
+    try:
+        photos = load_photos(options.data, seed=options.seed, limit=options.limit)
+        if options.good_only:
+            photos = {product: _good_ones(dataset) for product, dataset in photos.items()}
+        refusals = cross(load_judges(options.models), photos, progress=True)
+    except (DatasetError, ModelLoadError, PhotoError) as error:
+        print(f"cross_category.py: {error}", file=sys.stderr)
+        return 2
+    kinds = ("good",) if options.good_only else ("good", "defective")
+    tables = [as_table(refusals, kind) for kind in kinds]
+    print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps([_plain(one) for one in refusals], indent=2) + "\n")
+    return 0
+
+
+def _opinions(output: ReconstructionOutput, known: Mapping[str, Sequence[str]]) -> list[Opinion]:
+    """One a photo; the guard is asked before the verdict, as `modeling.judge` does it."""
+    opinions = []
+    for row, number in enumerate(output.doubt.tolist()):
+        verdict = FAIL if output.is_anomalous[row].item() else PASS
+        opinions.append(
+            Opinion(
+                image_id=known["image_id"][row],
+                is_good=known["defect"][row] == GOOD,
+                verdict=verdict if number == NO_DOUBT else CHECK,
+                doubt=None if number == NO_DOUBT else DOUBTS[number],
+                raw_score=output.raw_score[row].item(),
+            )
+        )
+    return opinions
+
+
+def _good_ones(photos: Dataset) -> Dataset:
+    return photos.select([row for row, defect in enumerate(photos["defect"]) if defect == GOOD])
+
+
+def _name(model: str, judged_as: str) -> str:
+    return model if model == judged_as else f"{model} ({judged_as})"
+
+
+def _cell(entry: Refusals, share: Rate) -> str:
+    words = f"{share.count} of {share.total}"
+    return f"**{words}**" if entry.is_own else words
+
+
+def _words(shares: Sequence[Rate]) -> str:
+    return _share(rate(sum(one.count for one in shares), sum(one.total for one in shares)))
+
+
+def _share(share: Rate) -> str:
+    if not share.total:
+        return "none, for there are none"
     return (
         f"{100 * share.value:.2f} % ({share.count} of {share.total}; 95 % interval "
         f"{100 * share.low:.2f} to {100 * share.high:.2f} %)"
     )
 
 
-def load_photos(sources: Sequence[str], seed: int) -> dict[str, Dataset]:
-    """Test photos of all products in the sources, by product.
+def _plain(entry: Refusals) -> dict:
+    """For JSON; a share of nothing is null."""
 
-    Raises:
-        DatasetError: when a source can't be read.
-    """
-    photos: dict[str, Dataset] = {}
-    for source in sources:
-        test = load_categories(source, ["all"], seed=seed)["test"]
-        names = test["category"]
-        for product in dict.fromkeys(names):
-            photos[product] = test.select([i for i, name in enumerate(names) if name == product])
-    return photos
+    def spelled(share: Rate) -> dict:
+        return {key: None if value != value else value for key, value in share._asdict().items()}
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
-    parser = argparse.ArgumentParser(description="Every model on every product's photos.")
-    parser.add_argument("--models", nargs="+", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE")
-    parser.add_argument("--seed", type=int, default=0, help="of synthetic parts")
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    options = parser.parse_args(arguments)
-    try:
-        refusals = list(cross(options.models, load_photos(options.data, options.seed)))
-    except (DatasetError, ModelLoadError) as error:
-        print(f"cross_category.py: {error}", file=sys.stderr)
-        return 2
-    print(as_table(refusals), summary(refusals), sep="\n\n")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        entries = [
-            entry._asdict() | {"good": entry.good._asdict(), "defective": entry.defective._asdict()}
-            for entry in refusals
-        ]
-        options.output.write_text(json.dumps(entries, indent=2) + "\n")
-    return 0
+    return entry._asdict() | {
+        "good": spelled(entry.good),
+        "defective": spelled(entry.defective),
+        "wrong": [one._asdict() for one in entry.wrong],
+    }
 
 
 if __name__ == "__main__":
