@@ -43,14 +43,18 @@ def core_of(score_map: np.ndarray, region: np.ndarray, threshold: float) -> np.n
 
 
 def shape_of(
-    core: np.ndarray, cell: tuple[float, float] = (1.0, 1.0), region_share: float = 0.0
+    core: np.ndarray,
+    cell: tuple[float, float] = (1.0, 1.0),
+    region_share: float = 0.0,
+    picture_size: int | None = None,
 ) -> str:
     """`LINE`, `SPOT` or `AREA`, from the second moments of a mask.
 
     Args:
-        core: (h, w) bool, at least one pixel.
+        core: (h, w) bool, at least one pixel; of the whole picture, or cut out of it.
         cell: height and width of a pixel in the photo, which may have been stretched.
         region_share: of the picture, 0..1, that the whole region takes.
+        picture_size: number of pixels of the whole picture, where `core` is cut out of it.
     """
     rows, columns = np.nonzero(core)
     points = np.stack([rows * cell[0], columns * cell[1]])  # (2, n)
@@ -59,7 +63,8 @@ def shape_of(
     shortest, longest = np.linalg.eigvalsh(covariance + np.diag(np.square(cell)) / 12)
     if math.sqrt(longest / shortest) >= LEAST_ELONGATION:
         return LINE
-    is_small = core.mean() <= LARGEST_SPOT and region_share <= WIDEST_SPOT
+    core_share = len(rows) / (picture_size or core.size)
+    is_small = core_share <= LARGEST_SPOT and region_share <= WIDEST_SPOT
     return SPOT if is_small else AREA
 
 

@@ -17,6 +17,7 @@ from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
 PHOTO_TYPES = ["image", ".zip"]
+PULSE_SECONDS = 600  # well within the hour for which Gradio keeps what a closed page has left
 # Chinese goes by its full name in the browser's half of Gradio, which knows no "zh".
 LOCALES = {"zh": ("zh-CN", "zh-TW")}
 
@@ -35,6 +36,7 @@ class Components:
     """All that takes part in an event, by what it is for."""
 
     visit: gr.State
+    pulse: gr.Timer  # says that the visitor is still there; never seen
     language: gr.Textbox  # of the visitor, as the browser says; never seen
     languages: gr.Dropdown
     category: gr.Dropdown
@@ -88,6 +90,7 @@ def lay_out(catalogue: Catalogue, root: Path) -> Components:
     text = Text(DEFAULT)
     parts: dict[str, Any] = {
         "visit": gr.State(Visit(root), delete_callback=_end),
+        "pulse": gr.Timer(PULSE_SECONDS),
         "language": gr.Textbox(visible="hidden", elem_id="language_code"),
         "saved": gr.Textbox(visible="hidden", elem_id="saved"),
     }

@@ -6,6 +6,7 @@ member and never as a whole; and what it may hold, unpacked, is limited.
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import shutil
@@ -34,6 +35,7 @@ ENCRYPTED, NAME_IS_UTF_8 = 0x1, 0x800  # bits of a member's flags
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # zipfile passes on what its parts raise when a zip is damaged.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
 
 
 class Upload(NamedTuple):
@@ -108,7 +110,15 @@ class _Unpacker:
             if upload.suffix.lower() == ".zip":
                 yield from self._open_zip(upload)
             elif not _is_junk(upload.name):
-                yield Upload(upload.name, self._workplace.keep(upload))
+                yield self._keep(upload)
+
+    def _keep(self, upload: Path) -> Upload:
+        try:
+            return Upload(upload.name, self._workplace.keep(upload))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return self._failed(upload.name, "batch.no_room")
 
     def _open_zip(self, path: Path) -> Iterator[Upload]:
         try:
@@ -150,9 +160,10 @@ class _Unpacker:
             # It never reads more than `file_size`, whatever the compressed bytes would give.
             with archive.open(member) as packed, kept.open("xb") as file:
                 shutil.copyfileobj(packed, file)
-        except DAMAGED:
+        except DAMAGED as error:
             kept.unlink(missing_ok=True)
-            return self._failed(shown, "batch.damaged_member")
+            is_full = isinstance(error, OSError) and error.errno in NO_ROOM
+            return self._failed(shown, "batch.no_room" if is_full else "batch.damaged_member")
         self._bytes_left -= member.file_size
         return Upload(shown, kept)
 

@@ -70,6 +70,7 @@ class Wiring:
 
     def connect(self) -> None:
         """Connect everything."""
+        self._staying()
         self._opening()
         self._choosing()
         self._inspecting()
@@ -77,6 +78,17 @@ class Wiring:
         self._deciding()
         self._inspecting_many()
         self._taking_home()
+
+    def _staying(self) -> None:
+        """As long as the page is open, the visit is kept; an hour after it was closed, it ends.
+
+        Gradio deletes a closed page's state an hour after an event last gave it out, and one that
+        no event ever gave out never. A connection that was lost for a moment counts as closed for
+        good, so the hour has to begin anew while the visitor is there.
+        """
+        visit = self.components.visit
+        for event in (self.blocks.load, self.components.pulse.tick):
+            event(lambda visit: visit, visit, visit, **AT_ONCE)
 
     def _opening(self) -> None:
         """The page's address names language, category and model."""

@@ -12,6 +12,7 @@ from modeling.regions import (
     label_regions,
     summarise_regions,
 )
+from modeling.shapes import core_of, is_at_outline, shape_of
 
 
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.7])
@@ -92,3 +93,36 @@ def test_a_score_that_is_the_rounded_threshold_counts_as_the_verdict_counts_it()
     score_map = np.full((8, 8), np.float32(0.55))  # rounded up: 0.550000012
     assert float(score_map.max()) > 0.55
     assert len(find_regions(score_map, 0.55, (8, 8))) == 1
+
+
+def test_a_region_cut_out_of_the_map_is_measured_as_on_the_whole_map(monkeypatch):
+    rng = np.random.default_rng(0)
+    raw = ndimage.gaussian_filter(rng.normal(size=(90, 120)), 1.5)
+    score_map = (1 / (1 + np.exp(-raw / raw.std()))).astype(np.float32)
+    part = np.zeros((90, 120), bool)
+    part[20:70, 30:90] = True
+    looked_at = []
+
+    def spy(levels, region, threshold):
+        looked_at.append(levels.shape)
+        return core_of(levels, region, threshold)
+
+    monkeypatch.setattr("modeling.regions.core_of", spy)
+    found = find_regions(score_map, 0.6, (180, 360), part)
+    labels, count = label_regions(score_map, 0.6)
+    assert count == len(found) > 20
+    assert {region.shape for region in found} > {"line"}
+    assert {region.at_outline for region in found} == {True, False}
+    for number, region in enumerate(found, start=1):
+        mask = labels == number
+        core = core_of(score_map, mask, 0.6)
+        assert region.area == mask.mean()
+        assert region.peak == score_map[mask].max()
+        assert region.shape == shape_of(core, (2.0, 3.0), region.area)
+        assert region.at_outline == is_at_outline(core, part)
+        rows, columns = np.nonzero(mask)
+        left, top, right, bottom = region.box
+        assert (left, right) == (3 * columns.min(), 3 * columns.max() + 3)
+        assert (top, bottom) == (2 * rows.min(), 2 * rows.max() + 2)
+        # Over the whole map, a photo with hundreds of regions would take seconds.
+        assert looked_at[number - 1] == (np.ptp(rows) + 1, np.ptp(columns) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import random
 import struct
@@ -244,3 +245,44 @@ def test_a_zip_with_a_hundred_thousand_entries_is_refused(workplace, tmp_path):
 def test_numbers_in_names_sort_by_their_value():
     names = ["b1", "a10", "A9", "a09b", "a", "10", "9", "1" * 5000]
     assert sorted(names, key=natural_key) == ["9", "10", "1" * 5000, "a", "A9", "a09b", "a10", "b1"]
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that is full after a hundred bytes."""
+
+    def write(self, content) -> int:
+        if self.tell() + len(content) > 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(content)
+
+
+def test_a_full_disk_is_no_damage_to_a_zip(workplace, tmp_path, monkeypatch):
+    archive = zipped(tmp_path / "a.zip", {"a.png": b"-" * 200, "b.png": b"fits"})
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode: FullDisk(path, "x") if mode == "xb" else opened(path, mode)
+    )
+    found = unpack([archive], workplace, TEXT)
+    assert contents(found) == {"a.png": TEXT("batch.no_room"), "b.png": b"fits"}
+    assert len(list(workplace.folder.iterdir())) == 1  # what was begun takes no room
+
+
+def test_a_photo_for_which_there_is_no_room_is_one_row(workplace, tmp_path, monkeypatch):
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    first.write_bytes(b"first")
+    second.write_bytes(b"second")
+    kept = workplace.keep
+
+    def keep(photo: Path) -> Path:
+        if photo == first:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return kept(photo)
+
+    monkeypatch.setattr(workplace, "keep", keep)
+    found = unpack([first, second], workplace, TEXT)
+    assert contents(found) == {"a.png": TEXT("batch.no_room"), "b.png": b"second"}
+
+
+def test_a_photo_that_fails_for_another_reason_is_not_hidden(workplace, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        unpack([tmp_path / "gone.png"], workplace, TEXT)
