@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small enough to train in seconds, large enough to tell a defect from a good part.
@@ -26,23 +29,40 @@ def run_script(*arguments: str | Path, timeout: float = 300) -> subprocess.Compl
     )
 
 
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """A folder that the first of the parallel test processes to need it makes for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    finished, unfinished = shared / name, shared / f"{name}.unfinished"
+    with FileLock(shared / f"{name}.lock"):
+        if not finished.exists():
+            make(unfinished / "flange_nut")
+            unfinished.rename(finished)
+    return finished / "flange_nut"
+
+
 @pytest.fixture(scope="session")
 def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a model trained on the synthetic flange nut."""
-    folder = tmp_path_factory.mktemp("models") / "flange_nut"
-    finished = run_script(
-        "training/train.py", "--data", TINY_DATA, "--output_dir", folder, *TINY_RECIPE
-    )
-    assert finished.returncode == 0, finished.stderr
-    return folder
+    """Folder of a model trained on the synthetic flange nut; tests leave it as it is."""
+
+    def train(folder: Path) -> None:
+        words = ("--data", TINY_DATA, "--output_dir", folder, *TINY_RECIPE)
+        finished = run_script("training/train.py", *words)
+        assert finished.returncode == 0, finished.stderr
+
+    return made_once(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture(scope="session")
 def evaluated_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of that folder with the results of evaluate.py where the README puts them."""
-    folder = tmp_path_factory.mktemp("evaluated") / "flange_nut"
-    shutil.copytree(trained_model, folder)
-    words = ("--model", folder, "--data", TINY_DATA, "--output_dir", folder / "evaluation")
-    finished = run_script("evaluation/evaluate.py", *words)
-    assert finished.returncode == 0, finished.stderr
-    return folder
+
+    def evaluate(folder: Path) -> None:
+        shutil.copytree(trained_model, folder)
+        words = ("--model", folder, "--data", TINY_DATA, "--output_dir", folder / "evaluation")
+        finished = run_script("evaluation/evaluate.py", *words)
+        assert finished.returncode == 0, finished.stderr
+
+    return made_once(tmp_path_factory, "evaluated", evaluate)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evaluation import reproduce
+from evaluation.reproduce import (
+    FIGURES,
+    README,
+    ReproductionError,
+    Workshop,
+    block,
+    difference,
+    main,
+    named,
+    with_block,
+)
+
+TEXT = "before\n\n<!-- figures:seeds -->\n| a |\n|---|\n<!-- /figures:seeds -->\n\nafter\n"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_readme_has_a_table_for_every_figure(name):
+    assert block(README.read_text(), name).startswith("|")
+
+
+def test_a_block_is_read_and_replaced_and_nothing_around_it():
+    assert block(TEXT, "seeds") == "| a |\n|---|"
+    changed = with_block(TEXT, "seeds", "| b |")
+    assert block(changed, "seeds") == "| b |"
+    assert with_block(changed, "seeds", "| a |\n|---|") == TEXT
+
+
+def test_a_readme_without_the_place_says_so():
+    with pytest.raises(ReproductionError, match="no place for guard"):
+        block(TEXT, "guard")
+
+
+def test_a_digit_that_differs_is_shown_and_one_that_agrees_is_not():
+    assert difference("seeds", "| 99.8 |\n| 1.0 |", "| 99.8 |\n| 1.0 |") == []
+    lines = difference("seeds", "| 99.8 |\n| 1.0 |", "| 99.7 |\n| 1.0 |")
+    assert "-| 99.8 |" in lines
+    assert "+| 99.7 |" in lines
+    assert not any("1.0" in line for line in lines)
+
+
+def test_what_was_made_already_is_not_made_again(tmp_path, monkeypatch):
+    folder = tmp_path / "evaluations" / "default-screw-seed1"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"image_auroc": 0.5}))
+    monkeypatch.setattr(reproduce, "run", None)  # called, it would fail
+    workshop = Workshop("photos", tmp_path)
+    model = tmp_path / "default" / "screw-seed1"
+    assert workshop.evaluated(model, "screw") == {"image_auroc": 0.5}
+
+
+def test_a_command_that_fails_is_one_sentence_and_exit_code_1(tmp_path, capfd):
+    words = ["--data", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path), "--only", "guard"]
+    assert main(words) == 1
+    said = capfd.readouterr().err
+    assert "nowhere" in said
+    assert "cross_category.py ended with 2" in said
+    assert "Traceback" not in said
+
+
+def test_a_category_says_where_it_comes_from_and_how_it_lies():
+    assert named("screw") == "MVTec AD `screw` (any rotation)"
+    assert named("flange_nut") == "`synthetic:flange_nut` (always aligned)"
