@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
@@ -24,7 +25,7 @@ from evaluation.wording import UNDEFINED, duration, percent, plural
 from training.recipe import Recipe
 
 MOST_PLACES = 8  # of a problem that the page names; exploration.json names all
-MOST_PICTURES = 8  # of a group on its sample sheet
+MOST_PICTURES = 7  # of a group on its sample sheet: a row of the page
 MOST_PAIRS = 12
 MOST_OUTLIERS = 16
 MOST_LABEL = 28  # characters beside an axis
@@ -233,7 +234,9 @@ def _box_chart(groups: Mapping[str, Sequence[PhotoFacts]], quantity: str, title:
     for box, group in zip(boxes["boxes"], groups, strict=True):
         is_good = group.endswith(f"/{GOOD_KIND}")
         colour = GOOD if is_good else ANOMALOUS
-        box.set(facecolor=(colour, 0.35), edgecolor=colour, hatch="" if is_good else "////")
+        # Opaque: an SVG draws the hatching in the same opacity as the ground, and so unseen.
+        ground = 0.35 * np.array(to_rgb(colour)) + 0.65
+        box.set(facecolor=ground, edgecolor=colour, hatch="" if is_good else "////")
     axes.set_yticks(range(1, len(groups) + 1), [_label(group) for group in groups])
     axes.invert_yaxis()
     axes.set(xlabel=quantity)

@@ -135,11 +135,12 @@ def conclude(outcomes: Sequence[Outcome]) -> list[str]:
 
 def as_text(outcomes: Sequence[Outcome]) -> str:
     """The summary for a terminal."""
-    lines = [f"{'rule':<14} {' '.join(f'{name:>15}' for name in SUMMARY_HEAD[1:])}"]
-    for record in records(outcomes).values():
-        rule, *cells = _summary_row(record)
-        lines.append(f"{rule:<14} {' '.join(f'{cell:>15}' for cell in cells)}")
-    return "\n".join([*lines, "", *conclude(outcomes)])
+    rows = [_summary_row(record) for record in records(outcomes).values()]
+    lines = [
+        f"{rule:<14} {' '.join(f'{cell:>15}' for cell in cells)}"
+        for rule, *cells in ([SUMMARY_HEAD, *rows] if rows else [])
+    ]
+    return "\n".join([*lines, *([""] if lines else []), *conclude(outcomes)])
 
 
 def write_report(
