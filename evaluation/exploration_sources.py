@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 from PIL import Image
 
+from evaluation.wording import plural
 from training.dataset import (
     VALIDATION,
     UnknownCategoryError,
@@ -243,7 +244,8 @@ def _ignored(path: Path, folder: Path) -> Finding:
     if path.is_dir():
         inside = sum(_is_picture(file) for file in path.rglob("*"))
         kind = "ignored_folder" if inside else "ignored_file"
-        return Finding(kind, folder.name, _name(path, folder), f"{inside} pictures" * bool(inside))
+        detail = plural(inside, "picture") if inside else ""
+        return Finding(kind, folder.name, _name(path, folder), detail)
     kind = "ignored_picture" if _is_picture(path) else "ignored_file"
     return Finding(kind, folder.name, _name(path, folder))
 
