@@ -16,7 +16,8 @@ app: .venv/app
 test: .venv/test quality
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  { echo "The browser tests need Chromium: apt-get install chromium"; exit 2; }
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	# Threads that wait by spinning would keep the other processes' work from the cores.
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 quality: .venv/test
 	$(BIN)/ruff check .

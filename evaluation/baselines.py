@@ -35,13 +35,13 @@ from evaluation.prediction import (
     maps_of_photo_size,
     masks_of,
     predict,
-    single_threaded,
 )
 from evaluation.processes import everywhere, on_main
 from evaluation.summary import summarise
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.outputs import ReconstructionOutput
 from modeling.scoring import enlarge, raw_score, smooth_residual
+from training.cores import single_threaded
 from training.dataset import decode_picture
 
 SEED = 0  # of every random choice

@@ -27,13 +27,13 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import datasets
-import torch
 
 from evaluation.exploration import Exploration, as_record, count_good, explore
 from evaluation.exploration_page import exploration_page
 from evaluation.exploration_problems import LOOK, STOPS
 from evaluation.exploration_sources import find_categories
 from evaluation.wording import duration, plural
+from training.cores import single_threaded
 from training.dataset import DatasetError
 from training.recipe import public_path, published_command
 
@@ -77,7 +77,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input. Problems of the photos are results, and no error."""
     datasets.disable_progress_bars()
-    torch.set_num_threads(1)  # its matrices are small here: threads would wait for one another
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     start = time.perf_counter()
@@ -86,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = find_categories(
             options.data, options.category, seed=options.seed, revision=options.revision
         )
-        exploration = explore(found, progress=True)
+        with single_threaded():  # the matrices are small: threads would wait for one another
+            exploration = explore(found, progress=True)
         record = {
             **_provenance(options, words, time.perf_counter() - start),
             **as_record(exploration),

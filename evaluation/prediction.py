@@ -7,7 +7,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from evaluation.processes import state, together
 from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
 from modeling.outputs import ReconstructionOutput
+from training.cores import single_threaded
 from training.dataset import decode_picture
 
 # Photos at a time. On a CPU, more need memory and gain nothing.
@@ -241,21 +242,6 @@ def map_in_threads(
         finally:
             for future in running:
                 future.cancel()
-
-
-@contextmanager
-def single_threaded() -> Iterator[int]:
-    """Torch computes with one thread, as the last bits then do not depend on the number of cores.
-
-    Yields:
-        How many threads torch uses outside.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 def category_for(model: ReconstructionModel, category: str) -> str | None:

@@ -17,8 +17,9 @@ from datasets import Dataset
 from evaluation.cases import NUM_CASES, Pictures, write_cases, write_sheets
 from evaluation.figures import draw_calibration, draw_roc, draw_scores
 from evaluation.map_files import write_maps
-from evaluation.prediction import Prediction, category_for, maps_of_photo_size, single_threaded
+from evaluation.prediction import Prediction, category_for, maps_of_photo_size
 from modeling import THRESHOLD, Calibration, InspectionPipeline
+from training.cores import single_threaded
 
 LEARNING_CURVE = "learning_curve.csv"
 PREDICTION_FIELDS = (

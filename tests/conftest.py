@@ -18,7 +18,7 @@ TINY_DATA = "synthetic:flange_nut?train=48&test_good=8&test_per_defect=3&size=19
 TINY_RECIPE = ("--image_size", "128", "--epochs", "10", "--checkpoint_every", "5")
 
 
-def run_script(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_script(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run one of the project's scripts from its root, as the README does."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],

@@ -1,9 +1,10 @@
-"""How many CPU cores a training process uses."""
+"""How many CPU cores a process uses."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
@@ -31,6 +32,21 @@ def use_fair_share_of_cores(processes_here: int) -> None:
     """Let torch use this process's share of the cores where the launcher gave it one thread."""
     threads = threads_to_use(os.environ, _cores(), processes_here)
     if threads is not None:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Torch computes with one thread, as the last bits then do not depend on the number of cores.
+
+    Yields:
+        How many threads torch uses outside.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
         torch.set_num_threads(threads)
 
 

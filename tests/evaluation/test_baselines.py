@@ -18,9 +18,9 @@ from evaluation.baselines import (
     format_baselines,
     measure_baselines,
 )
-from evaluation.prediction import single_threaded
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
 from modeling.scoring import enlarge, smooth_residual
+from training.cores import single_threaded
 from training.dataset import load_inspection_dataset
 
 DATA = "synthetic:flange_nut?train=16&test_good=8&test_per_defect=2&size=128"

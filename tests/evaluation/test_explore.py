@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from conftest import run_script
 from PIL import Image
 
 from evaluation.exploration import explore
@@ -18,7 +20,6 @@ from evaluation.exploration_problems import KINDS, smallest_promise
 from evaluation.exploration_sources import StoredPhoto, find_categories
 from evaluation.exploration_statistics import find_outliers, robust_z
 from evaluation.explore import main
-from tests.conftest import run_script
 from training import synthetic
 from training.dataset import load_inspection_dataset, split_calibration
 
@@ -368,6 +369,14 @@ def test_data_that_is_not_there_is_one_sentence_and_exit_code_2(data, tmp_path, 
     error = capsys.readouterr().err
     assert error.startswith("explore.py: ")
     assert "Traceback" not in error
+
+
+def test_the_process_keeps_its_threads(root, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    run(root, tmp_path)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_an_unknown_category_is_named_beside_those_there_are(root, tmp_path, capsys):

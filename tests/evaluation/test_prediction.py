@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.prediction import batches_of, map_in_threads, predict, single_threaded
+from evaluation.prediction import batches_of, map_in_threads, predict
 from evaluation.processes import ElsewhereError, everywhere, on_main, together
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from training.cores import single_threaded
 from training.dataset import DatasetError, load_inspection_dataset
 
 CPU = torch.device("cpu")
