@@ -80,7 +80,7 @@ def write_results(
     """
     predictions = evaluation.predictions
     (output_dir / "metrics.json").write_text(
-        json.dumps(_nan_to_none(metrics), indent=2, allow_nan=False) + "\n"
+        json.dumps(nan_to_none(metrics), indent=2, allow_nan=False) + "\n"
     )
     _write_predictions(output_dir / "predictions.csv", predictions)
     _copy(learning_curve, output_dir / LEARNING_CURVE)
@@ -143,10 +143,10 @@ def _draw_figures(
         draw_calibration(plot, calibration, good, title)
 
 
-def _nan_to_none(value: Any) -> Any:
+def nan_to_none(value: Any) -> Any:
     """JSON knows no NaN: what is undefined becomes null."""
     if isinstance(value, dict):
-        return {key: _nan_to_none(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_nan_to_none(entry) for entry in value]
+        return {key: nan_to_none(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value

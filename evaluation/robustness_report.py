@@ -25,6 +25,7 @@ from evaluation.document import (
 )
 from evaluation.paired import LEVEL, RESAMPLES
 from evaluation.provenance import LIBRARIES
+from evaluation.results import nan_to_none
 from evaluation.robustness_chart import capital, strength_chart
 from evaluation.robustness_measures import (
     AUROC,
@@ -92,7 +93,7 @@ def write_report(
         "results": [_record(one) for one in measured],
         "spread": _spreads(measured),
     }
-    text = json.dumps(_nan_to_none(record), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(nan_to_none(record), indent=2, allow_nan=False) + "\n"
     (output_dir / f"{NAME}.json").write_text(text)
     pictures = {
         condition: _save(picture, folder / f"{number:02d}.jpg")
@@ -354,11 +355,3 @@ def _save(picture: Image.Image, path: Path) -> Path:
     picture.thumbnail((SAMPLE_SIDE, SAMPLE_SIDE))
     picture.save(path, quality=90)
     return path
-
-
-def _nan_to_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_none(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_none(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -16,7 +16,6 @@ from page.programs import name_models
 from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
-PHOTO_TYPES = ["image", ".zip"]
 PULSE_SECONDS = 600  # well within the hour for which Gradio keeps what a closed page has left
 # Chinese goes by its full name in the browser's half of Gradio, which knows no "zh".
 LOCALES = {"zh": ("zh-CN", "zh-TW")}
