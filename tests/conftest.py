@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 # Small enough to train in seconds, large enough to tell a defect from a good part.
@@ -66,3 +67,12 @@ def evaluated_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactor
         assert finished.returncode == 0, finished.stderr
 
     return made_once(tmp_path_factory, "evaluated", evaluate)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all tests of a process: Playwright takes no second one beside it."""
+    from browsing import running_browser  # it needs this module itself
+
+    with running_browser() as browser:
+        yield browser

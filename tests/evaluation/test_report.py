@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import DESKTOP, PHONE, running_browser
+from browsing import DESKTOP, PHONE
 from conftest import ROOT
 from playwright.sync_api import Browser, Page
 
@@ -17,12 +17,6 @@ from evaluation.stored import StoredEvaluationError, read_evaluations
 from tests.evaluation.made_evaluations import make_evaluation
 
 SHIPPED = ROOT / "assets" / "models" / "flange_nut" / "evaluation"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
-"""Shared by the tests of the page: a browser, and a Hub client that talks to a loopback Hub."""
+"""Shared by the tests of the page: a Hub client that talks to a loopback Hub."""
 
 from __future__ import annotations
 
 import huggingface_hub.constants
 import pytest
-from browsing import running_browser
 from loopback_hub import OWNER_TOKEN, serve
 
 
@@ -23,9 +22,3 @@ def hub_client(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", OWNER_TOKEN)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with running_browser() as browser:
-        yield browser
