@@ -69,6 +69,16 @@ def shown_verdict(page: Page) -> str:
     return page.locator("#verdict .badge:visible .word").inner_text()
 
 
+def picture_sizes(pictures: Locator) -> list[list[int]]:
+    """[width, height] of each picture's own pixels; waits until they are there."""
+    return pictures.evaluate_all(
+        """pictures => Promise.all(pictures.map(async picture => {
+          await picture.decode();
+          return [picture.naturalWidth, picture.naturalHeight];
+        }))"""
+    )
+
+
 def set_threshold(page: Page, threshold: float) -> None:
     """Type a threshold."""
     number = page.locator("#threshold input[type=number]")

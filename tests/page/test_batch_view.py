@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import gradio as gr
 import pytest
-from browsing import DESKTOP, OUTPUT, contrast, contrast_of, ground_of
+from browsing import DESKTOP, OUTPUT, contrast, contrast_of, ground_of, picture_sizes
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -342,8 +342,8 @@ def test_it_fits_the_screen_and_can_be_read(page, width, theme):
     for badge in page.locator(".badge:visible").all():
         assert contrast(badge) >= 4.5
         assert badge.inner_text()
-    widths = page.locator(".batch-gallery img").evaluate_all("all => all.map(i => i.naturalWidth)")
-    assert widths == [160] * 5
+    sizes = picture_sizes(page.locator(".batch-gallery img"))
+    assert [width for width, _ in sizes] == [160] * 5
     for tile in page.locator(".tile").all():
         frame = tile.evaluate("e => getComputedStyle(e).borderLeftColor")
         assert contrast_of(frame, ground_of(tile)) >= 3

@@ -25,6 +25,7 @@ from browsing import (
     give_photo,
     inspect,
     open_page,
+    picture_sizes,
     set_threshold,
     shown_verdict,
 )
@@ -83,7 +84,7 @@ def test_a_defective_part_fails_with_a_reason_and_three_equal_pictures(page, def
     sizes, boxes = [], []
     for name in PICTURES:
         picture = page.locator(f"[data-picture={name}] img.photo")
-        sizes.append(picture.evaluate("image => [image.naturalWidth, image.naturalHeight]"))
+        sizes += picture_sizes(picture)
         boxes.append(picture.bounding_box())
     assert sizes == [[240, 192]] * 3
     assert len({round(box["y"]) for box in boxes}) == 1  # side by side

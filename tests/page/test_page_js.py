@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 import pytest
 import specimens
-from browsing import contrast
+from browsing import contrast, picture_sizes
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
@@ -121,10 +121,8 @@ def test_three_pictures_lie_side_by_side_equally_large_at_the_photos_ratio(page)
     assert len({round(box["y"]) for box in boxes}) == 1
     assert len({(round(box["width"]), round(box["height"])) for box in boxes}) == 1
     assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
-    sizes = page.locator(".stage img:not(.heat)").evaluate_all(
-        "all => all.map(i => i.naturalWidth)"
-    )
-    assert sizes == [WIDTH] * 4
+    sizes = picture_sizes(page.locator(".stage img:not(.heat)"))
+    assert [width for width, _ in sizes] == [WIDTH] * 4
 
 
 @pytest.mark.parametrize("full_screen", [False, True])
