@@ -1,7 +1,9 @@
 """Evaluation: a model folder and labelled photos go in, figures come out.
 
-`prediction` shows the test photos to a model, `metrics` and `pixel_metrics` are arithmetic on
-arrays and know no model, `summary` puts both together, `figures` draws, and `evaluate` is the way
-through them and the command line. No map, score or verdict is computed here: they all come from the
-model's `detect`. METRICS.md says what the figures mean.
+Here stand the commands (`evaluate`, `report`, `explore`, `robustness`, `cross_category`,
+`leaderboard`, `threshold_study`, `reproduce`) and what the figures are: `metrics` and
+`pixel_metrics` are arithmetic on arrays and know no model, `summary` puts both together, METRICS.md
+says what they mean. The rooms do the commands' work: `measuring` shows the photos to a model,
+`writing` makes documents, and `reporting`, `exploring`, `perturbing` and `thresholds` belong to one
+command each. No map, score or verdict is computed here: they all come from the model's `detect`.
 """

@@ -27,7 +27,7 @@ from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
-from evaluation.panel import GOOD, Judge, batches, load_judges, load_photos, opinions
+from evaluation.measuring.panel import GOOD, Judge, batches, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
 from modeling.allocator import keep_freed_memory
 from modeling.familiarity import DOUBTS, NO_DOUBT
@@ -89,7 +89,7 @@ def cross(
     """Every model on every product; each photo is decoded once and shown to all models.
 
     Args:
-        judges: from `evaluation.panel.load_judges`.
+        judges: from `evaluation.measuring.panel.load_judges`.
         photos: test photos by product.
         progress: show a bar on stderr.
 

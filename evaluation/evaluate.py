@@ -40,20 +40,20 @@ from datasets import Dataset, DatasetDict
 from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 
-from evaluation.baselines import format_baselines, measure_baselines
-from evaluation.map_files import FORMATS
-from evaluation.metrics import MetricError
-from evaluation.prediction import (
+from evaluation.measuring.baselines import format_baselines, measure_baselines
+from evaluation.measuring.map_files import FORMATS
+from evaluation.measuring.prediction import (
     BATCH_SIZE,
     category_for,
     maps_of_photo_size,
     masks_of,
     predict,
 )
-from evaluation.processes import ElsewhereError, everywhere, on_main, state
-from evaluation.provenance import ModelSource, cost, provenance
-from evaluation.results import LEARNING_CURVE, Evaluation, write_results
-from evaluation.selection import Pair, find_models, pair_up
+from evaluation.measuring.processes import ElsewhereError, everywhere, on_main, state
+from evaluation.measuring.provenance import ModelSource, cost, provenance
+from evaluation.measuring.results import LEARNING_CURVE, Evaluation, write_results
+from evaluation.measuring.selection import Pair, find_models, pair_up
+from evaluation.metrics import MetricError
 from evaluation.summary import format_table, summarise
 from modeling import (
     InspectionImageProcessor,

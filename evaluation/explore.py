@@ -2,7 +2,8 @@
 
     python evaluation/explore.py --data DIR [--category bottle screw] --output_dir OUT
 
-Writes exploration.html (one file, opens offline) and exploration.json (see EXPLORATION.md):
+Writes exploration.html (one file, opens offline) and exploration.json, which
+exploring/EXPLORATION.md explains:
 counts, sizes, light and sharpness by category and split, defects' extent, photos that are there
 twice, good photos unlike the others, sample sheets, and every problem that was found. A bad file
 is listed, and the rest goes on. Nothing is changed.
@@ -28,11 +29,11 @@ if not __package__:
 
 import datasets
 
-from evaluation.exploration import Exploration, as_record, count_good, explore
-from evaluation.exploration_page import exploration_page
-from evaluation.exploration_problems import LOOK, STOPS
-from evaluation.exploration_sources import find_categories
-from evaluation.wording import duration, plural
+from evaluation.exploring.exploration import Exploration, as_record, count_good, explore
+from evaluation.exploring.page import exploration_page
+from evaluation.exploring.problems import LOOK, STOPS
+from evaluation.exploring.sources import find_categories
+from evaluation.writing.wording import duration, plural
 from training.cores import single_threaded
 from training.dataset import DatasetError
 from training.recipe import public_path, published_command

@@ -21,7 +21,7 @@ from statistics import fmean
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evaluation.document import Code, Section, Table, Text, as_markdown, write_document
+from evaluation.measuring.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
 from evaluation.published import (
     MEAN,
     PUBLISHED,
@@ -30,8 +30,8 @@ from evaluation.published import (
     read_published,
     sources_in_words,
 )
-from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from evaluation.wording import UNDEFINED, duration, figure, megabytes, plural
+from evaluation.writing.document import Code, Section, Table, Text, as_markdown, write_document
+from evaluation.writing.wording import UNDEFINED, duration, figure, megabytes, plural
 from training.recipe import published_command
 
 TITLE = "Leaderboard"

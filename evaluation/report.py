@@ -19,11 +19,11 @@ from pathlib import Path
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evaluation import report_overview, report_provenance
-from evaluation.document import Section, write_document
-from evaluation.report_details import details_of
-from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from evaluation.wording import percent, plural
+from evaluation.measuring.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
+from evaluation.reporting import overview, provenance
+from evaluation.reporting.details import details_of
+from evaluation.writing.document import Section, write_document
+from evaluation.writing.wording import percent, plural
 from training.recipe import published_command
 
 
@@ -83,14 +83,14 @@ def sections_of(
 ) -> list[Section]:
     """All that the report says, in order."""
     return [
-        report_overview.at_a_glance(evaluations),
-        report_overview.kinds_of_defect(evaluations),
-        report_overview.spread(evaluations),
+        overview.at_a_glance(evaluations),
+        overview.kinds_of_defect(evaluations),
+        overview.spread(evaluations),
         *(details_of(evaluation, evaluations) for evaluation in evaluations),
-        report_overview.baselines(evaluations),
-        report_overview.cost(evaluations),
-        report_provenance.how_made(evaluations, command),
-        report_provenance.words(),
+        overview.baselines(evaluations),
+        overview.cost(evaluations),
+        provenance.how_made(evaluations, command),
+        provenance.words(),
     ]
 
 

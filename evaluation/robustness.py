@@ -27,10 +27,10 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
-from evaluation.panel import BATCH, Judge, load_judges, load_photos, opinions
-from evaluation.perturbations import PERTURBATIONS
-from evaluation.robustness_measures import CLEAN, Condition, Trial, conditions, measure
-from evaluation.robustness_report import write_report
+from evaluation.measuring.panel import BATCH, Judge, load_judges, load_photos, opinions
+from evaluation.perturbing.measures import CLEAN, Condition, Trial, conditions, measure
+from evaluation.perturbing.perturbations import PERTURBATIONS
+from evaluation.perturbing.report import write_report
 from modeling import ModelLoadError, PhotoError, open_photo
 from modeling.allocator import keep_freed_memory
 from modeling.familiarity import NO_DOUBT
@@ -55,7 +55,7 @@ def try_out(
     A photo is decoded once, changed, and shown to all judges of its category.
 
     Args:
-        judges: from `evaluation.panel.load_judges`.
+        judges: from `evaluation.measuring.panel.load_judges`.
         photos: test photos by product; judges of another product see none of them.
         chosen: the conditions; `CLEAN` must be among them.
         seed: of noise and directions, which are drawn for each photo by its name.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.measuring.prediction import Prediction
 from evaluation.metrics import (
     average_precision,
     image_auroc,
@@ -23,7 +24,6 @@ from evaluation.pixel_metrics import (
     pixel_average_precision,
     pixel_f1_max,
 )
-from evaluation.prediction import Prediction
 from modeling import THRESHOLD, Calibration, Rate, rate
 
 SCORE_DIGITS = 6  # significant ones of a raw score in `scores`; float32 has seven

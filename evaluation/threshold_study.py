@@ -10,7 +10,7 @@
 Each model scores the test photos of its product once; the rest is arithmetic on the scores. For
 every seed the photos are shuffled and divided: some good ones calibrate, a few good and defective
 ones are the labelled validation set of the rule "ROC", and all others are the test. Every rule of
-`evaluation.threshold_rules` sets its threshold, which is then applied to the test.
+`evaluation.thresholds.rules` sets its threshold, which is then applied to the test.
 
 The default rule is chosen on synthetic parts alone; other data are shown beside them and choose
 nothing. Writes threshold_study.json (with all scores), threshold_study.html and
@@ -40,10 +40,10 @@ from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
+from evaluation.measuring.prediction import predict
 from evaluation.metrics import MetricError
-from evaluation.prediction import predict
-from evaluation.threshold_report import as_text, write_report
-from evaluation.threshold_trials import Scored, study, usable_sizes
+from evaluation.thresholds.report import as_text, write_report
+from evaluation.thresholds.trials import Scored, study, usable_sizes
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,

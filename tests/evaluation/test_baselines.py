@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from evaluation import baselines as module
-from evaluation.baselines import (
+from evaluation.measuring import baselines as module
+from evaluation.measuring.baselines import (
     BASELINES,
     METRICS,
     REGULARISATION,

@@ -15,7 +15,7 @@ from evaluation.cross_category import (
     summary,
     wrong_photos,
 )
-from evaluation.panel import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
+from evaluation.measuring.panel import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, load_pipeline
 from tests.conftest import ROOT
 from training.dataset import UnknownCategoryError, decode_picture, load_inspection_dataset

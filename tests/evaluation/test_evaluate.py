@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
 
-from evaluation.cases import most_telling, of_every_kind
 from evaluation.evaluate import evaluate, main
+from evaluation.measuring.cases import most_telling, of_every_kind
+from evaluation.measuring.prediction import Prediction, predict
 from evaluation.metrics import MetricError, image_auroc
-from evaluation.prediction import Prediction, predict
 from evaluation.summary import format_table
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_pipeline
 from tests.conftest import TINY_DATA, run_script

@@ -17,9 +17,9 @@ from conftest import ROOT, TINY_DATA, run_script
 from loopback_hub import serve
 from PIL import Image
 
-from evaluation.baselines import BASELINES
 from evaluation.evaluate import main
-from evaluation.stored import read_evaluation, read_evaluations
+from evaluation.measuring.baselines import BASELINES
+from evaluation.measuring.stored import read_evaluation, read_evaluations
 from modeling import load_pipeline
 from training.dataset import load_inspection_dataset
 

@@ -13,13 +13,13 @@ import torch
 from conftest import run_script
 from PIL import Image
 
-from evaluation.exploration import explore
-from evaluation.exploration_duplicates import find_matches
-from evaluation.exploration_photo import PhotoFacts, examine, variance_of_laplacian
-from evaluation.exploration_problems import KINDS, smallest_promise
-from evaluation.exploration_sources import StoredPhoto, find_categories
-from evaluation.exploration_statistics import find_outliers, robust_z
 from evaluation.explore import main
+from evaluation.exploring.duplicates import find_matches
+from evaluation.exploring.exploration import explore
+from evaluation.exploring.photo import PhotoFacts, examine, variance_of_laplacian
+from evaluation.exploring.problems import KINDS, smallest_promise
+from evaluation.exploring.sources import StoredPhoto, find_categories
+from evaluation.exploring.statistics import find_outliers, robust_z
 from training import synthetic
 from training.dataset import load_inspection_dataset, split_calibration
 
@@ -572,7 +572,7 @@ def test_the_sample_sheet_outlines_the_defect():
 
 
 def test_the_documented_fields_are_those_of_the_file(nuts):
-    text = (Path(__file__).parents[2] / "evaluation/EXPLORATION.md").read_text()
+    text = (Path(__file__).parents[2] / "evaluation/exploring/EXPLORATION.md").read_text()
     record = nuts["record"]
     for key in (*record, *record["photos"][0], *record["categories"]["flange_nut"]):
         assert f"`{key}" in text, key

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.charts import (
+from evaluation.metrics import average_precision
+from evaluation.writing.charts import (
     ANOMALOUS,
     GOOD,
     calibration_chart,
@@ -14,9 +15,8 @@ from evaluation.charts import (
     scores_chart,
     spread_chart,
 )
-from evaluation.figures import draw_calibration, draw_roc, draw_scores
-from evaluation.html_page import svg
-from evaluation.metrics import average_precision
+from evaluation.writing.figures import draw_calibration, draw_roc, draw_scores
+from evaluation.writing.html_page import svg
 from modeling import Calibration
 
 LABELS = [0, 0, 1, 1, 1]

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from evaluation.leaderboard import ORDERS, main, rows_of
+from evaluation.measuring.stored import read_evaluations
 from evaluation.published import MEAN, PUBLISHED, PublishedError, read_published
-from evaluation.stored import read_evaluations
 from tests.evaluation.made_evaluations import make_evaluation
 
 ENTRY = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation import perturbations
-from evaluation.perturbations import PERTURBATIONS
+from evaluation.perturbing import perturbations
+from evaluation.perturbing.perturbations import PERTURBATIONS
 from modeling.familiarity import measure
 from training import synthetic
 

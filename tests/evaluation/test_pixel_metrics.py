@@ -15,6 +15,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evaluation import pixel_metrics
+from evaluation.measuring.prediction import MadeOnDemand
 from evaluation.metrics import MetricError
 from evaluation.pixel_metrics import (
     Estimate,
@@ -24,7 +25,6 @@ from evaluation.pixel_metrics import (
     pixel_average_precision,
     pixel_f1_max,
 )
-from evaluation.prediction import MadeOnDemand
 from tests.evaluation.make_reference_metrics import digest, reference_maps
 
 METRICS = [pixel_auroc, pixel_average_precision, pixel_f1_max, aupro]

@@ -10,12 +10,10 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from evaluation import paired
-from evaluation.paired import FEWEST, auroc_change, happens_more_often
-from evaluation.panel import load_judges, load_photos
-from evaluation.perturbations import PERTURBATIONS
-from evaluation.robustness import change, is_located, main, try_out
-from evaluation.robustness_measures import (
+from evaluation.measuring import paired
+from evaluation.measuring.paired import FEWEST, auroc_change, happens_more_often
+from evaluation.measuring.panel import load_judges, load_photos
+from evaluation.perturbing.measures import (
     AUROC,
     CHECKS,
     CLEAN,
@@ -28,7 +26,9 @@ from evaluation.robustness_measures import (
     measure,
     spread,
 )
-from evaluation.robustness_report import HOLDS, write_report
+from evaluation.perturbing.perturbations import PERTURBATIONS
+from evaluation.perturbing.report import HOLDS, write_report
+from evaluation.robustness import change, is_located, main, try_out
 from modeling import load_pipeline
 from tests.conftest import ROOT
 from training.dataset import decode_picture

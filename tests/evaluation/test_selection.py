@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.selection import Pair, categories_of, find_models, pair_up
+from evaluation.measuring.selection import Pair, categories_of, find_models, pair_up
 from training.dataset import DatasetError
 
 OUT = Path("out")

@@ -12,10 +12,11 @@ import pytest
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from evaluation import baselines, summary
+from evaluation import summary
+from evaluation.measuring import baselines
+from evaluation.measuring.prediction import MadeOnDemand, Prediction
 from evaluation.metrics import MetricError
 from evaluation.pixel_metrics import EXACT_PIXELS, MANTISSA_BITS, count_pixels
-from evaluation.prediction import MadeOnDemand, Prediction
 from evaluation.summary import format_table, summarise
 from modeling import Calibration
 from tests.conftest import ROOT

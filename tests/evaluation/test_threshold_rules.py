@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.threshold_rules import (
+from evaluation.thresholds.rules import (
     CONFORMAL,
     EXTREME_VALUE,
     LEAST_EXCESSES,

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation import threshold_study, threshold_trials
-from evaluation.threshold_report import as_text, choose, conclude, keeps_promise, write_report
-from evaluation.threshold_rules import CONFORMAL, EXTREME_VALUE, QUANTILE, ROC
-from evaluation.threshold_trials import (
+from evaluation import threshold_study
+from evaluation.thresholds import trials
+from evaluation.thresholds.report import as_text, choose, conclude, keeps_promise, write_report
+from evaluation.thresholds.rules import CONFORMAL, EXTREME_VALUE, QUANTILE, ROC
+from evaluation.thresholds.trials import (
     SIZES,
     VALIDATION,
     Outcome,
@@ -86,7 +87,7 @@ def test_all_sizes_and_rules_of_a_seed_are_tested_on_the_same_photos(monkeypatch
         tested.append((seed, size, len(parts.test)))
         return parts
 
-    monkeypatch.setattr(threshold_trials, "split", spy)
+    monkeypatch.setattr(trials, "split", spy)
     study(scored(), seeds=2)
     assert tested == [(0, 200, 80), (1, 200, 80)]
 

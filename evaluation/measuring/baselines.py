@@ -27,7 +27,7 @@ from datasets import Dataset
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import Tensor
 
-from evaluation.prediction import (
+from evaluation.measuring.prediction import (
     BATCH_SIZE,
     Prediction,
     batches_of,
@@ -36,7 +36,7 @@ from evaluation.prediction import (
     masks_of,
     predict,
 )
-from evaluation.processes import everywhere, on_main
+from evaluation.measuring.processes import everywhere, on_main
 from evaluation.summary import summarise
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.outputs import ReconstructionOutput

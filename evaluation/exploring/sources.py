@@ -16,7 +16,7 @@ from typing import Any
 import datasets
 from PIL import Image
 
-from evaluation.wording import plural
+from evaluation.writing.wording import plural
 from training.dataset import (
     VALIDATION,
     UnknownCategoryError,
@@ -68,7 +68,7 @@ class Finding:
     """Something that is not as it should be, at one place.
 
     Attributes:
-        kind: one of `evaluation.exploration_problems.KINDS`.
+        kind: one of `evaluation.exploring.problems.KINDS`.
         category: the product.
         place: the file, folder or group that it is about.
         detail: what was found there, where `kind` does not say it.

@@ -10,17 +10,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.exploration_duplicates import Match, find_matches
-from evaluation.exploration_photo import PhotoFacts, examine
-from evaluation.exploration_problems import (
+from evaluation.exploring.duplicates import Match, find_matches
+from evaluation.exploring.photo import PhotoFacts, examine
+from evaluation.exploring.problems import (
     Problem,
     category_findings,
     group_findings,
     match_findings,
     smallest_promise,
 )
-from evaluation.exploration_sources import GOOD, TRAIN, Category, Finding
-from evaluation.exploration_statistics import Outlier, by_group, find_outliers, summarise_group
+from evaluation.exploring.sources import GOOD, TRAIN, Category, Finding
+from evaluation.exploring.statistics import Outlier, by_group, find_outliers, summarise_group
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def explore(categories: Iterable[Category], *, progress: bool = False) -> Explor
     Memory: one photo a core at a time, and some 15 kB a photo for fingerprints and thumbnail.
 
     Args:
-        categories: from `evaluation.exploration_sources.find_categories`.
+        categories: from `evaluation.exploring.sources.find_categories`.
         progress: show a bar on stderr.
     """
     photos: dict[str, list[PhotoFacts]] = {}

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from evaluation.charts import THRESHOLD, new_axes
-from evaluation.document import Charts, Code, Heading, Section, Table, Text, write_document
-from evaluation.threshold_rules import CONFORMAL, EXTREME_VALUE, QUANTILE, ROC, RULES
-from evaluation.threshold_trials import (
+from evaluation.thresholds.rules import CONFORMAL, EXTREME_VALUE, QUANTILE, ROC, RULES
+from evaluation.thresholds.trials import (
     LEAST_TEST,
     RATES,
     SPREAD,
@@ -23,6 +21,8 @@ from evaluation.threshold_trials import (
     Outcome,
     Scored,
 )
+from evaluation.writing.charts import THRESHOLD, new_axes
+from evaluation.writing.document import Charts, Code, Heading, Section, Table, Text, write_document
 
 DEFAULT = CONFORMAL  # what `modeling.Calibration.fit` does
 STANDARD_ERRORS = 3  # beyond which an average above the promise is no chance

@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from evaluation.robustness_measures import (
+from evaluation.perturbing.measures import (
     AUROC,
     CLEAN,
     Condition,

@@ -17,7 +17,7 @@ from datasets import Dataset, concatenate_datasets
 from PIL import Image
 from torch import Tensor
 
-from evaluation.selection import find_models
+from evaluation.measuring.selection import find_models
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
-from evaluation.charts import ANOMALOUS, GOOD, new_axes
-from evaluation.exploration import Exploration, count_good
-from evaluation.exploration_duplicates import NEAR, NEAR_LIMIT, Match
-from evaluation.exploration_photo import QUANTITIES, PhotoFacts
-from evaluation.exploration_problems import LOOK, NOTE, SEVERITIES, STOPS, Problem
-from evaluation.exploration_sources import GOOD as GOOD_KIND
-from evaluation.exploration_statistics import OUTLIER_LIMIT, Outlier, by_group
-from evaluation.html_page import chart, paragraph, picture, preformatted, render_page, table
-from evaluation.wording import UNDEFINED, duration, percent, plural
+from evaluation.exploring.duplicates import NEAR, NEAR_LIMIT, Match
+from evaluation.exploring.exploration import Exploration, count_good
+from evaluation.exploring.photo import QUANTITIES, PhotoFacts
+from evaluation.exploring.problems import LOOK, NOTE, SEVERITIES, STOPS, Problem
+from evaluation.exploring.sources import GOOD as GOOD_KIND
+from evaluation.exploring.statistics import OUTLIER_LIMIT, Outlier, by_group
+from evaluation.writing.charts import ANOMALOUS, GOOD, new_axes
+from evaluation.writing.html_page import chart, paragraph, picture, preformatted, render_page, table
+from evaluation.writing.wording import UNDEFINED, duration, percent, plural
 from training.recipe import Recipe
 
 MOST_PLACES = 8  # of a problem that the page names; exploration.json names all

@@ -1,6 +1,6 @@
 """What an evaluation looks like as files: curves, and grids of the telling photos.
 
-The curves are those of `evaluation.charts`.
+The curves are those of `evaluation.writing.charts`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.charts import ANOMALOUS, calibration_chart, roc_chart, scores_chart
+from evaluation.writing.charts import ANOMALOUS, calibration_chart, roc_chart, scores_chart
 from modeling import Calibration
 
 DOTS_PER_INCH = 120

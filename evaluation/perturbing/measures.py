@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset
 
+from evaluation.measuring.paired import auroc_change, happens_more_often
+from evaluation.measuring.panel import GOOD
 from evaluation.metrics import image_auroc, verdict_metrics
-from evaluation.paired import auroc_change, happens_more_often
-from evaluation.panel import GOOD
-from evaluation.perturbations import PERTURBATIONS
+from evaluation.perturbing.perturbations import PERTURBATIONS
 from modeling import Rate, rate
 
 # What can be worse than on clean photos, in the words of the report.
@@ -98,7 +98,7 @@ class Figures:
     Attributes:
         condition: the condition.
         image_auroc: on all photos, by raw score.
-        auroc_change: interval of the change against `CLEAN`, see `evaluation.paired`.
+        auroc_change: interval of the change against `CLEAN`, see `evaluation.measuring.paired`.
         false_alarms: good photos that fail at the calibrated threshold, refused or not.
         misses: anomalous photos that pass at it, refused or not.
         checks: photos, good or anomalous, that the guard refuses to judge.

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from evaluation.exploration_sources import GOOD, Finding, StoredPhoto
+from evaluation.exploring.sources import GOOD, Finding, StoredPhoto
 from evaluation.pixel_metrics import EIGHT_CONNECTED
 from modeling import open_photo
 
@@ -19,8 +19,8 @@ GREY_SIDE = 64  # of the small grey picture that near copies are found by
 COLOUR_SIDE = 16  # of the small colour picture that says how a photo looks as a whole
 THUMBNAIL_SIDE = 192  # longer side, pixels
 THUMBNAIL_QUALITY = 80
-OUTLINE = (213, 94, 0)  # vermilion, as `evaluation.charts.ANOMALOUS`
-HALF_GREY = 127  # a mask is anomalous above it, as in `evaluation.prediction.masks_of`
+OUTLINE = (213, 94, 0)  # vermilion, as `evaluation.writing.charts.ANOMALOUS`
+HALF_GREY = 127  # a mask is anomalous above it, as in `evaluation.measuring.prediction.masks_of`
 MOST_OF_A_PICTURE = 0.5
 QUANTITIES = ("brightness", "contrast", "sharpness")  # attributes of `PhotoFacts`
 

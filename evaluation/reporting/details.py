@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from evaluation.charts import (
+from evaluation.measuring.stored import Case, StoredEvaluation
+from evaluation.metrics import false_alarm_curve
+from evaluation.reporting.overview import name_of
+from evaluation.writing.charts import (
     calibration_chart,
     learning_curve_chart,
     precision_recall_chart,
     roc_chart,
     scores_chart,
 )
-from evaluation.document import Block, Charts, Heading, Pictures, Section, Table, Text
-from evaluation.metrics import false_alarm_curve
-from evaluation.report_overview import name_of
-from evaluation.stored import Case, StoredEvaluation
-from evaluation.wording import counted, figure, percent, plural
+from evaluation.writing.document import Block, Charts, Heading, Pictures, Section, Table, Text
+from evaluation.writing.wording import counted, figure, percent, plural
 from modeling import Rate
 
 MOST_CASES = 10  # of each error

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from evaluation import html_page
+from evaluation.writing import html_page
 
 # What Markdown, or HTML within it, would take for a sign of its own.
 SIGNS = re.compile(r"([\\`*\[\]|<>])")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.metrics import VerdictMetrics, verdict_metrics
-from evaluation.threshold_rules import ROC, RULES, Threshold, roc
+from evaluation.thresholds.rules import ROC, RULES, Threshold, roc
 from modeling.scoring import exceeds
 from training.dataset import DatasetError
 

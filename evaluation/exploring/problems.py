@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.exploration_duplicates import NEAR, Match
-from evaluation.exploration_photo import QUANTITIES, PhotoFacts
-from evaluation.exploration_sources import GOOD, TEST, TRAIN, Finding
-from evaluation.wording import percent, plural
+from evaluation.exploring.duplicates import NEAR, Match
+from evaluation.exploring.photo import QUANTITIES, PhotoFacts
+from evaluation.exploring.sources import GOOD, TEST, TRAIN, Finding
+from evaluation.writing.wording import percent, plural
 from training.dataset import PHOTO_SUFFIXES, num_held_out
 from training.recipe import Recipe
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.exploration_photo import PhotoFacts
-from evaluation.exploration_sources import GOOD, TRAIN
+from evaluation.exploring.photo import PhotoFacts
+from evaluation.exploring.sources import GOOD, TRAIN
 
 # Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993), take 3.5 for normal values. Light
 # and look of good photos have longer tails: of MVTec AD's 529 good bottles and screws for training,

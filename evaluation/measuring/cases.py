@@ -12,9 +12,9 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
-from evaluation.figures import PictureRow, draw_pictures
-from evaluation.map_files import remove_old
-from evaluation.prediction import Prediction, category_for
+from evaluation.measuring.map_files import remove_old
+from evaluation.measuring.prediction import Prediction, category_for
+from evaluation.writing.figures import PictureRow, draw_pictures
 from modeling import THRESHOLD, InspectionPipeline
 
 NUM_ROWS = 10  # of restorations.png and examples.jpg: enough to see whether defects vanish

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from evaluation.cases import NUM_CASES, Pictures, write_cases, write_sheets
-from evaluation.figures import draw_calibration, draw_roc, draw_scores
-from evaluation.map_files import write_maps
-from evaluation.prediction import Prediction, category_for, maps_of_photo_size
+from evaluation.measuring.cases import NUM_CASES, Pictures, write_cases, write_sheets
+from evaluation.measuring.map_files import write_maps
+from evaluation.measuring.prediction import Prediction, category_for, maps_of_photo_size
+from evaluation.writing.figures import draw_calibration, draw_roc, draw_scores
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from training.cores import single_threaded
 
@@ -75,7 +75,7 @@ def write_results(
         dataset: the photos that were evaluated.
         metrics: the content of metrics.json, the evaluation's own metrics among it.
         num_pictures: number of rows of pictures.png; 0 writes no pictures of photos at all.
-        maps: one of `evaluation.map_files.FORMATS`, or None.
+        maps: one of `evaluation.measuring.map_files.FORMATS`, or None.
         learning_curve: the model's own, to lie beside its figures; None where it has none.
     """
     predictions = evaluation.predictions

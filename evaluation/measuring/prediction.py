@@ -19,7 +19,7 @@ from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.processes import state, together
+from evaluation.measuring.processes import state, together
 from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
 from modeling.outputs import ReconstructionOutput
 from training.cores import single_threaded

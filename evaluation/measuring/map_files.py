@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.prediction import Prediction
+from evaluation.measuring.prediction import Prediction
 
 PNG16, NPZ = FORMATS = ("png16", "npz")
 FOLDER, LIST = "maps", "maps.json"

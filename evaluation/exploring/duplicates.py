@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluation.exploration_photo import PhotoFacts
+from evaluation.exploring.photo import PhotoFacts
 from modeling.dissimilarity import gaussian_blur
 
 SAME_FILE, SAME_PIXELS, NEAR = "same file", "same pixels", "near"

@@ -13,21 +13,11 @@ from typing import Any
 
 from PIL import Image
 
-from evaluation.document import (
-    Charts,
-    Code,
-    Heading,
-    Pictures,
-    Section,
-    Table,
-    Text,
-    write_document,
-)
-from evaluation.paired import LEVEL, RESAMPLES
-from evaluation.provenance import LIBRARIES
-from evaluation.results import nan_to_none
-from evaluation.robustness_chart import capital, strength_chart
-from evaluation.robustness_measures import (
+from evaluation.measuring.paired import LEVEL, RESAMPLES
+from evaluation.measuring.provenance import LIBRARIES
+from evaluation.measuring.results import nan_to_none
+from evaluation.perturbing.chart import capital, strength_chart
+from evaluation.perturbing.measures import (
     AUROC,
     CHECKS,
     CLEAN,
@@ -42,8 +32,18 @@ from evaluation.robustness_measures import (
     spread,
     value_of,
 )
-from evaluation.wording import figure as digits
-from evaluation.wording import plural
+from evaluation.writing.document import (
+    Charts,
+    Code,
+    Heading,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    write_document,
+)
+from evaluation.writing.wording import figure as digits
+from evaluation.writing.wording import plural
 from modeling import Rate
 
 TITLE = "Robustness and fairness"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from evaluation.charts import spread_chart
-from evaluation.document import Block, Charts, Section, Table, Text
-from evaluation.stored import METRICS, StoredEvaluation, number_in
-from evaluation.wording import UNDEFINED, counted, duration, figure, megabytes, percent
+from evaluation.measuring.stored import METRICS, StoredEvaluation, number_in
+from evaluation.writing.charts import spread_chart
+from evaluation.writing.document import Block, Charts, Section, Table, Text
+from evaluation.writing.wording import UNDEFINED, counted, duration, figure, megabytes, percent
 
 # Key in metrics.json to the name of the column.
 IMAGE_FIGURES = {

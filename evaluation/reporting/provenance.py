@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.document import Block, Code, Section, Table, Text
-from evaluation.report_overview import name_of
-from evaluation.stored import StoredEvaluation
-from evaluation.wording import UNDEFINED
+from evaluation.measuring.stored import StoredEvaluation
+from evaluation.reporting.overview import name_of
+from evaluation.writing.document import Block, Code, Section, Table, Text
+from evaluation.writing.wording import UNDEFINED
 
 WORDS = {
     "image AUROC": "How surely an anomalous photo scores higher than a good one: 1 is always, 0.5 "

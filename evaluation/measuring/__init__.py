@@ -1,0 +1,1 @@
+"""Model and photos -> predictions, with what they cost, what made them, and files of all that."""
