@@ -44,6 +44,7 @@ from evaluation.measuring.baselines import format_baselines, measure_baselines
 from evaluation.measuring.map_files import FORMATS
 from evaluation.measuring.prediction import (
     BATCH_SIZE,
+    Detect,
     category_for,
     maps_of_photo_size,
     masks_of,
@@ -64,6 +65,7 @@ from modeling import (
     load_pipeline,
 )
 from modeling.allocator import keep_freed_memory
+from modeling.backends import AUTO, BACKENDS, TORCH
 from training.cores import use_fair_share_of_cores
 from training.dataset import DatasetError, load_inspection_dataset
 
@@ -77,6 +79,7 @@ def evaluate(
     *,
     batch_size: int = BATCH_SIZE,
     progress: bool = False,
+    detect: Detect | None = None,
     scratch_dir: Path | None = None,
 ) -> Evaluation:
     """Show a model every photo of a labelled dataset and measure what it says.
@@ -87,6 +90,7 @@ def evaluate(
         dataset: with the features of `training.dataset.load_inspection_dataset`.
         batch_size: photos at a time.
         progress: show a bar on stderr.
+        detect: what judges, such as the model's exported graph; None: the model itself.
         scratch_dir: folder whose disk gets the maps; None: that of temporary files.
 
     Raises:
@@ -101,6 +105,7 @@ def evaluate(
         dataset,
         batch_size=batch_size,
         progress=progress,
+        detect=detect,
         scratch_dir=scratch_dir,
     )
     seconds = time.perf_counter() - start
@@ -155,6 +160,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="rows of pictures.png, misses and false alarms first; 0 draws no photo (default: 20)",
     )
     add("--maps", choices=FORMATS, help="write the anomaly map of every photo to maps/")
+    add(
+        "--backend",
+        choices=(AUTO, *BACKENDS),
+        default=TORCH,
+        help="what runs the model: another than torch needs the graph that training/export.py "
+        f"writes (default: {TORCH})",
+    )
     add("--baseline", action="store_true", help="measure simple references on the same photos")
     return parser.parse_args(arguments)
 
@@ -191,7 +203,9 @@ class Session:
         # Pairs come category after category, and often there is one pair.
         @lru_cache(maxsize=1)
         def pipeline(model: str) -> InspectionPipeline:
-            return load_pipeline(model, revision=options.revision, device=device)
+            return load_pipeline(
+                model, revision=options.revision, device=device, backend=options.backend
+            )
 
         @lru_cache(maxsize=1)
         def photos(category: str | None) -> DatasetDict:
@@ -268,7 +282,7 @@ def _evaluate_pair(session: Session, pair: Pair) -> dict[str, Any]:
         "progress": state().is_main_process,
         "scratch_dir": pair.folder if state().is_main_process else None,
     }
-    evaluation = evaluate(model, processor, test, **how)
+    evaluation = evaluate(model, processor, test, detect=pipe.detector.detect, **how)
     baselines = {}
     if options.baseline:
         baselines = measure_baselines(model, processor, splits["train"], test, **how)
@@ -279,6 +293,7 @@ def _evaluate_pair(session: Session, pair: Pair) -> dict[str, Any]:
         metrics = {
             **provenance(model, source, options.data, category, session.words),
             **evaluation.metrics,
+            "backend": pipe.backend,
             "cost": cost(model, source, len(test), evaluation.seconds),
             "baselines": baselines,
         }

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.writing.document import markdown_table
-from modeling.configuration import ReconstructionConfig
+from modeling import load_model
 from training.augmentation import augmentation_for
 from training.calibration import TURNING
 from training.synthetic import PARTS
@@ -103,7 +103,7 @@ def shipped(workshop: Workshop) -> str:
     """The models that ship, on the test photos of their category."""
     rows = []
     for model in sorted(SHIPPED.iterdir(), key=lambda folder: (folder.name in PARTS, folder.name)):
-        (category,) = ReconstructionConfig.from_pretrained(model).categories
+        (category,) = load_model(model)[0].config.categories
         metrics = workshop.evaluated(model, category)
         rows.append([named(category), *ranking(metrics), f"{metrics['f1']:.3f}", *errors(metrics)])
     return markdown_table(HEAD, rows)

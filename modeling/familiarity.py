@@ -195,7 +195,8 @@ class Familiarity(nn.Module):
             category: (B,) category numbers.
         """
         distance = self._distance(summaries, self.mean[category], self.deviation[category])
-        contrast, brightness, sharpness = (measured[:, :3] * LESS < self.lowest[category]).T
+        lower = measured[:, :3] * LESS < self.lowest[category]
+        contrast, brightness, sharpness = lower.unbind(dim=1)
         applies = {
             OTHER_PRODUCT: distance > self.limit[category],
             BLURRED: sharpness,
@@ -203,7 +204,7 @@ class Familiarity(nn.Module):
             DARK: brightness,
             BLANK: contrast & ~brightness,
         }
-        numbers = torch.full((len(summaries),), NO_DOUBT, device=summaries.device)
+        numbers = torch.full_like(distance, NO_DOUBT, dtype=torch.long)
         for number, doubt in enumerate(DOUBTS):
             numbers = torch.where(applies[doubt], number, numbers)
         return numbers

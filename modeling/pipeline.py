@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import ModelOutput
 
+from .backends import TORCH, Detector, load_detector
 from .calibration import THRESHOLD
 from .configuration import check_number
 from .familiarity import DOUBT_NOTES, DOUBTS, NO_DOUBT
@@ -131,6 +132,10 @@ class InspectionPipeline(Pipeline):
     In a clone of the project, `modeling.load_pipeline("folder or ORG/NAME")` runs its code instead.
     Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5, and with
     `category=` if the model knows several.
+
+    Attributes:
+        detector: what judges the photos: the model, or its exported graph.
+        backend: the name of what runs it, one of `backends.BACKENDS`.
     """
 
     _load_image_processor = True
@@ -147,6 +152,8 @@ class InspectionPipeline(Pipeline):
                 "or call model.calibrate with good photos."
             )
         self.model.eval()
+        self.detector: Detector = self.model
+        self.backend = TORCH
 
     def _sanitize_parameters(
         self, threshold: float | None = None, category: str | None = None
@@ -168,7 +175,7 @@ class InspectionPipeline(Pipeline):
         self, input_tensors: dict[str, Any], category: str | None = None
     ) -> dict[str, Any]:
         pixel_values = input_tensors["pixel_values"].to(self.model.dtype)
-        output = self.model.detect(pixel_values, category)
+        output = self.detector.detect(pixel_values, category)
         return {
             "photo": input_tensors["photo"],
             "reconstruction": output.reconstruction,
@@ -241,6 +248,7 @@ def load_pipeline(
     token: str | None = None,
     device: str | None = None,
     local_files_only: bool = False,
+    backend: str = TORCH,
 ) -> InspectionPipeline:
     """Load a calibrated model as a pipeline, ready to inspect.
 
@@ -250,10 +258,15 @@ def load_pipeline(
         token: access token for a private repository.
         device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
         local_files_only: take what was downloaded earlier and ask nobody.
+        backend: what runs it: "torch"; "onnxruntime" or "openvino", which need the graph that
+            training/export.py writes beside the model; or "auto", the fastest that is there.
 
     Raises:
-        ModelLoadError: when it can't be loaded (see `load_model`) or is not calibrated.
+        ModelLoadError: when it can't be loaded (see `load_model`), is not calibrated, or can't be
+            run by the backend.
     """
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     loaded, processor = load_model(model, **where)
-    return InspectionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)
+    inspect = InspectionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)
+    inspect.detector, inspect.backend = load_detector(loaded, model, backend, **where)
+    return inspect

@@ -29,7 +29,14 @@ from .familiarity import Familiarity, measure, save_otherwise
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
 from .outputs import ReconstructionOutput
 from .restoration import Restoration, restoration_loss
-from .scoring import enlarge, exceeds, normalise_residual, raw_score, smooth_residual
+from .scoring import (
+    calibrated_score,
+    enlarge,
+    exceeds,
+    normalise_residual,
+    raw_score,
+    smooth_residual,
+)
 from .targets import FeatureTarget, PixelTarget
 from .weights import WHERE, check_weights
 
@@ -38,7 +45,8 @@ logger = logging.get_logger(__name__)
 WHITENED = ("l1", "mse")  # dissimilarities of the difference alone; an angle is no difference
 UNNAMED = "part"  # the category of a model that was given none
 
-Category = str | Sequence[str] | None  # one for all pictures, or one a picture
+# One name for all pictures, one a picture, or already their numbers (B,).
+Category = str | Sequence[str] | Tensor | None
 Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
 
 
@@ -152,9 +160,13 @@ class ReconstructionModel(PreTrainedModel, ABC):
     def category_numbers(self, category: Category, count: int) -> Tensor:
         """(count,) positions in `config.categories` of one category for all, or one a picture.
 
+        Numbers are passed on as they are: an exported graph takes these, for it knows no names.
+
         Raises:
             ValueError: when a category is unknown, or missing although the model knows several.
         """
+        if isinstance(category, Tensor):
+            return category
         known = self.config.categories
         if category is None:
             if len(known) > 1:
@@ -199,11 +211,11 @@ class ReconstructionModel(PreTrainedModel, ABC):
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.
         """
-        self._check_shape(pixel_values)
+        self.check_shape(pixel_values)
         values = self.target.combine(extracted or self.target.extract(pixel_values))
         clean_values, clean_pixels = values, pixel_values
         if clean_pixel_values is not None:
-            self._check_shape(clean_pixel_values)
+            self.check_shape(clean_pixel_values)
             clean_pixels = clean_pixel_values
             clean_values = self.target.combine(
                 clean_extracted or self.target.extract(clean_pixel_values)
@@ -235,7 +247,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.
         """
-        self._check_shape(pixel_values)
+        self.check_shape(pixel_values)
         values = self.target.encode(pixel_values)
         return self._judge(pixel_values, values, self.restore(values).values, category)
 
@@ -302,7 +314,12 @@ class ReconstructionModel(PreTrainedModel, ABC):
         name = self.config.categories[number]
         self.config.calibrations = {**self.config.calibrations, name: calibration.to_dict()}
 
-    def _check_shape(self, pixel_values: Tensor) -> None:
+    def check_shape(self, pixel_values: Tensor) -> None:
+        """Make sure that pictures are (B, 3, H, W) with H = W = config.image_size.
+
+        Raises:
+            ValueError: when they are not.
+        """
         side = self.config.image_size
         expected = (self.config.num_channels, side, side)
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != expected:
@@ -358,7 +375,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
     def _judge(
         self, pixel_values: Tensor, values: Tensor, restored: Tensor, category: Category
     ) -> ReconstructionOutput:
-        numbers = self.category_numbers(category, len(pixel_values))
+        # `len` would fix the batch size of an exported graph.
+        numbers = self.category_numbers(category, pixel_values.shape[0])
         residual = self._residual_map(values, self.scored_restorations(values, restored), numbers)
         statistics = self.residual_statistics
         if statistics.per_location:
@@ -383,14 +401,17 @@ class ReconstructionModel(PreTrainedModel, ABC):
 
     def _score(self, raw: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
         """Calibrated scores and verdicts, (B,) each, every picture by its own category."""
-        calibrations, known = self.calibrations, self.config.categories
-        names = [known[number] if known else None for number in numbers.tolist()]
-        if not {*names} <= {*calibrations}:
+        calibrations = self.calibrations
+        points = [calibrations.get(name) for name in self.config.categories] or [None]
+        # Numbers are looked at only where they decide something: a graph can't be traced else.
+        if None in points and any(points[number] is None for number in numbers.tolist()):
             self._warn_uncalibrated()
             return torch.full_like(raw, torch.nan), None
-        score = torch.stack(
-            [calibrations[name].score(one) for name, one in zip(names, raw, strict=True)]
+        thresholds, scales = (
+            raw.new_tensor([getattr(point, name, torch.nan) for point in points])[numbers]
+            for name in ("raw_threshold", "scale")
         )
+        score = calibrated_score(raw, thresholds, scales)
         return score, exceeds(score, THRESHOLD)
 
     def _warn_uncalibrated(self) -> None:
@@ -442,7 +463,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
     def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Target values and what they should be, (1, C, h, w) each, photo by photo."""
         for pixel_values in batches:
-            self._check_shape(pixel_values)
+            self.check_shape(pixel_values)
             values = self.target.encode(pixel_values.to(self.device))
             restored = self.restore(values).values
             yield from zip(values.split(1), restored.split(1), strict=True)

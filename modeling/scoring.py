@@ -72,13 +72,13 @@ def raw_score(anomaly_map: Tensor) -> Tensor:
     return anomaly_map.amax(dim=(1, 2))
 
 
-def calibrated_score(raw: Tensor, raw_threshold: float, scale: float) -> Tensor:
+def calibrated_score(raw: Tensor, raw_threshold: Tensor | float, scale: Tensor | float) -> Tensor:
     """Logistic score: 0..1, increasing in `raw`, exactly 0.5 where `raw == raw_threshold`.
 
     Args:
         raw: raw scores or raw anomaly maps, any shape.
-        raw_threshold: the calibrated threshold, in the units of `raw`.
-        scale: > 0, in the units of `raw`.
+        raw_threshold: the calibrated threshold, in the units of `raw`; one, or one a raw score.
+        scale: > 0, in the units of `raw`; one, or one a raw score.
 
     Returns:
         Same shape as `raw`, in 0..1. Far above the threshold it saturates at 1: rank by `raw`.

@@ -26,17 +26,19 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
 
 LIMITS, DATA = "For and not for", "Data and licence"  # sections of the card, which is in English
 UNKNOWN = "·"  # in a table's cell
+RUNTIME_NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
-def about_html(facts: ModelFacts, text: Text) -> str:
+def about_html(facts: ModelFacts, text: Text, backend: str | None = None) -> str:
     """The panel about a model, without its charts.
 
     Args:
         facts: from `read_facts`; everything in them may be missing and is escaped here.
         text: words.
+        backend: what runs the model, if it is loaded.
     """
     parts = (
-        _origin(facts, text),
+        _origin(facts, text, backend),
         _figures(facts.measured, text),
         _limits(facts, text),
         _card(facts, text),
@@ -78,8 +80,8 @@ def _figure(title: str, drawing: str, caption: str) -> str:
     return f"<figure><h4>{title}</h4>{drawing}<figcaption>{caption}</figcaption></figure>"
 
 
-def _origin(facts: ModelFacts, text: Text) -> str:
-    """Name, licence, and what it was trained on."""
+def _origin(facts: ModelFacts, text: Text, backend: str | None) -> str:
+    """Name, licence, what it was trained on, and what runs it."""
     training = facts.training
     rows = [("model", html.escape(facts.name))]
     if training and training.n_photos:
@@ -90,6 +92,8 @@ def _origin(facts: ModelFacts, text: Text) -> str:
     rows.append(("licence", html.escape(facts.licence or text("about.licence_unknown"))))
     if data := facts.section(DATA):
         rows.append(("data", _prose(data)))
+    if backend:
+        rows.append(("backend", html.escape(RUNTIME_NAMES.get(backend, backend))))
     terms = "".join(
         f"<dt>{said(text, f'about.{name}')}</dt><dd>{value}</dd>" for name, value in rows
     )

@@ -177,6 +177,7 @@ class Answers:
         facts = read_facts(entry)
         try:
             calibration = self.bench.calibration_of(entry)
+            backend = self.bench.backend_of(entry)
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
         if visit.choice != (category, model):
@@ -188,7 +189,7 @@ class Answers:
         threshold = visit.threshold_of(category, model)  # it may have been moved meanwhile
         return (
             self.cost(visit, threshold, language),
-            about_html(facts, text),
+            about_html(facts, text, backend),
             self.charts(visit, threshold, language),
         )
 

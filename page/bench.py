@@ -59,6 +59,14 @@ class Bench:
         pipeline = self.catalogue.load(entry)
         return pipeline.model.calibration_of(category_of(pipeline, entry.category))
 
+    def backend_of(self, entry: ModelEntry) -> str:
+        """The name of what runs a model: torch, or a faster runtime that has its graph.
+
+        Raises:
+            modeling.ModelLoadError: with the reason, when the model can't be loaded.
+        """
+        return self.catalogue.load(entry).backend
+
     def inspect(
         self, file: str, photo: Path, entry: ModelEntry, threshold: float, workplace: Workplace
     ) -> tuple[Result, Inspection | None]:

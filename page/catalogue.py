@@ -243,7 +243,7 @@ def load(entry: ModelEntry, report: Callable[[Progress], None]) -> InspectionPip
         report(Progress(entry.source))
     from modeling import load_pipeline
 
-    return load_pipeline(entry.source, revision=entry.revision)
+    return load_pipeline(entry.source, revision=entry.revision, backend="auto")
 
 
 class Catalogue:

@@ -1,0 +1,61 @@
+"""The way from 8-bit pictures to scores as one graph of tensors, which other runtimes can run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import torch
+from torch import Tensor, nn
+
+from .reconstruction import ReconstructionModel
+
+INPUTS = ("pictures", "category")
+OUTPUTS = ("reconstruction", "anomaly_map", "raw_score", "anomaly_score", "doubt")
+FINGERPRINT = "golden_sample_fingerprint"  # under which a graph's file says what it was made from
+
+
+class DetectionGraph(nn.Module):
+    """What `detect` computes, the calibration inside, with tensors alone at both ends.
+
+    Args:
+        model: calibrated for each of its categories.
+    """
+
+    def __init__(self, model: ReconstructionModel) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, pictures: Tensor, category: Tensor) -> tuple[Tensor, ...]:
+        """Judge pictures of the model's size.
+
+        Args:
+            pictures: (B, size, size, 3) uint8, RGB.
+            category: (B,) int64, positions in `config.categories`.
+
+        Returns:
+            One tensor for each name in `OUTPUTS`, as `ReconstructionOutput` describes them.
+        """
+        output = self.model.detect(pictures.permute(0, 3, 1, 2).float() / 255, category)
+        return tuple(output[name] for name in OUTPUTS)
+
+    def example(self, count: int = 2) -> tuple[Tensor, Tensor]:
+        """Inputs of the right shape and type, to trace the graph with."""
+        side = self.model.config.image_size
+        shape = (count, side, side, self.model.config.num_channels)
+        return torch.zeros(shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.long)
+
+
+def fingerprint(model: ReconstructionModel) -> str:
+    """SHA-256 of all that decides a score: the weights, the statistics and the calibrations.
+
+    A graph that was exported before a model was trained or calibrated anew would judge by the old
+    one; by this number the two can be told apart.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    stored = [model.config.categories, model.config.calibrations]
+    digest.update(json.dumps(stored, sort_keys=True).encode())
+    return digest.hexdigest()
