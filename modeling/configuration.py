@@ -11,7 +11,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from .backbones import EFFICIENTNET_LITE0
+from .calibration import Calibration
 from .dissimilarity import DISSIMILARITIES
+from .tiling import Tiling
 
 # What transformers itself hands to a config beside the declared fields: entries of a saved
 # config.json that other classes own, and keywords that `from_pretrained` passes on.
@@ -65,6 +67,13 @@ def check_multiple(field: str, value: int, unit: int, reason: str) -> None:
         raise ValueError(f"{field} must be a multiple of {unit} ({reason}), found {value}.")
 
 
+def check_list(field: str, values: list[Any], longest: int) -> None:
+    """Raise `ValueError`, naming the field, unless `values` is a list of 1 to `longest`."""
+    if not isinstance(values, list | tuple) or not 0 < len(values) <= longest:
+        found = len(values) if isinstance(values, list | tuple) else repr(values)
+        raise ValueError(f"{field} must be a list of 1 to {longest} values, found {found}.")
+
+
 def check_weights(field: str, weights: dict[str, float], known: tuple[str, ...]) -> None:
     """Raise unless `weights` maps known names to weights >= 0, at least one of them above 0.
 
@@ -95,6 +104,15 @@ NORMALISATIONS = {
 }
 
 
+MAX_SIDE, MAX_TILED_SIDE = 2048, 8192  # pixels of what the body sees at once, and in tiles
+MAX_CATEGORIES = 10_000
+MAX_NAME = 100  # characters of a category's
+MAX_GOOD_PARTS = 100_000  # whose scores a calibration keeps
+MAX_LAYERS = 32  # of a backbone that are stacked
+MAX_STAGES = 8  # of an autoencoder, each of half the side
+MAX_GRID = 512  # positions a side of stacked features; a few gigabytes
+LEAST, MOST = 1e-30, 1e30  # of a calibration's numbers, within what 32 bits hold
+
 PIXEL_MAP_STRIDE = 4  # finer than a visible defect, and a sixteenth of the statistics to store
 
 
@@ -102,7 +120,10 @@ class ReconstructionConfig(PreTrainedConfig):
     """What every reconstruction model shares; an architecture's config adds its body.
 
     Args:
-        image_size: side of the square model input, in pixels; 32 to 2048.
+        image_size: side of the square model input, in pixels; 32 to 8192.
+        tile_size: side of the tiles that the body sees one by one, 32 to 2048; None: the whole
+            input at once. Small defects on a large part need many pixels, and a body that
+            sees them all at once takes too much memory to train.
         num_channels: colour channels of the input; 3 (RGB).
         target: what is reconstructed: "pixels", or "features" of a frozen backbone.
         backbone: "efficientnet-lite0" or the Hub id of an `AutoBackbone`; None for pixels.
@@ -130,6 +151,7 @@ class ReconstructionConfig(PreTrainedConfig):
     model_type = "golden-sample"
 
     image_size: int = 448
+    tile_size: int | None = None
     num_channels: int = 3
     target: str = "features"
     backbone: str | None = None
@@ -150,8 +172,12 @@ class ReconstructionConfig(PreTrainedConfig):
         for name, value in self.defaults_for_target(self.target).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        self.categories = list(self.categories or [])
-        self.calibrations = dict(self.calibrations or {})
+        if self.categories is None:
+            self.categories = []
+        if self.calibrations is None:
+            self.calibrations = {}
+        self._check_categories()
+        self._check_calibrations()
         self._check_ranges()
         super().__post_init__(**kwargs)
 
@@ -186,6 +212,21 @@ class ReconstructionConfig(PreTrainedConfig):
         return self.feature_stride if self.target == "features" else 1
 
     @property
+    def body_size(self) -> int:
+        """Side of what the body sees at once: a tile, or the whole input."""
+        return self.tile_size or self.image_size
+
+    @property
+    def body_field(self) -> str:
+        """The field that says it."""
+        return "image_size" if self.tile_size is None else "tile_size"
+
+    @property
+    def tiling(self) -> Tiling:
+        """How the input is cut into tiles, in pixels."""
+        return Tiling.covering(self.image_size, self.body_size, self.map_stride)
+
+    @property
     def map_stride(self) -> int:
         """Input pixels to one position of the residual map, before it is enlarged."""
         return self.feature_stride if self.target == "features" else PIXEL_MAP_STRIDE
@@ -197,8 +238,40 @@ class ReconstructionConfig(PreTrainedConfig):
             hint = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(f"{type(self).__name__} has no field {name!r}{hint}")
 
+    def _check_categories(self) -> None:
+        if self.categories != []:
+            check_list("categories", self.categories, MAX_CATEGORIES)
+        self.categories = list(self.categories)
+        for name in self.categories:
+            if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+                raise ValueError(
+                    f"categories must be names of 1 to {MAX_NAME} printable characters, found "
+                    f"{name!r}."
+                )
+        if len({*self.categories}) < len(self.categories):
+            raise ValueError(f"categories must differ, found {self.categories!r}.")
+
+    def _check_calibrations(self) -> None:
+        if not isinstance(self.calibrations, dict):
+            raise ValueError(f"calibrations must be by category, found {self.calibrations!r}.")
+        self.calibrations = dict(self.calibrations)
+        for category, values in self.calibrations.items():
+            check_choice("calibrations", category, self.categories)
+            calibration = Calibration.from_dict(values)
+            field = f"calibrations.{category}"
+            check_list(f"{field}.normal_scores", values["normal_scores"], MAX_GOOD_PARTS)
+            check_number(f"{field}.false_alarm_rate", calibration.false_alarm_rate, 0, 1)
+            promised = calibration.promised_false_alarm_rate
+            check_number(f"{field}.promised_false_alarm_rate", promised, 0, 1)
+            check_number(f"{field}.raw_threshold", calibration.raw_threshold, -MOST, MOST)
+            check_number(f"{field}.scale", calibration.scale, LEAST, MOST)
+
     def _check_ranges(self) -> None:
-        check_number("image_size", self.image_size, 32, 2048, whole=True)
+        largest = MAX_SIDE if self.tile_size is None else MAX_TILED_SIDE
+        check_number("image_size", self.image_size, 32, largest, whole=True)
+        if self.tile_size is not None:
+            largest = min(MAX_SIDE, self.image_size)
+            check_number("tile_size", self.tile_size, 32, largest, whole=True)
         check_number("num_channels", self.num_channels, 3, 3, whole=True)
         dissimilarities = tuple(DISSIMILARITIES[self.target])
         check_weights("loss_weights", self.loss_weights, dissimilarities)
@@ -212,6 +285,9 @@ class ReconstructionConfig(PreTrainedConfig):
         if self.target == "features":
             self._check_features()
         check_multiple("image_size", self.image_size, self.map_stride, "one map position")
+        if self.tile_size is not None:
+            check_multiple("tile_size", self.tile_size, self.map_stride, "one map position")
+        _ = self.tiling  # says how tiles and image don't fit
 
     def _check_features(self) -> None:
         check_number("feature_stride", self.feature_stride, 1, 64, whole=True)
@@ -219,6 +295,10 @@ class ReconstructionConfig(PreTrainedConfig):
         check_multiple("painter_channels", self.painter_channels, 16, "8 groups of each layer")
         if self.feature_stride & (self.feature_stride - 1):
             raise ValueError(f"feature_stride must be a power of 2, found {self.feature_stride}.")
+        check_number("positions of features", self.body_size // self.feature_stride, 1, MAX_GRID)
+        if not isinstance(self.backbone, str):
+            raise ValueError(f"backbone must be a name, found {self.backbone!r}.")
+        check_list("backbone_layers", self.backbone_layers, MAX_LAYERS)
         for layer in self.backbone_layers:
             check_number("backbone_layers", layer, 0, 200, whole=True)
 
@@ -258,14 +338,13 @@ class AutoencoderConfig(ReconstructionConfig):
         super()._check_ranges()
         check_number("patch_size", self.patch_size, 1, 16, whole=True)
         check_number("latent_channels", self.latent_channels, 1, 4096, whole=True)
-        if not self.hidden_sizes:
-            raise ValueError("hidden_sizes must name at least one stage, found none.")
+        check_list("hidden_sizes", self.hidden_sizes, MAX_STAGES)
         for size in self.hidden_sizes:
             check_number("hidden_sizes", size, 8, 4096, whole=True)
             check_multiple("hidden_sizes", size, 8, "8 groups of each normalisation layer")
         check_multiple(
-            "image_size",
-            self.image_size,
+            self.body_field,
+            self.body_size,
             self.total_stride,
             "the target's stride, patch_size, and one halving a stage after the first",
         )
@@ -300,7 +379,7 @@ class VariationalAutoencoderConfig(AutoencoderConfig):
     def _check_ranges(self) -> None:
         super()._check_ranges()
         check_number("kl_weight", self.kl_weight, 0.0, 10.0)
-        check_number("kl_warmup_steps", self.kl_warmup_steps, 0, 10**7, whole=True)
+        check_number("kl_warmup_steps", self.kl_warmup_steps, 0, 10**5, whole=True)
         check_number("probability_samples", self.probability_samples, 0, 256, whole=True)
 
 
@@ -352,4 +431,4 @@ class MaskedAutoencoderConfig(ReconstructionConfig):
             check_multiple(name, getattr(self, name), self.num_attention_heads, "its heads")
             check_multiple(name, getattr(self, name), 4, "sine and cosine of both axes")
         token_side = self.body_stride * self.patch_size
-        check_multiple("image_size", self.image_size, token_side, "a token's pixels")
+        check_multiple(self.body_field, self.body_size, token_side, "a token's pixels")

@@ -6,10 +6,11 @@ pipeline and app see the same pixels. The processor's settings are saved beside 
 
 from __future__ import annotations
 
+import io
 import os
 import urllib.request
-from collections.abc import Sequence
-from io import BytesIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ Photo = str | os.PathLike | Image.Image
 MAX_PHOTO_PIXELS = 100_000_000  # a decoded RGB photo of this size takes 300 MB
 MAX_DOWNLOAD_BYTES = 64 * 2**20
 DOWNLOAD_TIMEOUT = 30  # seconds
+# What cameras, phones and browsers write. Pillow knows forty formats more, of which some start
+# other programs (EPS runs Ghostscript) and some are decoded pixel by pixel in Python.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+MAX_HEADER_BYTES = 8 * 2**20  # before the pixels; a colour profile takes up to 3 MB
+MAX_HEADER_READS = 20_000  # a photo's header takes a few dozen
+MAX_READS = 500_000  # of a whole photo; 100 megapixels in chunks of 8 kB take 150,000
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -46,27 +53,21 @@ def open_photo(source: Photo) -> Image.Image:
         PhotoError: when there is no such file, it is no readable picture, or it is too large.
     """
     if isinstance(source, Image.Image):
-        return to_upright_rgb(source, "The photo")
-    name = Path(str(source)).name or str(source)
-    try:
-        with Image.open(_as_file(source)) as image:
-            return to_upright_rgb(image, name)
-    except FileNotFoundError as error:
-        raise PhotoError(f"{source} was not found; check the path of the photo.") from error
-    except IsADirectoryError as error:
-        raise PhotoError(f"{source} is a folder; give the path of a photo.") from error
-    except UnidentifiedImageError as error:
+        with _explained("The photo"):
+            return to_upright_rgb(source)
+    if not isinstance(source, str | os.PathLike):
         raise PhotoError(
-            f"{name} is not a picture that can be read; give a PNG, JPEG, BMP, TIFF or WebP file."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise PhotoError(_too_large(name)) from error
-    except PhotoError:
-        raise
-    except (OSError, ValueError, SyntaxError) as error:  # truncated files, by format
-        raise PhotoError(
-            f"{name} is damaged and could not be decoded; save or take the photo again."
-        ) from error
+            f"A photo is a path, an http(s) address or a PIL image, found {type(source).__name__}; "
+            "turn an array into a picture with Image.fromarray."
+        )
+    name = Path(source).name or str(source)
+    with (
+        _open_file(source, name) as file,
+        _explained(name),
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        file.begin_pixels()
+        return to_upright_rgb(image, name)
 
 
 def to_upright_rgb(image: Image.Image, name: str = "The photo") -> Image.Image:
@@ -98,17 +99,82 @@ def to_upright_rgb(image: Image.Image, name: str = "The photo") -> Image.Image:
 
 
 def _scale_to_8_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)  # no light was measured
     # Scaling by the bit depth, not by the picture's own extremes, keeps a dark photo dark.
     peak = values.max(initial=0)
-    full = 1.0 if peak <= 1 else 255.0 if peak <= 255 else 4095.0 if peak <= 4095 else 65535.0
-    return Image.fromarray((np.clip(values / full, 0, 1) * 255).round().astype(np.uint8))
+    full = 1 if peak <= 1 else 255 if peak <= 255 else 4095 if peak <= 4095 else 65535
+    values = np.clip(values, 0, full)
+    if values.dtype.kind == "f":
+        return Image.fromarray((values * (255 / full)).round().astype(np.uint8))
+    levels = (np.arange(full + 1) / full * 255).round().astype(np.uint8)  # of every value there is
+    return Image.fromarray(levels[values])
 
 
-def _as_file(source: str | os.PathLike) -> str | os.PathLike | BytesIO:
-    address = str(source)
-    if not address.startswith(("http://", "https://")):
-        return source
+class _PhotoFile(io.BufferedReader):
+    """A photo's bytes; refuses to be read in millions of small pieces.
+
+    Pillow reads what lies before and after the pixels piece by piece, in Python. A file that is
+    all empty chunks, or one endless comment, would hold everybody up for minutes.
+    """
+
+    def __init__(self, raw: io.RawIOBase | io.BytesIO, photo: str) -> None:
+        super().__init__(raw)
+        self._photo = photo  # what the message of an error calls it
+        self._reads_left, self._bytes_left = MAX_HEADER_READS, MAX_HEADER_BYTES
+
+    def begin_pixels(self) -> None:
+        """What is read from now on is the pixels, which may be many bytes."""
+        self._reads_left, self._bytes_left = MAX_READS, float("inf")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as a file does; raises `PhotoError` when it is too much."""
+        self._reads_left -= 1
+        if size is not None and size > 0:  # WebP is read as a whole, by its own library
+            self._bytes_left -= size
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise PhotoError(
+                f"{self._photo} holds more beside its pixels than a photo does; save it anew as "
+                "PNG or JPEG."
+            )
+        return super().read(size)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever a decoder raises, as one sentence about the photo `name`."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(
+            f"{name} is not a picture that can be read; give a PNG, JPEG, BMP, TIFF or WebP file."
+        ) from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise PhotoError(_too_large(name)) from error
+    except Exception as error:  # each format's decoder has kinds of its own for damaged data
+        raise PhotoError(
+            f"{name} is damaged and could not be decoded; save or take the photo again."
+        ) from error
+
+
+def _open_file(source: str | os.PathLike, name: str) -> _PhotoFile:
+    if str(source).startswith(("http://", "https://")):
+        return _PhotoFile(io.BytesIO(_download(str(source))), name)
+    try:
+        return _PhotoFile(io.FileIO(source), name)
+    except FileNotFoundError as error:
+        raise PhotoError(f"{source} was not found; check the path of the photo.") from error
+    except IsADirectoryError as error:
+        raise PhotoError(f"{source} is a folder; give the path of a photo.") from error
+    except (OSError, ValueError) as error:  # no permission, too many open files, no path at all
+        reason = getattr(error, "strerror", None) or error
+        raise PhotoError(f"{name} can't be opened ({reason}); check the file.") from error
+
+
+def _download(address: str) -> bytes:
     try:
         with urllib.request.urlopen(address, timeout=DOWNLOAD_TIMEOUT) as response:
             content = response.read(MAX_DOWNLOAD_BYTES + 1)
@@ -116,7 +182,7 @@ def _as_file(source: str | os.PathLike) -> str | os.PathLike | BytesIO:
         raise PhotoError(f"{address} could not be downloaded ({error}); check it.") from error
     if len(content) > MAX_DOWNLOAD_BYTES:
         raise PhotoError(f"{address} is larger than {MAX_DOWNLOAD_BYTES // 2**20} MB.")
-    return BytesIO(content)
+    return content
 
 
 def _too_large(name: str) -> str:

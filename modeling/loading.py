@@ -16,15 +16,17 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel
 
 from .configuration import ReconstructionConfig
 from .image_processing import InspectionImageProcessor
 from .reconstruction import ReconstructionModel
-from .weights import WeightsError
+from .untrusted import check_config, check_processor, check_weights_fit
+from .weights import WeightsError, check_weights
 
 # The Hub's client resumes a broken download by itself, but gives up on the first server error.
 PAUSES = (1.0, 3.0)  # seconds before the second and the third try
+LONGEST_REASON = 300  # characters; what somebody else's library says may repeat a whole config
 
 
 class ModelLoadError(ValueError):
@@ -75,17 +77,22 @@ def load_model(
 
 
 def _load(name: str, where: dict[str, Any]) -> tuple[ReconstructionModel, InspectionImageProcessor]:
+    # The branch may move between two files, so the first one fixes the commit of all.
+    where = {**where, "revision": check_config(name, **where) or where["revision"]}
     # A repository that asks for code of its own is refused, not asked about at a prompt.
-    where = {**where, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(name, **where)
+    no_code = {**where, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(name, **no_code)
     if not isinstance(config, ReconstructionConfig):
         raise ModelLoadError(
             f"The model {name} is a {config.model_type}, not a reconstruction model of this "
             "project; choose another one."
         )
-    where["revision"] = getattr(config, "_commit_hash", None) or where["revision"]
-    loaded = AutoModel.from_pretrained(name, **where)
-    return loaded, AutoImageProcessor.from_pretrained(name, **where)
+    check_weights(name, **where)
+    check_weights_fit(MODEL_MAPPING[type(config)], config, name, **where)
+    loaded = AutoModel.from_pretrained(name, **no_code)
+    processor = AutoImageProcessor.from_pretrained(name, **no_code)
+    check_processor(processor, config.image_size)
+    return loaded, processor
 
 
 def _is_server_error(error: Exception) -> bool:
@@ -121,6 +128,7 @@ def _sentence(name: str, revision: str | None, error: Exception) -> str:
             "downloaded before; check the network and try again, or give a model folder."
         )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
     return (
         f"The model {name} could not be loaded: expected a folder written by training/train.py or "
         f"a Hub repository of this project, found: {reason}"

@@ -59,7 +59,7 @@ class MaskedAutoencoder(ReconstructionModel):
 
     def __init__(self, config: MaskedAutoencoderConfig) -> None:
         super().__init__(config)
-        side = config.image_size // (config.body_stride * config.patch_size)
+        side = config.body_size // (config.body_stride * config.patch_size)
         width, decoder_width = config.hidden_size, config.decoder_hidden_size
         patch_values = self.target.channels * config.patch_size**2
         self.side = side

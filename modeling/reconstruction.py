@@ -196,7 +196,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
         """Reconstruct, judge, and give the training loss.
 
         Args:
-            pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size.
+            pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size; with `loss_only` tiles,
+                H = W = config.tile_size, are taken too.
             clean_pixel_values: (B, 3, H, W), what `pixel_values` looked like before they were
                 damaged on purpose: what is to be restored. Default: `pixel_values` themselves.
             category: whose statistics and threshold judge; needed if the model knows several.
@@ -211,15 +212,12 @@ class ReconstructionModel(PreTrainedModel, ABC):
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.
         """
-        self.check_shape(pixel_values)
-        values = self.target.combine(extracted or self.target.extract(pixel_values))
-        clean_values, clean_pixels = values, pixel_values
+        tiles = self.tiles_of(pixel_values, loss_only)
+        values = self.target.combine(extracted or self.target.extract(tiles))
+        clean_values, clean_pixels = values, tiles
         if clean_pixel_values is not None:
-            self.check_shape(clean_pixel_values)
-            clean_pixels = clean_pixel_values
-            clean_values = self.target.combine(
-                clean_extracted or self.target.extract(clean_pixel_values)
-            )
+            clean_pixels = self.tiles_of(clean_pixel_values, loss_only)
+            clean_values = self.target.combine(clean_extracted or self.target.extract(clean_pixels))
         restoration = self.restore(values)
         loss = restoration_loss(
             self.target, restoration, clean_values, clean_pixels, self.config.loss_weights
@@ -247,8 +245,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.
         """
-        self.check_shape(pixel_values)
-        values = self.target.encode(pixel_values)
+        values = self.target.encode(self.tiles_of(pixel_values))
         return self._judge(pixel_values, values, self.restore(values).values, category)
 
     @torch.no_grad()
@@ -289,7 +286,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         for values, restored in self._restored_one_by_one(batches):
             whitening = None
             if channels is not None:
-                own = ChannelMoments.of((values - restored)[0])
+                own = ChannelMoments.of(values - restored)
                 whitening = (channels - own).whitening()
             scored = list(self.scored_restorations(values, restored))
             residual = self._residual_map(values, scored, number, whitening)
@@ -328,6 +325,14 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 f"{tuple(pixel_values.shape)}; prepare photos with the model's image processor."
             )
 
+    def tiles_of(self, pixel_values: Tensor, or_tiles: bool = False) -> Tensor:
+        """What the body sees of pictures, (B tiles, 3, h, w), or of what already are tiles."""
+        side = self.config.body_size
+        if or_tiles and pixel_values.shape[-2:] == (side, side):
+            return pixel_values
+        self.check_shape(pixel_values)
+        return self.config.tiling.cut(pixel_values)
+
     def _residual_map(
         self,
         values: Tensor,
@@ -338,11 +343,13 @@ class ReconstructionModel(PreTrainedModel, ABC):
         """Smoothed residual, (B, h, w) on the map's grid, not yet measured per location.
 
         Args:
-            values: (B, C, h, w), the target values.
+            values: (B tiles, C, h, w), the target values.
             restorations: what they should be; several are averaged.
             category: (B,) or (1,), category numbers.
             whitening: mean and matrix to use instead of the category's stored ones.
         """
+        tiling = self.config.tiling.coarser(self.config.map_stride)
+        category = category.repeat_interleave(tiling.tiles)
         known, weights = DISSIMILARITIES[self.config.target], self.config.residual_weights
         names = [name for name, weight in weights.items() if weight > 0]
         with torch.autocast(values.device.type, enabled=False):
@@ -356,8 +363,9 @@ class ReconstructionModel(PreTrainedModel, ABC):
                     for name in names
                 }
                 maps, count = maps + weighted_sum(parts, weights), count + 1
-            cell = maps.shape[-1] * self.config.map_stride // self.config.image_size
-            residual = F.avg_pool2d((maps / count).unsqueeze(1), cell).squeeze(1)
+            cell = maps.shape[-1] // tiling.side
+            residual = tiling.join(F.avg_pool2d((maps / count).unsqueeze(1), cell)).squeeze(1)
+            # Smoothed as a whole: at a tile's border there is nothing to mirror.
             return smooth_residual(residual, self.config.map_sigma / self.config.map_stride)
 
     def _whitened(
@@ -389,13 +397,13 @@ class ReconstructionModel(PreTrainedModel, ABC):
         raw = raw_score(anomaly_map)
         score, is_anomalous = self._score(raw, numbers)
         return ReconstructionOutput(
-            reconstruction=self.target.paint(restored).clamp(0, 1),
+            reconstruction=self.config.tiling.join(self.target.paint(restored)).clamp(0, 1),
             anomaly_map=anomaly_map,
             raw_score=raw,
             anomaly_score=score,
             is_anomalous=is_anomalous,
             doubt=self.familiarity.doubts(
-                self.familiarity.summarise(pixel_values, values), measure(pixel_values), numbers
+                self._summarise(pixel_values, values), measure(pixel_values), numbers
             ),
         )
 
@@ -451,7 +459,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
             summaries.append(
                 torch.stack(
                     [
-                        self.familiarity.summarise(picture, self.target.encode(picture))
+                        self._summarise(picture, self.target.encode(self.tiles_of(picture)))
                         for picture in pictures
                     ],
                     dim=1,
@@ -461,9 +469,14 @@ class ReconstructionModel(PreTrainedModel, ABC):
         self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
 
     def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Target values and what they should be, (1, C, h, w) each, photo by photo."""
+        """Target values and what they should be, (tiles, C, h, w) each, photo by photo."""
+        tiles = self.config.tiling.tiles
         for pixel_values in batches:
-            self.check_shape(pixel_values)
-            values = self.target.encode(pixel_values.to(self.device))
+            values = self.target.encode(self.tiles_of(pixel_values.to(self.device)))
             restored = self.restore(values).values
-            yield from zip(values.split(1), restored.split(1), strict=True)
+            yield from zip(values.split(tiles), restored.split(tiles), strict=True)
+
+    def _summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
+        """(B, D) for the familiarity: of the whole pictures, whatever they were cut into."""
+        summaries = self.familiarity.summarise(pixel_values, values)  # (B or B tiles, D)
+        return summaries.unflatten(0, (pixel_values.shape[0], -1)).mean(dim=1)

@@ -89,26 +89,30 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
             index = parents[index]
         return index
 
-    runs: list[tuple[int, int, int]] = []  # row, start, stop; its index is the run's number
+    runs = _runs_of(mask)  # a run's index is its number
     above: list[int] = []
-    for row, line in enumerate(mask):
-        edges = np.flatnonzero(np.diff(line.astype(np.int8), prepend=0, append=0))
-        current = []
-        for start, stop in edges.reshape(-1, 2):
-            number = len(runs)
-            runs.append((row, int(start), int(stop)))
-            parents.append(number)
-            current.append(number)
-            for other in above:
-                if runs[other][1] <= stop and runs[other][2] >= start:
-                    parents[root(number)] = root(other)
-        above = current
+    current: list[int] = []
+    for number, (row, start, stop) in enumerate(runs):
+        parents.append(number)
+        if number and row != runs[number - 1][0]:
+            above, current = (current if row == runs[number - 1][0] + 1 else []), []
+        for other in above:
+            if runs[other][1] <= stop and runs[other][2] >= start:
+                parents[root(number)] = root(other)
+        current.append(number)
 
     labels = np.zeros(mask.shape, dtype=np.int32)
     names: dict[int, int] = {}
     for number, (row, start, stop) in enumerate(runs):
         labels[row, start:stop] = names.setdefault(root(number), len(names) + 1)
     return labels, len(names)
+
+
+def _runs_of(mask: np.ndarray) -> list[tuple[int, int, int]]:
+    """Row, start and stop of every stretch of a row that lies inside a mask, row by row."""
+    edges = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
+    rows, places = np.nonzero(edges)  # of each stretch first where it starts, then where it stops
+    return list(zip(rows[::2].tolist(), places[::2].tolist(), places[1::2].tolist(), strict=True))
 
 
 def label_regions(score_map: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
@@ -125,9 +129,10 @@ def label_regions(score_map: np.ndarray, threshold: float) -> tuple[np.ndarray, 
     labels, count = label_components(exceeds(score_map.astype(np.float64), threshold))
     if count == 0:
         return labels, 0
+    inside = np.flatnonzero(labels)
     peaks = np.zeros(count + 1)
-    np.maximum.at(peaks, labels.ravel(), score_map.ravel())
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    np.maximum.at(peaks, labels.ravel()[inside], score_map.ravel()[inside])
+    areas = np.bincount(labels.ravel()[inside], minlength=count + 1)
     order = np.lexsort((-areas[1:], -peaks[1:]))  # positions of the components, strongest first
     numbers = np.zeros(count + 1, dtype=np.int32)
     numbers[order + 1] = np.arange(1, count + 1)

@@ -65,7 +65,7 @@ class FeatureTarget(nn.Module):
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
         self.stride = config.feature_stride
-        self.grid = config.image_size // config.feature_stride
+        self.grid = config.body_size // config.feature_stride
         self.backbone = build_backbone(
             config.backbone, config.backbone_layers, config.backbone_config
         ).requires_grad_(False)

@@ -137,7 +137,9 @@ class _OnFeatures(Baseline):
 
     def describe(self, pixel_values: Tensor) -> Tensor:
         """(B, C, h, w); of pixels, all those within a position."""
-        values = self.model.target.encode(pixel_values)
+        target = self.model.target
+        tiling = self.model.config.tiling.coarser(target.stride)
+        values = tiling.join(target.encode(self.model.tiles_of(pixel_values)))
         side = self.model.config.image_size // self.model.config.map_stride
         return F.pixel_unshuffle(values, values.shape[-1] // side)
 

@@ -17,7 +17,7 @@ WRONG = [
     ({"target": "pixels", "residual_normalisation": "channel"}, "must be one of none, location"),
     ({"latent_chanels": 8}, "did you mean latent_channels"),
     ({"hidden_sizes": [12]}, "hidden_sizes must be a multiple of 8"),
-    ({"hidden_sizes": []}, "at least one stage"),
+    ({"hidden_sizes": []}, "hidden_sizes must be a list of 1 to 8 values, found 0"),
     ({"feature_stride": 3}, "feature_stride must be a power of 2"),
     ({"backbone_layers": [-1]}, "backbone_layers must be a whole number"),
 ]

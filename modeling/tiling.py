@@ -1,0 +1,101 @@
+"""A picture larger than the model's input, as overlapping tiles, and their maps as one again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEAST_OVERLAP = 0.25  # of a tile's side; what a border hides lies well inside the next tile
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Square tiles at equal distances that cover a square picture.
+
+    Attributes:
+        side: of a tile, in positions of the grid that is cut.
+        count: tiles a side.
+        stride: from one tile's start to the next one's; 0 where there is one tile.
+    """
+
+    side: int
+    count: int = 1
+    stride: int = 0
+
+    @classmethod
+    def covering(cls, whole: int, side: int, unit: int = 1) -> Tiling:
+        """The fewest tiles that cover a picture and overlap by a quarter or more.
+
+        Args:
+            whole: side of the picture.
+            side: of a tile, at most `whole`.
+            unit: what the distance between tiles must be a multiple of.
+
+        Raises:
+            ValueError: when the tiles can't lie at equal distances; it names a size that does.
+        """
+        if side == whole:
+            return cls(side)
+        largest = math.floor((1 - LEAST_OVERLAP) * side) // unit * unit
+        steps = max(1, math.ceil((whole - side) / max(1, largest)))
+        if (whole - side) % (steps * unit):
+            raise ValueError(
+                f"image_size must be tile_size plus {steps} equal steps of a multiple of {unit} "
+                f"pixels, found {whole} with tiles of {side}; take image_size "
+                f"{side + steps * max(unit, (whole - side) // (steps * unit) * unit)}."
+            )
+        return cls(side, steps + 1, (whole - side) // steps)
+
+    @property
+    def whole(self) -> int:
+        """Side of the picture."""
+        return self.side + (self.count - 1) * self.stride
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a picture."""
+        return self.count**2
+
+    def coarser(self, factor: int) -> Tiling:
+        """The same tiles on a grid of `factor` times larger positions."""
+        return Tiling(self.side // factor, self.count, self.stride // factor)
+
+    def cut(self, pictures: Tensor) -> Tensor:
+        """(B, C, whole, whole) -> (B tiles, C, side, side): of each picture all tiles, by rows."""
+        if self.count == 1:
+            return pictures
+        rows = pictures.unfold(2, self.side, self.stride)  # (B, C, n, whole, side)
+        tiles = rows.unfold(3, self.side, self.stride)  # (B, C, n, n, side, side)
+        return tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+    def join(self, tiles: Tensor) -> Tensor:
+        """(B tiles, C, side, side) -> (B, C, whole, whole): where tiles overlap, a blend of them.
+
+        A tile counts less the nearer its border is, where it lacks surroundings, so that one tile
+        fades into the next and no seam shows.
+        """
+        if self.count == 1:
+            return tiles
+        weight = self._weight().to(tiles)  # (side, side)
+        weighted = tiles * weight
+        channels, area = tiles.shape[1], self.side**2
+        columns = weighted.reshape(-1, self.tiles, channels * area).transpose(1, 2)
+        total = self._fold(columns)
+        shares = weight.reshape(1, area, 1).expand(1, area, self.tiles)
+        return total / self._fold(shares)
+
+    def _fold(self, columns: Tensor) -> Tensor:
+        """Add up what all tiles say of each position: (B, C side side, tiles) -> (B, C, w, w)."""
+        size = (self.whole, self.whole)
+        return F.fold(columns, size, (self.side, self.side), stride=self.stride)
+
+    def _weight(self) -> Tensor:
+        """(side, side): 1 where a tile is alone, falling towards its border where it is not."""
+        overlap = self.side - self.stride
+        steps = torch.arange(self.side, dtype=torch.float32) + 0.5
+        ramp = (torch.minimum(steps, steps.flip(0)) / overlap).clamp_max(1)
+        return ramp[:, None] * ramp

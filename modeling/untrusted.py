@@ -1,0 +1,190 @@
+"""What a model of strangers says of itself, looked at before anything is built from it.
+
+A number in config.json may ask for terabytes of memory or for days of work, and a word in it for
+code that the Hub would send. Ranges of the fields are the config's own affair; here is what comes
+before there is a config, and what the weights have to say against it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+from transformers import CONFIG_NAME, BaseImageProcessor, PreTrainedModel
+from transformers.image_utils import PILImageResampling
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
+
+MAX_CONFIG_BYTES = 8 * 2**20  # a thousand categories with their calibrations take 2 MB
+MAX_WHOLE_NUMBER = 100_000  # of labels, channels, layers: transformers makes objects of so many
+MAX_MODULES = 5_000  # of a network; a ViT-L has 400
+DTYPES = (None, "float16", "bfloat16", "float32", "float64")
+# What torch brings along. The name of anything else may be a repository whose code would be run.
+ATTENTION = (None, "eager", "sdpa")
+ALLOWED = {
+    "dtype": DTYPES,
+    "torch_dtype": DTYPES,
+    "attn_implementation": ATTENTION,
+    "_attn_implementation": ATTENTION,
+    "experts_implementation": ATTENTION,
+}
+
+
+class UntrustedError(ValueError):
+    """A model is not to be built; the message says what is wrong, to follow the word "found"."""
+
+
+def check_config(model: str, **where: Any) -> str | None:
+    """Make sure that a config may be made of a model's config.json.
+
+    Args:
+        model: a folder, or a Hub id; the file is downloaded unless the cache has it.
+        where: as `transformers.utils.cached_file` takes it: revision, token, local_files_only.
+
+    Returns:
+        The commit of the Hub repository that the file is of; None of a folder.
+
+    Raises:
+        UntrustedError: when the file is too large, no JSON object, or holds what is not allowed.
+        OSError: as transformers raises it, when there is no such file.
+    """
+    path = cached_file(model, CONFIG_NAME, **where)
+    size = os.path.getsize(path)
+    if size > MAX_CONFIG_BYTES:
+        raise UntrustedError(f"a {CONFIG_NAME} of {size} bytes, of at most {MAX_CONFIG_BYTES}")
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UntrustedError(f"a {CONFIG_NAME} that is no JSON") from error
+    if not isinstance(config, dict):
+        raise UntrustedError(f"a {CONFIG_NAME} that is no JSON object")
+    for name, value in _values(config):
+        _check_value(name, value)
+    return extract_commit_hash(path, None)
+
+
+def check_weights_fit(
+    model_class: type[PreTrainedModel], config: Any, model: str, **where: Any
+) -> None:
+    """Make sure that the weights are those of the network that the config describes.
+
+    Otherwise transformers takes the memory that the config asks for, and draws what is missing.
+
+    Args:
+        model_class: what will be built of the config.
+        config: the model's.
+        model: a folder, or a Hub id.
+        where: as for `check_config`.
+
+    Raises:
+        UntrustedError: when a tensor is missing, left over or of another shape, or when there are
+            more parts than any network has.
+        OSError: as transformers raises it, when there are no weights.
+    """
+    with torch.device("meta"), _limited_modules():  # shapes alone, no memory
+        expected = {
+            name: tuple(tensor.shape) for name, tensor in model_class(config).state_dict().items()
+        }
+    found = _shapes_of(model, where)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise UntrustedError(
+                f"weights that do not fit {CONFIG_NAME}: {name} has the shape "
+                f"{found.get(name, 'none, it is missing')}, not {expected.get(name, 'any')}"
+            )
+
+
+def check_processor(processor: BaseImageProcessor, image_size: int) -> None:
+    """Make sure that an image processor gives what the model takes: `image_size` and 0..1.
+
+    Raises:
+        UntrustedError: when it does something else with a photo.
+    """
+    expected = {
+        "size": {"height": image_size, "width": image_size},
+        "do_resize": True,
+        "do_center_crop": False,
+        "do_pad": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": False,
+    }
+    for name, value in expected.items():
+        found = getattr(processor, name, None)
+        found = {side: found[side] for side in value} if name == "size" else found or False
+        if found != value:
+            raise UntrustedError(f"an image processor with {name} {_shown(found)}, not {value}")
+    if processor.resample not in [*PILImageResampling]:
+        raise UntrustedError(f"an image processor with resample {_shown(processor.resample)}")
+
+
+def _values(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All that is in a JSON object, at any depth, with the name of the field that it is in."""
+    waiting: list[tuple[str, Any]] = [*config.items()]
+    while waiting:
+        name, value = waiting.pop()
+        yield name, value
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(name, each) for each in value]
+
+
+def _check_value(name: str, value: Any) -> None:
+    allowed = ALLOWED.get(name)
+    if allowed is not None and value not in allowed:
+        raise UntrustedError(f"{name} {_shown(value)}, expected one of {', '.join(allowed[1:])}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UntrustedError(f"{name} {value}, expected a finite number")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
+        raise UntrustedError(f"{name} {_shown(value)}, expected at most {MAX_WHOLE_NUMBER}")
+
+
+def _shown(value: Any) -> str:
+    """Short enough for a sentence; a whole number may have thousands of digits."""
+    words = hex(value) if isinstance(value, int) else repr(value)
+    return words if len(words) <= 40 else f"{words[:40]}..."
+
+
+def _shapes_of(model: str, where: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in a model's safetensors, from their headers."""
+    missing_is_none = {"_raise_exceptions_for_missing_entries": False}
+    files = [SAFE_WEIGHTS_NAME]
+    if cached_file(model, SAFE_WEIGHTS_NAME, **where, **missing_is_none) is None:
+        index = cached_file(model, SAFE_WEIGHTS_INDEX_NAME, **where)
+        parts = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        files = sorted({os.path.basename(part) for part in parts.values()})
+    shapes = {}
+    for file in files:
+        with safe_open(cached_file(model, file, **where), framework="pt") as tensors:
+            names = tensors.keys()  # it is no dictionary
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+    return shapes
+
+
+@contextmanager
+def _limited_modules() -> Iterator[None]:
+    """While the block lasts, this thread builds no network of more than `MAX_MODULES` parts."""
+    count, builder = 0, threading.get_ident()
+
+    def refuse_too_many(module: nn.Module, name: str, part: nn.Module) -> None:
+        nonlocal count
+        count += threading.get_ident() == builder
+        if count > MAX_MODULES:
+            raise UntrustedError(f"a network of more than {MAX_MODULES} parts")
+
+    hook = register_module_module_registration_hook(refuse_too_many)
+    try:
+        yield
+    finally:
+        hook.remove()
