@@ -5,6 +5,8 @@ He et al.: Masked Autoencoders Are Scalable Vision Learners, 2022. Only the body
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -101,28 +103,27 @@ class MaskedAutoencoder(ReconstructionModel):
         patches = self._to_tokens(values)
         if self.training:
             hidden = self._random_masks(patches)
-            restored = self._restore_hidden(patches, hidden)
+            visible = (~hidden).nonzero()[:, 1].view(len(patches), -1)
+            restored = self._restore_hidden(patches, visible)
             return Restoration(self._to_values(restored), hidden=self._to_places(hidden))
         restored = torch.zeros_like(patches)
-        for mask in complementary_masks(self.side, self.config.num_masks, patches.device):
-            hidden = mask.expand(len(patches), -1)
-            restored = torch.where(
-                hidden[..., None], self._restore_hidden(patches, hidden), restored
-            )
+        for hidden, seen in fixed_masks(self.side, self.config.num_masks):
+            visible = seen.to(patches.device).expand(patches.shape[0], -1)
+            taken = hidden.to(patches.device)[:, None]
+            restored = torch.where(taken, self._restore_hidden(patches, visible), restored)
         return Restoration(self._to_values(restored))
 
-    def _restore_hidden(self, patches: Tensor, hidden: Tensor) -> Tensor:
+    def _restore_hidden(self, patches: Tensor, visible: Tensor) -> Tensor:
         """Restore all tokens from the visible ones.
 
         Args:
             patches: (B, n, C p^2).
-            hidden: (B, n), bool, the same number of True in every row.
+            visible: (B, m), positions of those tokens, ascending.
 
         Returns:
             (B, n, C p^2); only the hidden tokens' are of use.
         """
-        batch, count = hidden.shape
-        visible = (~hidden).nonzero()[:, 1].view(batch, -1)  # (B, m), ascending
+        batch, count = patches.shape[:2]
         seen = _gather(patches, visible)
         tokens = self.encoder(self.embed(seen) + self.positions[visible])
         tokens = self.to_decoder(tokens)
@@ -150,6 +151,15 @@ class MaskedAutoencoder(ReconstructionModel):
         """(B, n), bool -> (B, 1, h, w), 0 and 1."""
         grid = hidden.float().unflatten(1, (1, self.side, self.side))
         return F.interpolate(grid, scale_factor=self.config.patch_size)
+
+
+@lru_cache(maxsize=4)
+def fixed_masks(side: int, count: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Each of `complementary_masks`, (n,) bool, with the positions that it leaves, (m,).
+
+    Kept, for an exported graph holds the positions as numbers: how many there are decides shapes.
+    """
+    return tuple((mask, (~mask).nonzero()[:, 0]) for mask in complementary_masks(side, count))
 
 
 def complementary_masks(side: int, count: int, device: torch.device | None = None) -> Tensor:

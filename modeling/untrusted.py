@@ -38,6 +38,7 @@ ALLOWED = {
     "_attn_implementation": ATTENTION,
     "experts_implementation": ATTENTION,
 }
+FOREIGN_MODEL_TYPES = ("timm_backbone", "timm_wrapper")  # another library fetches what it builds
 
 
 class UntrustedError(ValueError):
@@ -144,6 +145,8 @@ def _check_value(name: str, value: Any) -> None:
     allowed = ALLOWED.get(name)
     if allowed is not None and value not in allowed:
         raise UntrustedError(f"{name} {_shown(value)}, expected one of {', '.join(allowed[1:])}")
+    if name == "model_type" and (not isinstance(value, str) or value in FOREIGN_MODEL_TYPES):
+        raise UntrustedError(f"model_type {_shown(value)}, which is none of this project's")
     if isinstance(value, float) and not math.isfinite(value):
         raise UntrustedError(f"{name} {value}, expected a finite number")
     if isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
@@ -151,8 +154,9 @@ def _check_value(name: str, value: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    """Short enough for a sentence; a whole number may have thousands of digits."""
-    words = hex(value) if isinstance(value, int) else repr(value)
+    """Short enough for a sentence."""
+    is_long = isinstance(value, int) and value.bit_length() > 100  # repr may refuse it
+    words = hex(value) if is_long else repr(value)
     return words if len(words) <= 40 else f"{words[:40]}..."
 
 

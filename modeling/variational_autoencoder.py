@@ -6,6 +6,7 @@ Kingma and Welling: Auto-Encoding Variational Bayes, 2014. Only the body stands 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -57,11 +58,8 @@ class VariationalAutoencoder(ReconstructionModel):
             yield restored
             return
         mean, log_variance = self._latent(values)
-        generator = torch.Generator().manual_seed(SAMPLING_SEED)
-        for _ in range(samples):
-            # One noise for all pictures of a batch: a batch then scores as its pictures one by one.
-            noise = torch.randn(mean.shape[1:], generator=generator).to(mean)
-            yield self.decoder(mean + noise * (0.5 * log_variance).exp())
+        for noise in fixed_noise(samples, tuple(mean.shape[1:])):
+            yield self.decoder(mean + noise.to(mean) * (0.5 * log_variance).exp())
 
     def _latent(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance, (B, latent_channels, h/s, w/s) each."""
@@ -73,6 +71,17 @@ class VariationalAutoencoder(ReconstructionModel):
         self.warmup_step += 1
         warmth = min(1.0, self.warmup_step.item() / max(1, self.config.kl_warmup_steps))
         return self.config.kl_weight * warmth
+
+
+@lru_cache(maxsize=4)
+def fixed_noise(samples: int, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """The noise of each sample, of a latent's shape, always the same.
+
+    One noise for all pictures of a batch: a batch then scores as its pictures one by one. Kept, for
+    an exported graph holds it as numbers and can't draw it.
+    """
+    generator = torch.Generator().manual_seed(SAMPLING_SEED)
+    return tuple(torch.randn(shape, generator=generator) for _ in range(samples))
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ def trace(model: ReconstructionModel) -> ExportedProgram:
     graph = DetectionGraph(model)
     shapes = tuple({0: BATCH} for _ in INPUTS)
     with torch.no_grad(), _quiet():
+        graph(*graph.example())  # what a model keeps once it was made must be numbers by now
         return torch.export.export(graph, graph.example(), dynamic_shapes=shapes)
 
 

@@ -27,7 +27,7 @@ CATEGORIES = ["bolt", "nut"]
 RUNTIME_OF = {"onnx": ONNX_RUNTIME, "openvino": OPENVINO}
 MORE = {  # what else decides how a score is computed
     ("variational-autoencoder", "features"): {"probability_samples": 2},
-    ("variational-autoencoder", "pixels"): {"tile_size": 40},  # two a side
+    ("variational-autoencoder", "pixels"): {"tile_size": 32},  # three a side
     ("autoencoder", "features"): {"residual_normalisation": "channel+location"},
     ("autoencoder", "pixels"): {"residual_weights": {"l1": 1.0, "ms_ssim": 1.0, "msgms": 1.0}},
 }
