@@ -1,0 +1,38 @@
+"""What can go wrong with the folders of a run, in the words of who gave the command."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
+
+
+class FolderError(ValueError):
+    """A run can't begin or go on; the message is one sentence for who gave the command."""
+
+
+@contextmanager
+def in_plain_words(output_dir: Path) -> Iterator[None]:
+    """Turn what the system says of files into a sentence, which other processes can pass on.
+
+    Args:
+        output_dir: what the sentence names where the system names nothing.
+
+    Raises:
+        FolderError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise FolderError(
+                f"There is no room left for {output_dir}; make room and give the same command "
+                "again: what is finished stays, and it goes on from there."
+            ) from error
+        raise FolderError(
+            f"{error.filename or output_dir} can't be read or written "
+            f"({error.strerror or error}); check --photos and --output_dir."
+        ) from error
