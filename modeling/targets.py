@@ -84,7 +84,8 @@ class FeatureTarget(nn.Module):
         Returns:
             One (B, C, h, w) a layer of the backbone.
         """
-        return self.backbone(pixel_values)
+        # With the channels last, depthwise convolutions take half the time on a CPU.
+        return self.backbone(pixel_values.contiguous(memory_format=torch.channels_last))
 
     def combine(self, extracted: Sequence[Tensor]) -> Tensor:
         """Values, (B, C, grid, grid), of what `extract` returned."""
