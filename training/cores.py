@@ -30,7 +30,7 @@ def threads_to_use(environment: Mapping[str, str], cores: int, processes_here: i
 
 def use_fair_share_of_cores(processes_here: int) -> None:
     """Let torch use this process's share of the cores where the launcher gave it one thread."""
-    threads = threads_to_use(os.environ, _cores(), processes_here)
+    threads = threads_to_use(os.environ, available_cores(), processes_here)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -50,7 +50,8 @@ def single_threaded() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """How many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
 from training.augmentation import UNCHANGED
-from training.photos import PreparedPhotos, RestorationPhotos
+from training.photos import PreparedPhotos, RestorationPhotos, model_input
 
 PIXEL_STEP = 2  # every second pixel, each way, says as much about a map as all of them
 RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on it
@@ -49,7 +49,7 @@ class DamageTrial:
         for copy in range(copies):
             damaging.set_epoch(copy)
             for index in chosen:
-                damaged[index].append(damaging[index]["pixel_values"])
+                damaged[index].append(model_input(damaging[index])["pixel_values"])
         return cls([photos[index] for index in chosen], damaged)
 
 

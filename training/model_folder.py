@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -12,12 +11,23 @@ import torch
 from torch import nn
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from training.checkpoints import Checkpoints
+from training.disk import (
+    DiskError,
+    disk_errors_told,
+    draft_of,
+    move_files,
+    publish,
+    remove_leftovers,
+)
 from training.model_card import RECIPE_FILE, model_card
 from training.recipe import Recipe
 from training.training_run import TrainingRun
 
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
+
+FINISHED = ".finished-model"  # folder in the model folder; its files are about to be moved up
 
 History = list[dict[str, float]]
 
@@ -50,20 +60,43 @@ def write_model_folder(
         recipe: what it was trained with.
         run: the facts of the run.
         history: the learning curve, a row an epoch.
+
+    Raises:
+        DiskError: when it can't be written; what was in the folder is as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft_name:
-        draft = Path(draft_name)
-        model.save_pretrained(draft, state_dict=_half_state(model))
-        processor.save_pretrained(draft)
-        (draft / RECIPE_FILE).write_text(recipe.published().to_yaml())
-        _write_history(draft / "learning_curve.csv", history)
-        plot_learning_curve(draft / "learning_curve.png", history)
-        run.write(draft)
-        (draft / "README.md").write_text(model_card(draft))
-        # The config moves last: a folder is taken for a model by its config.json.
-        for path in sorted(draft.iterdir(), key=lambda path: path.name == "config.json"):
-            shutil.move(path, folder / path.name)
+    finished = folder / FINISHED
+    draft = draft_of(finished)
+    remedy = f"make room, then train again: {Checkpoints(folder).way_on()}"
+    try:
+        with disk_errors_told("The model", folder, remedy):
+            complete_model_folder(folder)
+            draft.mkdir(parents=True)
+            model.save_pretrained(draft, state_dict=_half_state(model))
+            processor.save_pretrained(draft)
+            (draft / RECIPE_FILE).write_text(recipe.published().to_yaml())
+            _write_history(draft / "learning_curve.csv", history)
+            plot_learning_curve(draft / "learning_curve.png", history)
+            run.write(draft)
+            (draft / "README.md").write_text(model_card(draft))
+            publish(draft, finished)
+    except DiskError:
+        shutil.rmtree(draft, ignore_errors=True)  # its room is needed
+        raise
+    complete_model_folder(folder)
+
+
+def complete_model_folder(folder: Path) -> None:
+    """Finish what a kill broke off: a model that was written whole is moved into its folder.
+
+    One that was not is removed, and what was in the folder before stays.
+
+    Args:
+        folder: a model folder, or one that does not exist yet.
+    """
+    remove_leftovers(folder)
+    if (folder / FINISHED).exists():
+        # The config is last: a folder is taken for a model by its config.json.
+        move_files(folder / FINISHED, folder, last="config.json")
 
 
 def plot_learning_curve(path: Path, history: History) -> None:

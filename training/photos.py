@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from modeling import InspectionImageProcessor
 from training.augmentation import Augmentation, augment
 from training.damage import damage
-from training.dataset import decode_picture
-
-CACHE_BYTES = 4 * 2**30  # what does not fit is prepared anew in every epoch
+from training.photo_cache import PIXELS, Item, SharedCache, prepare
 
 Extract = Callable[[Tensor], Sequence[Tensor]]
 
@@ -25,34 +23,34 @@ class PreparedPhotos(TorchDataset):
     """Good photos as the model takes them; an item is (3, H, W) in 0..1.
 
     Args:
-        photos: with the columns image and image_id.
+        photos: with the columns image and image_id, and those that `decoded_once` adds if it was
+            called.
         processor: prepares them.
     """
 
     def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
         self.photos = photos.select_columns(["image", "image_id"])
+        self.decoded = photos.select_columns([PIXELS]) if PIXELS in photos.column_names else None
         self.processor = processor
-        self.cache = Cache()
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, index: int) -> Tensor:
-        pixels = self.cache.get(index)
+        pixels = None if self.decoded is None else self.decoded[index][PIXELS]
         if pixels is None:
-            photo = decode_picture(self.photos, index, "image")
-            pixels = self.processor(photo, return_tensors="pt")["pixel_values"][0]
-            # Resized pixels are whole numbers of 255ths, so bytes hold them without loss.
-            pixels = (pixels * 255).round().byte()
-            self.cache.put(index, pixels)
-        return pixels.float() / 255
+            return prepare(self.photos, index, self.processor).float() / 255
+        side = self.processor.size
+        flat = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
+        return flat.view(3, side["height"], side["width"]).float() / 255
 
 
 class RestorationPhotos(TorchDataset):
     """Damaged photos and the clean ones to restore from them.
 
-    An item holds the keyword arguments of `ReconstructionModel.forward` for one photo, and depends
-    on the seed, the photo and the epoch alone, so that a resumed run sees what it would have seen.
+    An item depends on the seed, the photo and the epoch alone, so that a resumed run sees what it
+    would have seen. `model_input` makes the keyword arguments of `ReconstructionModel.forward` of a
+    batch of them.
 
     Args:
         photos: good photos.
@@ -63,6 +61,7 @@ class RestorationPhotos(TorchDataset):
         seed: of every draw.
         extract: the target's `extract`. Given, each variant is encoded once and kept in half
             precision, which is most of the work of an epoch.
+        cache_bytes: memory for variants that are made once; further ones are made anew each time.
     """
 
     def __init__(
@@ -73,31 +72,39 @@ class RestorationPhotos(TorchDataset):
         variants: int,
         seed: int,
         extract: Extract | None = None,
+        cache_bytes: float = 0,
     ) -> None:
         self.photos, self.augmentations = photos, list(augmentations)
         self.damage_probability, self.seed = damage_probability, seed
         self.variants, self.extract = variants, extract
-        self.epoch = 0
-        self.cache = Cache()
+        # Workers that were forked before it is set see it too.
+        self._epoch = multiprocessing.Value("q", 0, lock=False)
+        self.cache = None
+        if variants and cache_bytes:
+            example = self._make(0, 0)
+            self.cache = SharedCache(len(photos) * variants, example, cache_bytes)
+            self.cache.put(0, example)
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the variant; called before each epoch."""
-        self.epoch = epoch
+        self._epoch.value = epoch
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        variant = self.epoch % self.variants if self.variants else self.epoch
-        item = self.cache.get((index, variant))
+    def __getitem__(self, index: int) -> Item:
+        epoch = self._epoch.value
+        if self.cache is None:
+            return self._make(index, epoch % self.variants if self.variants else epoch)
+        variant = epoch % self.variants
+        number = variant * len(self) + index
+        item = self.cache.get(number)
         if item is None:
             item = self._make(index, variant)
-            if self.variants:
-                self.cache.put((index, variant), item)
-        pictures = {name: item[name].float() / 255 for name in item if "pixel" in name}
-        return {**item, **pictures}
+            self.cache.put(number, item)
+        return item
 
-    def _make(self, index: int, variant: int) -> dict[str, Any]:
+    def _make(self, index: int, variant: int) -> Item:
         generator = np.random.default_rng((self.seed, variant, index))
         clean = self.photos[index].permute(1, 2, 0).numpy()
         clean = augment(clean, self.augmentations[index], generator)
@@ -116,30 +123,16 @@ class RestorationPhotos(TorchDataset):
         return [layer[0].half() for layer in self.extract(pixels[None].float() / 255)]
 
 
-class Cache:
-    """Tensors kept in memory up to `CACHE_BYTES`."""
+def model_input(batch: Item) -> Item:
+    """Pictures as the model takes them, in 0..1, of a batch that holds them as bytes.
 
-    def __init__(self) -> None:
-        self.entries: dict[Any, Any] = {}
-        self.room = CACHE_BYTES
-
-    def get(self, key: Any) -> Any | None:
-        """What was kept under the key, or None."""
-        return self.entries.get(key)
-
-    def put(self, key: Any, value: Any) -> None:
-        """Keep a tensor, or a nest of them, if there is room."""
-        size = _bytes_of(value)
-        if size <= self.room:
-            self.room -= size
-            self.entries[key] = value
-
-
-def _bytes_of(value: Any) -> int:
-    if isinstance(value, Tensor):
-        return value.nbytes
-    parts = value.values() if isinstance(value, dict) else value
-    return sum(_bytes_of(part) for part in parts)
+    Args:
+        batch: items of `RestorationPhotos`, on any device: a quarter of what floats would be to
+            send there.
+    """
+    return {
+        name: value.float() / 255 if "pixel" in name else value for name, value in batch.items()
+    }
 
 
 def _bytes(picture: np.ndarray) -> Tensor:

@@ -25,6 +25,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
+from training.checkpoints import CHECKPOINTS
 from training.hub_access import UploadError, check_upload, first_line
 from training.licences import pictures_may_be_shown
 from training.model_card import CardFacts, model_card
@@ -41,7 +42,6 @@ EVALUATION_FILES = ("metrics.json", "roc.png", "calibration.png", "scores.png")
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
 OURS = ["*.py", "evaluation/*"]
 RELEASE = re.compile(r"v(\d+)")
-CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
 
 
 def push_model(
@@ -99,11 +99,19 @@ class CheckpointPush:
     def __init__(self, repo: str) -> None:
         self.repo = repo
         self._api = HfApi()
+        self._checkpoint: Path | None = None
         self._running: Future | None = None
+
+    @property
+    def under_way(self) -> Path | None:
+        """The checkpoint that is being read, if there is one."""
+        is_read = self._running is not None and not self._running.done()
+        return self._checkpoint if is_read else None
 
     def start(self, checkpoint: Path) -> None:
         """Push a checkpoint folder in the background, once the last push has ended."""
         self.finish()
+        self._checkpoint = checkpoint
         self._running = self._api.run_as_future(self._push, checkpoint)
 
     def finish(self) -> None:

@@ -21,7 +21,8 @@ from modeling import ARCHITECTURES
 from modeling.configuration import check_choice, check_number
 
 CONFORMAL, ROC = "conformal", "roc"
-AUTO = "auto"  # as a residual_normalisation: chosen by held-out photos and synthetic damage
+AUTO = "auto"  # a field's value: chosen by the photos, or by the machine
+FULL_PRECISION, BF16 = "fp32", "bf16"
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
 
 
@@ -76,7 +77,7 @@ class Recipe:
 
     epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
     steps: int = _field(620, "training steps at least, where epochs is not given")
-    batch_size: int = _field(4, "photos a step and process")
+    batch_size: int = _field(4, "photos a step, over all processes")
     learning_rate: float = _field(2e-3, "peak learning rate of Muon")
     weight_decay: float = _field(1e-4, "weight decay of Muon")
     warmup_fraction: float = _field(0.1, "share of the steps in which the learning rate rises")
@@ -95,8 +96,24 @@ class Recipe:
 
     checkpoint_every: int = _field(10, "epochs between checkpoints; 0 writes none")
     resume_from_checkpoint: str | None = _field(
-        None, "checkpoint folder to go on from, or latest for the newest in the output folder"
+        None, "checkpoint folder to go on from, or latest for the last in the output folder"
     )
+    checkpoints_kept: int = _field(3, "newest checkpoints that stay on the disk; 0 keeps all")
+    cache_disk_gb: float = _field(
+        16.0, "most disk that decoded photos take in the output folder while training; 0: none"
+    )
+    cache_memory_gb: float = _field(
+        4.0, "most memory of a machine for augmented photos and their features; 0: none"
+    )
+
+    mixed_precision: str = _field(
+        AUTO, "fp32, bf16, or auto: what accelerate launch was told, else bf16 on a GPU that has it"
+    )
+    torch_compile: bool = _field(False, "compile the model, which takes minutes at the start")
+    num_workers: int | None = _field(
+        None, "processes that prepare photos for a GPU; default: one a core, up to 8"
+    )
+
     data_license: str | None = _field(None, "licence of the photos, for the model card")
 
     push_to_hub: bool = _field(False, "publish the model on the Hub when it is trained")
@@ -123,6 +140,12 @@ class Recipe:
         check_number("calibration_fraction", self.calibration_fraction, 0.01, 0.9)
         check_number("false_alarm_rate", self.false_alarm_rate, 0.0001, 0.9)
         check_number("checkpoint_every", self.checkpoint_every, 0, 100_000, whole=True)
+        check_number("checkpoints_kept", self.checkpoints_kept, 0, 100_000, whole=True)
+        check_number("cache_disk_gb", self.cache_disk_gb, 0, 10**6)
+        check_number("cache_memory_gb", self.cache_memory_gb, 0, 10**6)
+        check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
+        if self.num_workers is not None:
+            check_number("num_workers", self.num_workers, 0, 1024, whole=True)
         check_number("push_every", self.push_every, 0, 100_000, whole=True)
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")

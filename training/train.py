@@ -4,16 +4,18 @@
         --data DIR --category bottle --output_dir runs/bottle
     python training/train.py --data synthetic:flange_nut --output_dir runs/flange_nut
 
+`accelerate launch` takes all GPUs there are; without any, `accelerate launch --multi_gpu
+--num_processes 2` starts two processes. They take the same steps as one, since batch_size counts
+the photos of a step over all of them.
+
 The folder that it writes is what `from_pretrained`, `evaluation/evaluate.py` and `app.py` take.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,53 +25,49 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import datasets
 import torch
 import transformers
-from accelerate import Accelerator, PartialState
-from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
-from datasets import Dataset
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration, set_seed
+from torch import nn
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
 from modeling.allocator import keep_freed_memory
 from modeling.backbones import BackboneError, load_backbone
-from training.augmentation import UNCHANGED, augmentation_for
+from training import photo_cache
+from training.augmentation import augmentation_for
 from training.calibration import calibrate
+from training.checkpoints import CheckpointError, Checkpoints
 from training.cores import use_fair_share_of_cores
 from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
+from training.disk import DiskError
+from training.fit import TrainingError, fit, processes_here
 from training.hub_access import UploadError
-from training.model_folder import round_to_half, write_model_folder
-from training.muon import Muon
-from training.photos import PreparedPhotos, RestorationPhotos
-from training.push import CHECKPOINTS, CheckpointPush, check_access, push_model
-from training.recipe import ROC, Recipe, parse_recipe, published_command, without_folder
+from training.model_folder import complete_model_folder, round_to_half, write_model_folder
+from training.processes import ElsewhereError, main_first, on_main, state
+from training.push import check_access, push_model
+from training.recipe import (
+    AUTO,
+    BF16,
+    FULL_PRECISION,
+    ROC,
+    Recipe,
+    parse_recipe,
+    published_command,
+    without_folder,
+)
 from training.training_run import Cost, TrainingRun
-
-STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
-WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
 
 BackboneAndConfig = tuple[nn.Module, dict[str, Any] | None]
 
-
-class TrainingError(RuntimeError):
-    """Training can't go on; the message is one sentence for the person who started it."""
-
-
-@dataclass
-class Progress:
-    """How far training has come; saved with every checkpoint."""
-
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def state_dict(self) -> dict:
-        """For `Accelerator.save_state`."""
-        return {"epoch": self.epoch, "history": self.history}
-
-    def load_state_dict(self, state: dict) -> None:
-        """For `Accelerator.load_state`."""
-        self.epoch, self.history = state["epoch"], state["history"]
+BAD_INPUT = (
+    BackboneError,
+    CheckpointError,
+    DatasetError,
+    ElsewhereError,
+    PhotoError,
+    TrainingError,
+    ValueError,
+)
+FAILED = (DiskError, UploadError)  # nothing is wrong with what was asked for
 
 
 def train(recipe: Recipe, command: str = "") -> Path:
@@ -85,7 +83,10 @@ def train(recipe: Recipe, command: str = "") -> Path:
     Raises:
         DatasetError: when the photos can't be read.
         UploadError: when the repository to push to can't be written.
-        TrainingError: when the loss is no longer finite or a checkpoint is missing.
+        TrainingError: when the loss is no longer finite.
+        CheckpointError: when there is no checkpoint to resume from.
+        DiskError: when a checkpoint or the model can't be written.
+        ElsewhereError: when one of these happened in another process.
         ValueError: when the recipe does not make a valid model.
     """
     output_dir = Path(recipe.output_dir)
@@ -94,42 +95,88 @@ def train(recipe: Recipe, command: str = "") -> Path:
     for category in recipe.category or [""]:
         augmentation_for(category, recipe.augmentation)
     model, backbone = build_model(recipe)
-    accelerator = Accelerator(
-        log_with="tensorboard",
-        project_config=ProjectConfiguration(project_dir=output_dir, logging_dir=output_dir),
-        # Seedable, so that a resumed epoch sees the photos in the order it would have had.
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
-    )
-    use_fair_share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    if recipe.push_to_hub and accelerator.is_main_process:
-        check_access(recipe.hub_model_id, recipe.hub_private)
-    with accelerator.main_process_first():  # one process prepares what the others find cached
-        dataset = load_categories(recipe.data, recipe.category or (), seed=recipe.seed)
-    labelled = dataset.get(VALIDATION)
-    if recipe.threshold_rule == ROC and not labelled:
-        raise DatasetError(
-            f"threshold_rule roc needs labelled photos that are no test photos, and {recipe.data} "
-            "has none; put them under CATEGORY/validation/good and CATEGORY/validation/DEFECT."
-        )
-    good, held_out = split_calibration(dataset["train"], recipe.calibration_fraction, recipe.seed)
+    accelerator = join_processes(recipe)
+    if recipe.push_to_hub:
+        on_main(lambda: check_access(recipe.hub_model_id, recipe.hub_private))
+    on_main(lambda: _make_ready(output_dir, recipe))
+    dataset = main_first(lambda: _load(recipe))  # the others find cached what one has prepared
     categories = list(dict.fromkeys(dataset["train"]["category"]))
     model, _ = build_model(recipe, categories, backbone)
     processor = InspectionImageProcessor(
         size={"height": model.config.image_size, "width": model.config.image_size}
     )
+    decoded = photo_cache.decoded_once(
+        dataset["train"], processor, output_dir, recipe.cache_disk_gb
+    )
+    good, held_out = main_first(
+        lambda: split_calibration(decoded, recipe.calibration_fraction, recipe.seed)
+    )
 
     history = fit(model, good, held_out, processor, recipe, accelerator, cost)
     cost.measure(accelerator)
 
-    if accelerator.is_main_process:
-        model = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
-        round_to_half(model)  # before calibration, so that the threshold fits what is saved
-        calibrate(model.eval(), held_out, processor, recipe, labelled)
-        run = TrainingRun.of(model, command, len(good), cost, accelerator)
-        write_model_folder(output_dir, model, processor, recipe, run, history)
-    accelerator.wait_for_everyone()
+    def calibrate_and_write() -> None:
+        trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
+        round_to_half(trained)  # before calibration, so that the threshold fits what is saved
+        calibrate(trained.eval(), held_out, processor, recipe, dataset.get(VALIDATION))
+        run = TrainingRun.of(trained, command, len(good), cost, accelerator)
+        write_model_folder(output_dir, trained, processor, recipe, run, history)
+
+    on_main(calibrate_and_write)
     accelerator.end_training()
     return output_dir
+
+
+def join_processes(recipe: Recipe) -> Accelerator:
+    """This process among all of those that train."""
+    state()  # first, since it knows what to do where there is no GPU
+    accelerator = Accelerator(
+        mixed_precision=_precision(recipe),
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(
+            project_dir=recipe.output_dir, logging_dir=recipe.output_dir
+        ),
+    )
+    use_fair_share_of_cores(processes_here())
+    return accelerator
+
+
+def _load(recipe: Recipe) -> datasets.DatasetDict:
+    dataset = load_categories(recipe.data, recipe.category or (), seed=recipe.seed)
+    if recipe.threshold_rule == ROC and not dataset.get(VALIDATION):
+        raise DatasetError(
+            f"threshold_rule roc needs labelled photos that are no test photos, and {recipe.data} "
+            "has none; put them under CATEGORY/validation/good and CATEGORY/validation/DEFECT."
+        )
+    return dataset
+
+
+def _precision(recipe: Recipe) -> str:
+    """In accelerate's words."""
+    if recipe.mixed_precision != AUTO:
+        return "no" if recipe.mixed_precision == FULL_PRECISION else recipe.mixed_precision
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return BF16 if launched == "no" and has_bf16 else launched
+
+
+def _make_ready(output_dir: Path, recipe: Recipe) -> None:
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        complete_model_folder(output_dir)
+        photo_cache.remove_leftovers(output_dir)
+    except OSError as error:
+        raise ValueError(
+            f"The folder {output_dir} can't be written ({error.strerror or error}); give another "
+            "--output_dir."
+        ) from error
+    newest = Checkpoints(output_dir).newest()
+    if newest and recipe.checkpoint_every and not recipe.resume_from_checkpoint:
+        print(
+            f"train.py: warning: {newest} is of an earlier training and goes with the first new "
+            "checkpoint; --resume_from_checkpoint latest goes on from it instead.",
+            file=sys.stderr,
+        )
 
 
 def build_model(
@@ -168,204 +215,8 @@ def build_model(
     return model, backbone
 
 
-def fit(
-    model: ReconstructionModel,
-    good: Dataset,
-    held_out: Dataset,
-    processor: InspectionImageProcessor,
-    recipe: Recipe,
-    accelerator: Accelerator,
-    cost: Cost,
-) -> list[dict[str, float]]:
-    """Train the weights in place; one row of the learning curve an epoch.
-
-    Args:
-        model: the model to train.
-        good: good photos that the weights learn from.
-        held_out: good photos whose loss is only watched; it decides nothing.
-        processor: prepares the photos.
-        recipe: hyper-parameters.
-        accelerator: devices, processes, checkpoints, tracker.
-        cost: goes into the checkpoints, up to date.
-
-    Returns:
-        `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.
-
-    Raises:
-        TrainingError: when the loss is no longer finite.
-    """
-    model.to(accelerator.device, memory_format=torch.channels_last)
-    photos, held_out_photos = (
-        restoration_photos(split, model, processor, recipe, damaging)
-        for split, damaging in ((good, True), (held_out, False))
-    )
-    if recipe.target == "features":
-        model.target.fit(_standardisation_batches(photos, model))
-    optimizer = Muon(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-    )
-    loader = DataLoader(photos, recipe.batch_size, shuffle=True)
-    watched = Subset(held_out_photos, _spread(len(held_out_photos), WATCHED_PHOTOS))
-    held_out_loader = DataLoader(watched, recipe.batch_size)
-    model, optimizer, loader, held_out_loader = accelerator.prepare(
-        model, optimizer, loader, held_out_loader
-    )
-    epochs = recipe.epochs_of(len(loader))
-    schedule = LambdaLR(
-        optimizer, _warmup_then_cosine(epochs * len(loader), recipe.warmup_fraction)
-    )
-    progress = Progress()
-    accelerator.register_for_checkpointing(schedule, progress, cost)
-    if recipe.resume_from_checkpoint:
-        accelerator.load_state(_checkpoint_folder(recipe))
-    accelerator.init_trackers("tensorboard")
-
-    pushes = _checkpoint_pushes(recipe, accelerator)
-    bar = tqdm(
-        total=epochs * len(loader),
-        initial=progress.epoch * len(loader),
-        desc="training",
-        unit="step",
-        disable=not accelerator.is_main_process,
-    )
-    for epoch in range(progress.epoch, epochs):
-        loader.set_epoch(epoch)
-        photos.set_epoch(epoch)
-        model.train()
-        losses = []
-        for batch in loader:
-            loss = model(**batch, loss_only=True).loss
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is {loss.item()} in epoch {epoch + 1}, expected a finite number; "
-                    f"lower --learning_rate (now {recipe.learning_rate}). Checkpoints are intact."
-                )
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.detach())
-            bar.update()
-        row = {
-            "epoch": epoch + 1,
-            "loss": _mean_over_processes(losses, accelerator),
-            "held_out_loss": _held_out_loss(model, held_out_loader, accelerator),
-            "learning_rate": schedule.get_last_lr()[0],
-        }
-        progress.epoch, progress.history = epoch + 1, [*progress.history, row]
-        accelerator.log({name: row[name] for name in row if name != "epoch"}, step=epoch + 1)
-        bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
-        if recipe.checkpoint_is_due(epoch + 1):
-            checkpoint = _checkpoints(recipe) / f"epoch-{epoch + 1:05d}"
-            cost.measure(accelerator)
-            accelerator.save_state(checkpoint)
-            if pushes and recipe.push_is_due(epoch + 1):
-                pushes.start(checkpoint)
-    bar.close()
-    if pushes:
-        pushes.finish()
-    return progress.history
-
-
-def restoration_photos(
-    photos: Dataset,
-    model: ReconstructionModel,
-    processor: InspectionImageProcessor,
-    recipe: Recipe,
-    damaging: bool,
-) -> RestorationPhotos:
-    """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
-    allowed = {
-        category: augmentation_for(category, recipe.augmentation) if damaging else UNCHANGED
-        for category in {*photos["category"]}
-    }
-    # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
-    keeps_features = recipe.target == "features" and model.device.type == "cpu"
-    return RestorationPhotos(
-        PreparedPhotos(photos, processor),
-        [allowed[category] for category in photos["category"]],
-        damage_probability=recipe.damage_probability if damaging else 0.0,
-        variants=recipe.variants if damaging else 1,
-        seed=recipe.seed,
-        extract=model.target.extract if keeps_features else None,
-    )
-
-
-def _standardisation_batches(
-    photos: RestorationPhotos, model: ReconstructionModel
-) -> Iterator[list[Tensor]]:
-    """Features of up to `STANDARDISATION_PHOTOS` clean photos, spread evenly over all."""
-    for index in _spread(len(photos), STANDARDISATION_PHOTOS):
-        item = photos[index]
-        layers = item.get("clean_extracted")
-        if layers is None:
-            yield model.target.extract(item["clean_pixel_values"][None].to(model.device))
-        else:
-            yield [layer[None] for layer in layers]
-
-
-def _spread(length: int, most: int) -> list[int]:
-    """Up to `most` indices, evenly over a sequence of this length."""
-    count = min(length, most)
-    return [index * length // count for index in range(count)]
-
-
-@torch.no_grad()
-def _held_out_loss(model: torch.nn.Module, loader: DataLoader, accelerator: Accelerator) -> float:
-    model.eval()
-    losses = [model(**batch, loss_only=True).loss for batch in loader]
-    return _mean_over_processes(losses, accelerator)
-
-
-def _mean_over_processes(losses: list[Tensor], accelerator: Accelerator) -> float:
-    return accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-
-
-def _warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], float]:
-    """Factor on the learning rate, step by step: a linear rise, then half a cosine to 0."""
-    warmup = max(1, int(steps * warmup_fraction))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
-
-    return factor
-
-
-def _checkpoint_pushes(recipe: Recipe, accelerator: Accelerator) -> CheckpointPush | None:
-    wanted = recipe.push_every and accelerator.is_main_process
-    return CheckpointPush(recipe.hub_model_id) if wanted else None
-
-
-def _checkpoints(recipe: Recipe) -> Path:
-    return Path(recipe.output_dir) / CHECKPOINTS
-
-
-def _checkpoint_folder(recipe: Recipe) -> str:
-    """The checkpoint to go on from, found and checked."""
-    wanted = recipe.resume_from_checkpoint
-    if wanted == "latest":
-        found = sorted(_checkpoints(recipe).glob("epoch-*"))
-        if not found:
-            raise TrainingError(
-                f"There is no checkpoint under {_checkpoints(recipe)}; train without "
-                "--resume_from_checkpoint first."
-            )
-        return str(found[-1])
-    if not Path(wanted).is_dir():
-        raise TrainingError(
-            f"The checkpoint {wanted} is not a folder; give one that training wrote under "
-            "checkpoints/, or latest."
-        )
-    return wanted
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input, 1 when the Hub could not be written."""
+    """Run the command line; 2 on bad input, 1 when disk or Hub could not be written."""
     keep_freed_memory()
     # The training's own bar is the one to watch.
     datasets.disable_progress_bars()
@@ -377,17 +228,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(f"--{name} is missing; `--help` says what it takes.")
         words = sys.argv[1:] if arguments is None else list(arguments)
         folder = train(recipe, published_command("training/train.py", words))
-        if recipe.push_to_hub and PartialState().is_main_process:
-            address, tag = push_model(folder, recipe.hub_model_id, private=recipe.hub_private)
-            print(f"The model is at {address}, release {tag}.")
-    except (BackboneError, DatasetError, PhotoError, TrainingError, ValueError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except UploadError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        if state().is_main_process:
+            _publish(folder, recipe)
+    except (*BAD_INPUT, *FAILED) as error:
+        _tell(error)
+        return 1 if isinstance(error, FAILED) else 2
+    except OSError as error:  # where a library writes on its own account, the log say
+        name = error.filename or recipe.output_dir
+        _tell(DiskError(f"{name} can't be read or written ({error.strerror or error})."))
         return 1
-    print(f"The model is in {folder}: python app.py --models {folder}")
     return 0
+
+
+def _publish(folder: Path, recipe: Recipe) -> None:
+    if recipe.push_to_hub:
+        address, tag = push_model(folder, recipe.hub_model_id, private=recipe.hub_private)
+        print(f"The model is at {address}, release {tag}.")
+    print(f"The model is in {folder}: python app.py --models {folder}")
+
+
+def _tell(error: Exception) -> None:
+    """Say what is wrong: once, where all processes find it, or who has found it alone."""
+    if state().is_main_process or isinstance(error, DatasetError | PhotoError):
+        print(f"train.py: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

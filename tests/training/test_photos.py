@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from modeling import InspectionImageProcessor
-from training import photos as room
 from training.augmentation import ANY_ROTATION, UNCHANGED
 from training.dataset import load_inspection_dataset
-from training.photos import PreparedPhotos, RestorationPhotos
+from training.photos import PreparedPhotos, RestorationPhotos, model_input
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +35,20 @@ def test_an_item_depends_on_seed_photo_and_epoch_alone(prepared):
 
 
 def test_without_variants_every_epoch_draws_anew(prepared):
-    photos = restoration(prepared, variants=0)
+    photos = restoration(prepared, variants=0, cache_bytes=10**8)
     seen = []
     for epoch in range(3):
         photos.set_epoch(epoch)
         seen.append(photos[0]["pixel_values"])
     assert not any(torch.equal(one, other) for one, other in itertools.pairwise(seen))
-    assert not photos.cache.entries
+    assert photos.cache is None
 
 
 def test_without_damage_both_pictures_are_the_photo(prepared):
     photos = RestorationPhotos(
         prepared, [UNCHANGED] * len(prepared), damage_probability=0.0, variants=1, seed=0
     )
-    item = photos[2]
+    item = model_input(photos[2])
     assert torch.equal(item["pixel_values"], item["clean_pixel_values"])
     assert torch.equal(item["clean_pixel_values"], prepared[2])
 
@@ -61,17 +60,26 @@ def test_encoded_once_is_encoded_right(prepared):
         calls.append(pixels)
         return [pixels[:, :, ::2, ::2]]
 
-    photos = restoration(prepared, extract=extract)
+    photos = restoration(prepared, extract=extract, cache_bytes=10**8, variants=1)
     for _ in range(3):
-        item = photos[0]
+        item = model_input(photos[0])
     assert len(calls) == 2  # the damaged and the clean picture
     expected = item["pixel_values"][:, ::2, ::2]
     assert torch.allclose(item["extracted"][0].float(), expected, atol=1e-3)
 
 
-def test_a_full_cache_changes_nothing_but_time(prepared, monkeypatch):
-    kept = restoration(prepared)[0]
-    monkeypatch.setattr(room, "CACHE_BYTES", 0)
-    anew = restoration(prepared)
-    assert torch.equal(anew[0]["pixel_values"], kept["pixel_values"])
-    assert not anew.cache.entries
+@pytest.mark.parametrize("cache_bytes", [10**8, 30_000, 100])
+def test_what_is_kept_changes_nothing_but_time(prepared, cache_bytes):
+    kept, anew = restoration(prepared, cache_bytes=cache_bytes), restoration(prepared)
+    for epoch in (0, 1, 2):
+        for photos in (kept, anew):
+            photos.set_epoch(epoch)
+        for index in range(len(prepared)):
+            first, second = kept[index], anew[index]
+            assert all(torch.equal(first[name], second[name]) for name in second)
+
+
+def test_a_batch_as_the_model_takes_it_holds_pictures_in_0_to_1(prepared):
+    batch = model_input({"pixel_values": torch.tensor([0, 51, 255]).byte(), "extracted": [1]})
+    assert batch["pixel_values"].tolist() == [0, pytest.approx(0.2), 1]
+    assert batch["extracted"] == [1]

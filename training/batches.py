@@ -1,0 +1,116 @@
+"""Batches for any number of processes, which together take the steps that one would take alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from training.photo_cache import Item
+from training.photos import model_input
+
+
+class SharedBatches(Sampler[list[int]]):
+    """One process's share of every batch; the batches are the same for any number of processes.
+
+    A batch is dealt out photo by photo. Where it does not come out even, `weights` says how much a
+    share counts; a process for which none is left gets a photo that counts nothing, since it has to
+    take the step with the others.
+
+    Args:
+        length: number of photos.
+        batch_size: photos of a batch, over all processes.
+        seed: decides the order together with the epoch; None keeps the photos' own.
+        process: number of this process.
+        processes: how many there are, at most `batch_size`.
+
+    Attributes:
+        epoch: decides the order; set before each epoch.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.process, self.processes = process, processes
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return math.ceil(self.length / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        for first in range(0, self.length, self.batch_size):
+            batch = order[first : first + self.batch_size]
+            yield batch[self.process :: self.processes] or batch[:1]
+
+    def weights(self) -> Iterator[float]:
+        """By what this process's mean loss is multiplied in each step.
+
+        The mean over the processes then is the mean over the batch, and so is its gradient.
+        """
+        for first in range(0, self.length, self.batch_size):
+            count = min(self.batch_size, self.length - first)
+            share = len(range(self.process, count, self.processes))
+            yield share * self.processes / count
+
+    def _order(self) -> list[int]:
+        if self.seed is None:
+            return list(range(self.length))
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return torch.randperm(self.length, generator=generator).tolist()
+
+
+class SharedLoader:
+    """This process's share of every batch on its device, and how much it counts.
+
+    Args:
+        photos: items of `RestorationPhotos`.
+        batch_size: photos of a batch, over all processes.
+        accelerator: device and processes.
+        seed: as `SharedBatches` takes it.
+        workers: processes that prepare photos while a GPU computes; a CPU has none to spare.
+    """
+
+    def __init__(
+        self,
+        photos: Dataset,
+        batch_size: int,
+        accelerator: Accelerator,
+        seed: int | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.device = accelerator.device
+        on_gpu = self.device.type == "cuda"
+        self.batches = SharedBatches(
+            len(photos), batch_size, seed, accelerator.process_index, accelerator.num_processes
+        )
+        self.loader = DataLoader(
+            photos,
+            batch_sampler=self.batches,
+            num_workers=workers,
+            pin_memory=on_gpu,
+            persistent_workers=workers > 0,
+            # What the photos keep is shared with forked workers alone.
+            multiprocessing_context="fork" if workers else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; called before each epoch."""
+        self.batches.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[float, Item]]:
+        for weight, batch in zip(self.batches.weights(), self.loader, strict=True):
+            yield weight, model_input(send_to_device(batch, self.device, non_blocking=True))

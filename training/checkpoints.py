@@ -1,0 +1,158 @@
+"""Checkpoints of a training: written whole or not at all, the newest kept, found again.
+
+OUTPUT_DIR/checkpoints/epoch-00010
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from training.disk import (
+    DiskError,
+    discard,
+    disk_errors_told,
+    draft_of,
+    publish,
+    remove_leftovers,
+)
+from training.hub_access import first_line
+from training.processes import ElsewhereError, everywhere, on_main, state
+
+CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
+LATEST = "latest"
+NAME = re.compile(r"epoch-(\d+)")
+
+
+class CheckpointError(RuntimeError):
+    """There is nothing to resume from; the message is one sentence for the person who asked."""
+
+
+class Checkpoints:
+    """The checkpoints in one output folder.
+
+    Args:
+        output_dir: the model folder.
+        kept: how many of the newest stay; 0 keeps all.
+    """
+
+    def __init__(self, output_dir: Path, kept: int = 0) -> None:
+        self.folder = output_dir / CHECKPOINTS
+        self.kept = kept
+
+    def newest(self) -> Path | None:
+        """The one of the latest epoch, or None."""
+        return max(self._all(), key=_epoch, default=None)
+
+    def named(self, wanted: str) -> Path:
+        """The checkpoint to go on from.
+
+        Args:
+            wanted: its folder, or "latest".
+
+        Raises:
+            CheckpointError: when there is none.
+        """
+        if wanted != LATEST:
+            if not Path(wanted).is_dir():
+                raise CheckpointError(
+                    f"The checkpoint {wanted} is not a folder; give one that training wrote under "
+                    f"{CHECKPOINTS}/, or {LATEST}."
+                )
+            return Path(wanted)
+        newest = self.newest()
+        if newest is None:
+            raise CheckpointError(
+                f"There is no checkpoint under {self.folder}; train without "
+                "--resume_from_checkpoint first."
+            )
+        return newest
+
+    def way_on(self) -> str:
+        """How to go on after a failure; ends a sentence."""
+        newest = self.newest()
+        if newest is None:
+            return "there is no checkpoint to go on from"
+        return f"--resume_from_checkpoint {LATEST} goes on from {newest}, which is whole"
+
+    def write(self, accelerator: Accelerator, epoch: int, in_use: Path | None = None) -> Path:
+        """Save the state of all processes, then remove what is no longer kept.
+
+        Those of later epochs are of an earlier training in the same folder, and go too: else
+        "latest" would name one of them.
+
+        Args:
+            accelerator: its state is saved; called in every process.
+            epoch: how many epochs lie behind.
+            in_use: a checkpoint that must stay for now.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            DiskError: when the disk is full, say; the checkpoints before are whole.
+            ElsewhereError: when that happened to another process.
+        """
+        checkpoint = self.folder / f"epoch-{epoch:05d}"
+        draft = draft_of(checkpoint)
+        remedy = f"make room, then train again: {self.way_on()}"
+        try:
+            with disk_errors_told("The checkpoint", checkpoint, remedy):
+                on_main(self._make_ready)
+                everywhere(lambda: accelerator.save_state(draft))
+                on_main(lambda: publish(draft, checkpoint))
+        except (DiskError, ElsewhereError):
+            if state().is_main_process:
+                shutil.rmtree(draft, ignore_errors=True)  # its room is needed
+            raise
+        on_main(lambda: self._prune(checkpoint, in_use))
+        return checkpoint
+
+    def load(self, accelerator: Accelerator, wanted: str) -> Path:
+        """Bring back the state of all processes.
+
+        Args:
+            accelerator: gets the state; called in every process.
+            wanted: as `named` takes it.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            CheckpointError: when there is none, it is damaged, or it is of another model.
+            ElsewhereError: when another process can't read it.
+        """
+        checkpoint = self.named(wanted)
+        try:
+            everywhere(lambda: accelerator.load_state(checkpoint))
+        except ElsewhereError:
+            raise
+        except Exception as error:  # each file's reader raises its own kinds
+            raise CheckpointError(
+                f"The checkpoint {checkpoint} can't be read or is of another model "
+                f"({first_line(error)}); give the recipe that it was trained with, or an earlier "
+                "checkpoint."
+            ) from error
+        return checkpoint
+
+    def _all(self) -> list[Path]:
+        return [path for path in self.folder.glob("*") if NAME.fullmatch(path.name)]
+
+    def _make_ready(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
+
+    def _prune(self, newest: Path, in_use: Path | None) -> None:
+        found = sorted(self._all(), key=_epoch)
+        own = [path for path in found if _epoch(path) <= _epoch(newest)]
+        kept = {*own[-self.kept :], in_use}  # all of its own where `kept` is 0
+        for path in found:
+            if path not in kept:
+                discard(path)
+
+
+def _epoch(checkpoint: Path) -> int:
+    return int(NAME.fullmatch(checkpoint.name)[1])

@@ -1,0 +1,334 @@
+"""The learning itself: good photos in, weights and a learning curve out.
+
+Checkpoints are written whole or not at all, and going on from one ends bit-equal to an unbroken run
+on as many processes. One process and several take the same steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Subset
+from tqdm import tqdm
+
+from modeling import InspectionImageProcessor, ReconstructionModel
+from training.augmentation import UNCHANGED, augmentation_for
+from training.batches import SharedLoader
+from training.checkpoints import CheckpointError, Checkpoints
+from training.cores import available_cores
+from training.disk import disk_errors_told, writing_threads_quiet
+from training.muon import Muon
+from training.photo_cache import memory_room
+from training.photos import PreparedPhotos, RestorationPhotos, model_input
+from training.processes import on_main
+from training.push import CheckpointPush
+from training.recipe import Recipe
+from training.training_run import Cost
+
+STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
+WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
+MOST_WORKERS = 8  # processes that prepare photos for one GPU
+
+History = list[dict[str, float]]
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the message is one sentence for the person who started it."""
+
+
+@dataclass
+class Progress:
+    """How far training has come; saved with every checkpoint.
+
+    Attributes:
+        photos: fingerprint of the good photos that the weights learn from.
+        epoch: how many lie behind.
+        history: the learning curve, a row an epoch.
+    """
+
+    photos: str
+    epoch: int = 0
+    history: History = field(default_factory=list)
+
+    def state_dict(self) -> dict:
+        """For `Accelerator.save_state`."""
+        return {"photos": self.photos, "epoch": self.epoch, "history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        """For `Accelerator.load_state`."""
+        self.photos, self.epoch, self.history = state["photos"], state["epoch"], state["history"]
+
+
+def fit(
+    model: ReconstructionModel,
+    good: Dataset,
+    held_out: Dataset,
+    processor: InspectionImageProcessor,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    cost: Cost,
+) -> History:
+    """Train the weights in place.
+
+    Args:
+        model: the model to train.
+        good: good photos that the weights learn from.
+        held_out: good photos whose loss is only watched; it decides nothing.
+        processor: prepares the photos.
+        recipe: hyper-parameters.
+        accelerator: devices, processes, checkpoints, tracker.
+        cost: goes into the checkpoints, up to date.
+
+    Returns:
+        `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.
+
+    Raises:
+        TrainingError: when the loss is no longer finite, or there are more processes than photos of
+            a batch.
+        CheckpointError: when there is nothing to resume from.
+        DiskError: when a checkpoint can't be written.
+    """
+    if accelerator.num_processes > recipe.batch_size:
+        raise TrainingError(
+            f"batch_size is {recipe.batch_size} for {accelerator.num_processes} processes, "
+            "expected a photo each at least; raise --batch_size or start fewer processes."
+        )
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    photos = restoration_photos(good, model, processor, recipe)
+    watched = restoration_photos(held_out, model, processor, recipe, damaging=False)
+    if recipe.target == "features":
+        model.target.fit(_standardisation_batches(photos, model))
+    workers = workers_of(recipe, accelerator)
+    loader = SharedLoader(photos, recipe.batch_size, accelerator, recipe.seed, workers)
+    watched_loader = SharedLoader(
+        Subset(watched, _spread(len(watched), WATCHED_PHOTOS)), recipe.batch_size, accelerator
+    )
+    if recipe.torch_compile:
+        model.compile()
+    model, optimizer = accelerator.prepare(model, optimizer_of(model, recipe))
+    epochs = recipe.epochs_of(len(loader))
+    schedule = LambdaLR(
+        optimizer, _warmup_then_cosine(epochs * len(loader), recipe.warmup_fraction)
+    )
+    progress = Progress(_fingerprint(good))
+    accelerator.register_for_checkpointing(schedule, progress, cost)
+    if accelerator.process_index > 0:  # noise and masks are to differ from process to process
+        set_seed(recipe.seed + accelerator.process_index)
+    checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept)
+    if recipe.resume_from_checkpoint:
+        _resume(checkpoints, progress, optimizer, schedule, recipe, accelerator)
+    accelerator.init_trackers("tensorboard")
+
+    wants_push = recipe.push_every and accelerator.is_main_process
+    pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
+    bar = tqdm(
+        total=epochs * len(loader),
+        initial=progress.epoch * len(loader),
+        desc="training",
+        unit="step",
+        disable=not accelerator.is_main_process,
+    )
+    with bar, writing_threads_quiet():
+        for epoch in range(progress.epoch, epochs):
+            loader.set_epoch(epoch)
+            photos.set_epoch(epoch)
+            model.train()
+            losses: list[Tensor] = []
+            for weight, batch in loader:
+                losses.append(
+                    take_step(model, batch, weight, optimizer, recipe.gradient_clip, accelerator)
+                )
+                schedule.step()
+                bar.update()
+                # The loss before the last: the last one is still being computed on a GPU.
+                _check_finite(losses[-2:][0].item(), epoch, recipe, checkpoints)
+            row = {
+                "epoch": epoch + 1,
+                "loss": torch.stack(losses).mean().item(),
+                "held_out_loss": _held_out_loss(model, watched_loader, accelerator),
+                "learning_rate": schedule.get_last_lr()[0],
+            }
+            # Before the checkpoint: weights that give no finite loss must not replace better ones.
+            _check_finite(row["loss"] + row["held_out_loss"], epoch, recipe, checkpoints)
+            progress.epoch, progress.history = epoch + 1, [*progress.history, row]
+            _log(row, recipe, accelerator, checkpoints)
+            bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
+            if recipe.checkpoint_is_due(epoch + 1):
+                cost.measure(accelerator)
+                checkpoint = checkpoints.write(accelerator, epoch + 1, pushes and pushes.under_way)
+                if pushes and recipe.push_is_due(epoch + 1):
+                    pushes.start(checkpoint)
+    if pushes:
+        pushes.finish()
+    return progress.history
+
+
+def _log(
+    row: dict[str, float], recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints
+) -> None:
+    """Hand a row of the learning curve to the tracker."""
+    values = {name: value for name, value in row.items() if name != "epoch"}
+    remedy = f"make room, then train again: {checkpoints.way_on()}"
+    with disk_errors_told("The log in", Path(recipe.output_dir), remedy):
+        on_main(lambda: accelerator.log(values, step=row["epoch"]))
+
+
+def take_step(
+    model: nn.Module,
+    batch: dict,
+    weight: float,
+    optimizer: Optimizer,
+    gradient_clip: float,
+    accelerator: Accelerator,
+) -> Tensor:
+    """Move the weights once; the loss, (), over the whole batch of all processes.
+
+    Args:
+        model: in training mode, as `accelerator.prepare` returned it.
+        batch: this process's share, as `SharedLoader` gives it.
+        weight: of this share.
+        optimizer: moves the weights.
+        gradient_clip: largest norm of the gradient.
+        accelerator: processes and precision.
+    """
+    loss = weight * model(**batch, loss_only=True).loss
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(model.parameters(), gradient_clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return accelerator.reduce(loss.detach(), reduction="mean")
+
+
+def optimizer_of(model: nn.Module, recipe: Recipe) -> Muon:
+    """The optimizer of the weights that are to be trained."""
+    return Muon(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def workers_of(recipe: Recipe, accelerator: Accelerator) -> int:
+    """How many processes prepare photos for this one: none on a CPU, which is busy itself."""
+    if accelerator.device.type != "cuda":
+        return 0
+    if recipe.num_workers is not None:
+        return recipe.num_workers
+    return min(MOST_WORKERS, max(1, available_cores() // processes_here()))
+
+
+def processes_here() -> int:
+    """How many processes of this training share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def restoration_photos(
+    photos: Dataset,
+    model: ReconstructionModel,
+    processor: InspectionImageProcessor,
+    recipe: Recipe,
+    damaging: bool = True,
+) -> RestorationPhotos:
+    """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
+    allowed = {
+        category: augmentation_for(category, recipe.augmentation) if damaging else UNCHANGED
+        for category in {*photos["category"]}
+    }
+    # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
+    keeps_features = recipe.target == "features" and model.device.type == "cpu"
+    return RestorationPhotos(
+        PreparedPhotos(photos, processor),
+        [allowed[category] for category in photos["category"]],
+        damage_probability=recipe.damage_probability if damaging else 0.0,
+        variants=recipe.variants if damaging else 1,
+        seed=recipe.seed,
+        extract=model.target.extract if keeps_features else None,
+        cache_bytes=memory_room(recipe.cache_memory_gb, processes_here()),
+    )
+
+
+def _resume(
+    checkpoints: Checkpoints,
+    progress: Progress,
+    optimizer: Optimizer,
+    schedule: LambdaLR,
+    recipe: Recipe,
+    accelerator: Accelerator,
+) -> None:
+    """Bring back the state of a checkpoint; rates and decay are those of the recipe."""
+    photos = progress.photos
+    checkpoint = checkpoints.load(accelerator, recipe.resume_from_checkpoint)
+    if progress.photos != photos:  # held-out photos may be among those that it has learned
+        raise CheckpointError(
+            f"The checkpoint {checkpoint} has learned from other photos than those of this run; "
+            "give the same --data, --category, --seed and --calibration_fraction."
+        )
+    schedule.base_lrs = [recipe.learning_rate] * len(optimizer.param_groups)
+    for group, factor in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+        rate = recipe.learning_rate * factor(schedule.last_epoch)
+        group.update(lr=rate, weight_decay=recipe.weight_decay)
+
+
+def _fingerprint(photos: Dataset) -> str:
+    """Says whether photos are the same, by their names."""
+    return hashlib.sha256("\n".join(photos["image_id"]).encode()).hexdigest()
+
+
+def _check_finite(loss: float, epoch: int, recipe: Recipe, checkpoints: Checkpoints) -> None:
+    if math.isfinite(loss):
+        return
+    raise TrainingError(
+        f"The loss is {loss} in epoch {epoch + 1}, expected a finite number; train again with a "
+        f"lower --learning_rate (now {recipe.learning_rate}): {checkpoints.way_on()}."
+    )
+
+
+def _standardisation_batches(
+    photos: RestorationPhotos, model: ReconstructionModel
+) -> Iterator[list[Tensor]]:
+    """Features of up to `STANDARDISATION_PHOTOS` clean photos, spread evenly over all."""
+    for index in _spread(len(photos), STANDARDISATION_PHOTOS):
+        item = photos[index]
+        layers = item.get("clean_extracted")
+        if layers is None:
+            clean = model_input(item)["clean_pixel_values"]
+            yield model.target.extract(clean[None].to(model.device))
+        else:
+            yield [layer[None] for layer in layers]
+
+
+def _spread(length: int, most: int) -> list[int]:
+    """Up to `most` indices, evenly over a sequence of this length."""
+    count = min(length, most)
+    return [index * length // count for index in range(count)]
+
+
+@torch.no_grad()
+def _held_out_loss(model: nn.Module, loader: SharedLoader, accelerator: Accelerator) -> float:
+    model.eval()
+    losses = [weight * model(**batch, loss_only=True).loss for weight, batch in loader]
+    return accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+
+
+def _warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], float]:
+    """Factor on the learning rate, step by step: a linear rise, then half a cosine to 0."""
+    warmup = max(1, int(steps * warmup_fraction))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
+
+    return factor

@@ -1,0 +1,99 @@
+"""The processes of `accelerate launch`: what one of them finds or fails at, all of them know.
+
+A process that fails alone leaves the others waiting for it. Whatever may fail is therefore run by
+`together`, `everywhere` or `on_main`, at the same point in all processes, and an error is raised in
+all of them. A program that was not launched is one process, for which nothing is exchanged.
+
+Without a GPU, `accelerate launch --multi_gpu --num_processes 2` starts two processes all the same;
+`--cpu --num_processes 2` starts one (accelerate 1.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object, parse_flag_from_env
+
+Result = TypeVar("Result")
+
+# The main process calibrates, measures and writes alone while the others wait, which may take long.
+PATIENCE = timedelta(hours=24)
+
+
+class ElsewhereError(RuntimeError):
+    """Another process failed; the message is what it had to say."""
+
+
+def state() -> PartialState:
+    """This process among all of them; joins them the first time."""
+    # Unless they are told to compute on the CPU, processes without a GPU each take themselves for
+    # the only one, and all of them would write the results.
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    return PartialState(cpu=on_cpu, timeout=PATIENCE)
+
+
+def together(work: Callable[[], Result]) -> list[Result]:
+    """Do something in every process and wait for all.
+
+    Args:
+        work: its result and errors are sent to the other processes, so the result can be pickled.
+
+    Returns:
+        All results in the order of the processes, in each of them.
+
+    Raises:
+        ElsewhereError: it failed in another process. Where it failed itself, its own error.
+    """
+    state()
+    result, failure = None, None
+    try:
+        result = work()
+    except Exception as error:  # of any kind: the others wait
+        failure = error
+    found = gather_object([(result, failure and (str(failure) or type(failure).__name__))])
+    if failure is not None:
+        raise failure
+    for _, message in found:
+        if message is not None:
+            raise ElsewhereError(message)
+    return [result for result, _ in found]
+
+
+def everywhere(work: Callable[[], Result]) -> Result:
+    """Do something in every process and wait for all; only errors are sent to the others.
+
+    Returns:
+        This process's own result.
+
+    Raises:
+        ElsewhereError: as `together` does.
+    """
+    kept: list[Result] = []
+    together(lambda: kept.append(work()))
+    return kept[0]
+
+
+def on_main(work: Callable[[], Result]) -> Result | None:
+    """Do something in the main process alone while the others wait; None in the others.
+
+    Raises:
+        ElsewhereError: in the others, where it failed in the main process.
+    """
+    return everywhere(lambda: work() if state().is_main_process else None)
+
+
+def main_first(work: Callable[[], Result]) -> Result:
+    """Do something in the main process, then in the others, which find what it left cached.
+
+    Returns:
+        This process's own result.
+
+    Raises:
+        ElsewhereError: as `together` does.
+    """
+    found = on_main(work)
+    return everywhere(lambda: found if state().is_main_process else work())
