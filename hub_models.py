@@ -18,6 +18,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 PROJECT_TAG = "golden-sample"  # in the card of every model of this project
 CATEGORY_PREFIX = "category:"  # one such tag for each category that a model knows
 MODEL_TYPE_PREFIX = "golden-sample"  # of every `model_type` in modeling/configuration.py
+MAX_CATEGORIES, MAX_NAME = 1_000, 100  # of a model, and characters of a name that is shown
 SILENCE_SECONDS = 30.0  # after which a question to the Hub is given up
 # What loading a model needs; preloaded into a Space, and looked for among downloads.
 MODEL_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
@@ -108,10 +109,24 @@ def read_config(path: Path) -> dict[str, Any] | None:
     """The config.json of a model of this project; None for any other file, or a damaged one."""
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     model_type = config.get("model_type") if isinstance(config, dict) else None
     return config if str(model_type).startswith(MODEL_TYPE_PREFIX) else None
+
+
+def readable_names(categories: Any) -> tuple[str, ...]:
+    """What a list shows of the categories that a stranger's file names; of other values, nothing.
+
+    Example:
+        >>> readable_names(["key", "key", 7, ""])
+        ('key',)
+    """
+    if not isinstance(categories, list):
+        return ()
+    names = (name for name in categories if isinstance(name, str) and name.isprintable())
+    fitting = dict.fromkeys(name for name in names if 0 < len(name) <= MAX_NAME)
+    return tuple(fitting)[:MAX_CATEGORIES]
 
 
 def _hub_model(repo: str, commit: str, tags: list[str] | None, private: bool | None) -> HubModel:
@@ -123,7 +138,7 @@ def _hub_model(repo: str, commit: str, tags: list[str] | None, private: bool | N
     return HubModel(
         repo=repo,
         commit=commit,
-        categories=tuple(categories) or (repo.split("/")[-1],),
+        categories=readable_names(categories) or (repo.split("/")[-1],),
         revisions=frozenset({commit}),
         private=bool(private),
     )
@@ -138,6 +153,6 @@ def _from_snapshot(repo: str, snapshot: CachedRevisionInfo) -> HubModel | None:
     return HubModel(
         repo=repo,
         commit=snapshot.commit_hash,
-        categories=tuple(map(str, config.get("categories") or [repo.split("/")[-1]])),
+        categories=readable_names(config.get("categories")) or (repo.split("/")[-1],),
         revisions=frozenset({snapshot.commit_hash, *snapshot.refs}),
     )

@@ -105,7 +105,7 @@ NORMALISATIONS = {
 
 
 MAX_SIDE, MAX_TILED_SIDE = 2048, 8192  # pixels of what the body sees at once, and in tiles
-MAX_CATEGORIES = 10_000
+MAX_CATEGORIES = 1_000
 MAX_NAME = 100  # characters of a category's
 MAX_GOOD_PARTS = 100_000  # whose scores a calibration keeps
 MAX_LAYERS = 32  # of a backbone that are stacked

@@ -32,7 +32,7 @@ DOWNLOAD_TIMEOUT = 30  # seconds
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 MAX_HEADER_BYTES = 8 * 2**20  # before the pixels; a colour profile takes up to 3 MB
 MAX_HEADER_READS = 20_000  # a photo's header takes a few dozen
-MAX_READS = 500_000  # of a whole photo; 100 megapixels in chunks of 8 kB take 150,000
+MAX_READS = 300_000  # of a whole photo; 100 megapixels in chunks of 8 kB take 150,000
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 

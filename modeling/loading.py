@@ -128,10 +128,10 @@ def _sentence(name: str, revision: str | None, error: Exception) -> str:
             "downloaded before; check the network and try again, or give a model folder."
         )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+    reason = reason.rstrip(".") if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + ".."
     return (
         f"The model {name} could not be loaded: expected a folder written by training/train.py or "
-        f"a Hub repository of this project, found: {reason}"
+        f"a Hub repository of this project, found: {reason}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -200,11 +201,19 @@ class InspectionPipeline(Pipeline):
 
         Raises:
             ValueError: when the threshold is no number from 0 to 1.
+            ModelLoadError: when the model gives no score.
         """
         photo = _single(model_outputs["photo"])
+        calibration = self.model.calibration_of(category)
         score = model_outputs["anomaly_score"].item()
+        if calibration is None or math.isnan(score):  # which exceeds no threshold
+            raise ModelLoadError(
+                f"The model {self.model.name_or_path or type(self.model).__name__} gives no score "
+                "for this photo: it is not calibrated for the category, or its weights are "
+                "damaged; train it again, or choose another one."
+            )
         anomaly_map = model_outputs["anomaly_map"]  # (1, h, w)
-        scores = self.model.calibration_of(category).score(anomaly_map)  # (1, h, w)
+        scores = calibration.score(anomaly_map)  # (1, h, w)
         score_map = scores[0].float().numpy()
         size = (photo.height, photo.width)
         resize = self.image_processor.post_process_anomaly_map

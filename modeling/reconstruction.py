@@ -243,8 +243,15 @@ class ReconstructionModel(PreTrainedModel, ABC):
             `ReconstructionOutput` with `loss` None.
 
         Raises:
-            ValueError: when pictures have another shape, or the category is unknown or missing.
+            ValueError: when pictures have another shape or hold what is no finite number, or the
+                category is unknown or missing.
         """
+        # A graph that is being exported holds no numbers yet. NaN would exceed no threshold.
+        if not torch.compiler.is_compiling() and not pixel_values.isfinite().all():
+            raise ValueError(
+                "pixel_values must be finite numbers in 0..1, found NaN or infinity; prepare "
+                "photos with the model's image processor."
+            )
         values = self.target.encode(self.tiles_of(pixel_values))
         return self._judge(pixel_values, values, self.restore(values).values, category)
 

@@ -121,8 +121,9 @@ def check_processor(processor: BaseImageProcessor, image_size: int) -> None:
         "do_normalize": False,
     }
     for name, value in expected.items():
-        found = getattr(processor, name, None)
-        found = {side: found[side] for side in value} if name == "size" else found or False
+        found = getattr(processor, name, None) or False
+        if name == "size" and found:
+            found = {side: found[side] for side in value}
         if found != value:
             raise UntrustedError(f"an image processor with {name} {_shown(found)}, not {value}")
     if processor.resample not in [*PILImageResampling]:

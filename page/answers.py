@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
@@ -18,14 +18,17 @@ from page.catalogue import Catalogue, ModelEntry, examples_of
 from page.downloads import download_html, load_with_progress
 from page.export import csv_text, write_zip
 from page.languages import text_in
-from page.light_table import lay_out, make_prints, outlines, region_table
+from page.light_table import Prints, lay_out, make_prints, outlines, region_table
 from page.markup import address
 from page.model_facts import defect_scores, read_facts
-from page.programs import mcp_is_installed, name_models, programs_html
-from page.results import UNDECIDED, Result, Workplace
+from page.programs import mcp_is_installed, name_models, programs_html, refusal
+from page.results import UNDECIDED, NoRoomError, Result, Workplace
 from page.uploads import unpack
 from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 from page.visit import Visit
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Inspection
 
 MARK = "\ufeff"  # before a CSV, without which Excel shows "ü" as "Ã¼"
 LIST_SECONDS = 1.0  # between two drawings of a running batch's table and gallery
@@ -66,6 +69,22 @@ NO_FACTS = ("", "", "")  # nothing is said of what the threshold costs, nor of t
 def unchanged(count: int) -> tuple[Any, ...]:
     """Values that leave so many components as they are."""
     return tuple(gr.skip() for _ in range(count))
+
+
+def _prints(inspection: Inspection | None, workplace: Workplace) -> Prints | None:
+    """The pictures; None where there are none, or the disk is full: the verdict stands anyway."""
+    try:
+        return None if inspection is None else make_prints(inspection, workplace)
+    except NoRoomError:
+        return None
+
+
+def _packed(results: Sequence[Result], workplace: Workplace) -> str:
+    """Address of a zip with the pictures of results."""
+    try:
+        return address(write_zip(results, workplace))
+    except NoRoomError as error:
+        raise refusal(str(error)) from error
 
 
 class Answers:
@@ -219,12 +238,11 @@ class Answers:
             result, inspection = self.bench.inspect(
                 Path(photo).name, kept, entry, threshold, visit.workplace
             )
-        except ValueError as error:  # a ModelLoadError: one sentence
+        except (ValueError, NoRoomError) as error:  # a ModelLoadError: one sentence
             yield self.cleared(language, str(error), "error")
             return
         visit.result, visit.number = result, None
-        prints = None if inspection is None else make_prints(inspection, visit.workplace)
-        yield self._shown(result, prints, language)
+        yield self._shown(result, _prints(inspection, visit.workplace), language)
 
     def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
         """An empty light table with a sentence on it."""
@@ -309,7 +327,11 @@ class Answers:
             return
         visit.end_batch()
         yield Listed(message_card(text("batch.unpacking"), "busy"), "", "", "")
-        workplace = Workplace(visit.root)
+        try:
+            workplace = Workplace(visit.root)
+        except NoRoomError as error:
+            yield Listed(message_card(str(error), "error"), *unchanged(3))
+            return
         batch = Batch(unpack(files, workplace, text), workplace, threshold)
         visit.start_batch(batch)
         for waiting in self._load_or_leave(entry, language):
@@ -337,8 +359,8 @@ class Answers:
         result = batch.results[number - 1]
         if number not in visit.prints and not result.error:
             inspection = self.bench.inspect_again(result, batch.workplace)
-            if inspection is not None:
-                visit.prints[number] = make_prints(inspection, batch.workplace)
+            if (prints := _prints(inspection, batch.workplace)) is not None:
+                visit.prints[number] = prints
         if batch is not visit.batch or batch.selected != number:
             return nothing  # the visitor has gone on meanwhile
         visit.result, visit.number = batch.results[number - 1], number
@@ -365,13 +387,13 @@ class Answers:
         """Address of a zip with the pictures of the result on the light table."""
         if visit.result is None:
             return ""
-        return address(write_zip([visit.result], visit.workplace))
+        return _packed([visit.result], visit.workplace)
 
     def batch_zip(self, visit: Visit) -> str:
         """Address of a zip with the pictures of the whole batch."""
         if visit.batch is None:
             return ""
-        return address(write_zip(visit.batch.results, visit.batch.workplace))
+        return _packed(visit.batch.results, visit.batch.workplace)
 
     # Inside
 

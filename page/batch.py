@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from page.bench import Bench
 from page.catalogue import ModelEntry
-from page.results import ACCEPT, REJECT, Result, Workplace, now
+from page.results import ACCEPT, REJECT, NoRoomError, Result, Workplace, now, writing
 from page.uploads import Upload
 
 THUMBNAIL_SIDE = 160  # pixels
@@ -218,7 +218,13 @@ class Batch:
             return True
 
 
-def _save_thumbnail(photo: Image.Image, path: Path) -> Path:
+def _save_thumbnail(photo: Image.Image, path: Path) -> Path | None:
+    """Where it lies; None where the disk is full, which is no reason to lose a verdict."""
     side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    ImageOps.contain(photo, side, Image.Resampling.BILINEAR).save(path, quality=85)
+    thumbnail = ImageOps.contain(photo, side, Image.Resampling.BILINEAR)
+    try:
+        with writing(path) as file:
+            thumbnail.save(file, quality=85)
+    except NoRoomError:
+        return None
     return path

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from page.catalogue import Catalogue, ModelEntry
-from page.results import Result, Workplace, now
+from page.results import NoRoomError, Result, Workplace, now
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionPipeline
@@ -81,7 +81,7 @@ class Bench:
 
         Returns:
             The result, and with it the pictures; None in their place where the photo can't be
-            read, which the result then says.
+            read or the disk is full, which the result then says.
 
         Raises:
             modeling.ModelLoadError: with the reason, when the model can't be loaded.
@@ -94,11 +94,12 @@ class Bench:
         try:
             with self._turns.taken():
                 inspection = pipeline(photo, threshold=threshold, category=category)
-        except PhotoError as error:
-            sentence = str(error).replace(photo.name, file)
+            calibration = pipeline.model.calibration_of(category)
+            return result.completed(inspection, calibration, workplace.folder), inspection
+        except (PhotoError, NoRoomError) as error:
+            # It may name the file as it is called here, which is nobody's business.
+            sentence = str(error).replace(str(photo), file).replace(photo.name, file)
             return replace(result, error=sentence, threshold=threshold), None
-        calibration = pipeline.model.calibration_of(category)
-        return result.completed(inspection, calibration, workplace.folder), inspection
 
     def inspect_again(self, result: Result, workplace: Workplace) -> Inspection | None:
         """The pictures of a photo that was inspected before; None where its model is gone.

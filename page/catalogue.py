@@ -7,6 +7,7 @@ slow Hub holds nobody; what it said last stays on offer when it does not answer.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ from hub_models import (
     list_downloaded_models,
     list_hub_models,
     read_hub_model,
+    readable_names,
 )
 from page.downloads import Progress, download
 from page.memory import Loading, ModelMemory
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; a list of mo
 ASSETS = Path(__file__).parents[1] / "assets"
 MODELS_IN_MEMORY = 4  # least recently used first out; one more while a model loads; 30 MB each
 LISTING_SECONDS = 5.0  # a visitor waits no longer for the Hub's list of models
+FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")  # of an absolute path
 LISTING_AGE = 60.0  # seconds for which page loads take the last list, or the last failure
 
 
@@ -136,10 +139,11 @@ def _entries(config: Path) -> list[ModelEntry]:
     name = config.parent.resolve().name
     try:
         categories = json.loads(config.read_text()).get("categories")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         categories = None  # the reason is shown when the model is chosen; the others stay usable
     return [
-        ModelEntry(name, str(category), str(config.parent)) for category in categories or [name]
+        ModelEntry(name, category, str(config.parent))
+        for category in readable_names(categories) or [name]
     ]
 
 
@@ -233,17 +237,24 @@ def merge(given: Iterable[ModelEntry], found: Sequence[ModelEntry]) -> list[Mode
 
 
 def load(entry: ModelEntry, report: Callable[[Progress], None]) -> InspectionPipeline:
-    """Load a model, reporting what is downloaded; `modeling.ModelLoadError` with the reason.
+    """Load a model, reporting what is downloaded; HF_TOKEN is taken by the Hub's client.
 
-    HF_TOKEN is taken from the environment by the Hub's client.
+    Raises:
+        modeling.ModelLoadError: with the reason, which names no folder of the server.
     """
     if entry.on_hub:
         with suppress(Exception):  # loading meets the same, and has a sentence for it
             download(entry.source, entry.revision, report)
         report(Progress(entry.source))
-    from modeling import load_pipeline
+    from modeling import ModelLoadError, load_pipeline
 
-    return load_pipeline(entry.source, revision=entry.revision, backend="auto")
+    # A graph is a program: that of a repository is not run, whatever its weights are.
+    backend = "torch" if entry.on_hub else "auto"
+    try:
+        return load_pipeline(entry.source, revision=entry.revision, backend=backend)
+    except ModelLoadError as error:
+        sentence = str(error).replace(entry.source, entry.source if entry.on_hub else entry.name)
+        raise ModelLoadError(FOLDERS.sub("", sentence)) from error
 
 
 class Catalogue:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from PIL import Image
 
 from page.batch import final_verdict
 from page.marking import mark_photo, scores_and_mask
-from page.results import JPEG_QUALITY, Result, Workplace
+from page.results import JPEG_QUALITY, Result, Workplace, writing
 
 COLUMNS = (
     *("file", "category", "model", "verdict", "score", "threshold", "regions", "strongest"),
@@ -77,11 +76,17 @@ def write_zip(
 
     Returns:
         The zip's path.
+
+    Raises:
+        NoRoomError: when the disk is full.
     """
     judged = [result for result in results if result.verdict in ("PASS", "FAIL")]
-    unfinished = workplace.new_file(".part")
-    # JPEG and PNG are compressed already.
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+    finished = workplace.folder / ZIP_NAME
+    # Who is downloading the last one still gets it whole. JPEG and PNG are compressed already.
+    with (
+        writing(finished) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive,
+    ):
         table = csv_text(results).encode(CSV_ENCODING)
         archive.writestr("results.csv", table, zipfile.ZIP_DEFLATED)
         for done, (result, name) in enumerate(zip(judged, _names(judged), strict=True), start=1):
@@ -90,8 +95,6 @@ def write_zip(
             archive.writestr(f"masks/{name}.png", _encoded(mask, "PNG"))
             if progress is not None:
                 progress(done, len(judged))
-    finished = workplace.folder / ZIP_NAME
-    os.replace(unfinished, finished)  # who is downloading the last one still gets it whole
     return finished
 
 

@@ -11,16 +11,17 @@ import base64
 import binascii
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gradio.processing_utils import async_ssrf_protected_get
 from gradio.utils import get_upload_folder
 from gradio_client.utils import synchronize_async
 
-from page.results import Workplace
+from page.results import Workplace, writing
 
 MAX_PHOTO_BYTES = 64 * 2**20  # as for an upload
 MAX_NAME = 200  # characters of a name that an answer repeats
+MAX_SOURCE = 4_000  # characters of a path or address in which a name is looked for
 FILE_ROUTE = "/gradio_api/file="  # before the path of an upload, in its address
 EXPECTED = (
     "expected a file that was uploaded, its path, a public http(s) address, or a data URI "
@@ -42,6 +43,7 @@ def keep_given_photo(given: Any, workplace: Workplace) -> Path:
 
     Raises:
         GivenPhotoError: when it is none of these, was not uploaded, or can't be fetched.
+        NoRoomError: when the disk is full.
     """
     source = _source_of(given)
     if source.startswith("data:"):
@@ -58,13 +60,14 @@ def keep_given_photo(given: Any, workplace: Workplace) -> Path:
 
 def name_of(given: Any) -> str:
     """What to call the photo: its name when it was uploaded, else the last part of its address."""
-    if isinstance(given, dict) and given.get("orig_name"):
-        return str(given["orig_name"])[:MAX_NAME]
+    name = given.get("orig_name") if isinstance(given, dict) else None
     source = given.get("path") if isinstance(given, dict) else given
-    if not isinstance(source, str) or source.startswith("data:"):
+    if not name and isinstance(source, str) and not source.startswith("data:"):
+        name = unquote(source.partition("?")[0]) if "://" in source else source
+    if not isinstance(name, str):
         return "photo"
-    path = unquote(urlsplit(source).path) if "://" in source else source
-    return PurePosixPath(path.replace("\\", "/")).name[:MAX_NAME] or "photo"
+    name = PurePosixPath(name[-MAX_SOURCE:].replace("\\", "/")).name[:MAX_NAME]
+    return "".join(letter if letter.isprintable() else "_" for letter in name) or "photo"
 
 
 def _source_of(given: Any) -> str:
@@ -126,5 +129,6 @@ def _fetch(address: str) -> bytes:
 
 def _write(content: bytes, workplace: Workplace) -> Path:
     kept = workplace.new_file("")  # what it is, its content says
-    kept.write_bytes(content)
+    with writing(kept) as file:
+        file.write_bytes(content)
     return kept

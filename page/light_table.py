@@ -16,7 +16,7 @@ from contourpy import contour_generator
 
 from page.languages import Text
 from page.markup import address, decimal, icon, said
-from page.results import JPEG_QUALITY, Result, Workplace
+from page.results import JPEG_QUALITY, Result, Workplace, writing
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from PIL import Image
@@ -44,16 +44,22 @@ class Prints:
 
 
 def make_prints(inspection: Inspection, workplace: Workplace) -> Prints:
-    """Write the pictures of an inspection into the visitor's workplace."""
+    """Write the pictures of an inspection into the visitor's workplace.
+
+    Raises:
+        NoRoomError: when the disk is full.
+    """
     from modeling.overlay import heat_layer
 
     def jpeg(picture: Image.Image) -> Path:
         path = workplace.new_file(".jpg")
-        picture.save(path, quality=JPEG_QUALITY)
+        with writing(path) as file:
+            picture.save(file, quality=JPEG_QUALITY)
         return path
 
     heat = workplace.new_file(".png")
-    heat_layer(inspection.score_map).save(heat)
+    with writing(heat) as file:
+        heat_layer(inspection.score_map).save(file)
     photos = (inspection.photo, inspection.reconstruction, inspection.heatmap)
     original, reconstruction, heatmap = map(jpeg, photos)
     return Prints(original, reconstruction, heat, heatmap)

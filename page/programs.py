@@ -34,7 +34,7 @@ from page.records import (
     model_record,
     picture_files,
 )
-from page.results import Result, Workplace, now
+from page.results import NoRoomError, Result, Workplace, now
 from page.uploads import MAX_PHOTOS
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -112,7 +112,10 @@ class Programs:
         record, inspection = self._inspect(photo, asked)
         if inspection is None:
             raise refusal(record["error"])
-        return {**record, **picture_files(inspection)} if pictures else record
+        try:
+            return {**record, **picture_files(inspection)} if pictures else record
+        except NoRoomError as error:
+            raise refusal(str(error)) from error
 
     def inspect_batch(
         self,
@@ -178,18 +181,17 @@ class Programs:
         from modeling import ModelLoadError
 
         file, entry = name_of(photo), asked.entry
-        with closing(Workplace(self._root)) as workplace:
-            try:
+        try:
+            with closing(Workplace(self._root)) as workplace:
                 kept = keep_given_photo(photo, workplace)
                 result, inspection = self._bench.inspect(
                     file, kept, entry, asked.threshold, workplace
                 )
-            except GivenPhotoError as error:
-                result = Result(file, None, entry.category, entry.identity, entry.key, now())
-                result, inspection = replace(result, error=str(error)), None
-            except ModelLoadError as error:
-                # The sentence may name the model by its folder, which is nobody's business.
-                raise refusal(str(error).replace(entry.source, asked.name)) from error
+        except (GivenPhotoError, NoRoomError) as error:
+            result = Result(file, None, entry.category, entry.identity, entry.key, now())
+            result, inspection = replace(result, error=str(error)), None
+        except ModelLoadError as error:
+            raise refusal(str(error)) from error
         return inspection_record(result, inspection, asked.name, entry.revision), inspection
 
 

@@ -17,7 +17,7 @@ from hub_models import MODEL_TYPE_PREFIX, read_config
 from page.batch import count_verdicts
 from page.catalogue import ModelEntry
 from page.marking import scores_and_mask
-from page.results import JPEG_QUALITY, Result
+from page.results import JPEG_QUALITY, Result, needing_room, writing
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
@@ -177,17 +177,22 @@ def picture_files(inspection: "Inspection") -> dict[str, PhotoFile]:
 
     They lie in its folder of uploads, which it tidies up; in a folder of their own, because two
     calls with the same photo would write the same files.
+
+    Raises:
+        NoRoomError: when the disk is full.
     """
     uploads = Path(get_upload_folder())
-    uploads.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=uploads))
+    with needing_room():
+        uploads.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=uploads))
     pictures = {
         "heatmap.jpg": inspection.heatmap,
         "reconstruction.jpg": inspection.reconstruction,
         "mask.png": _mask(inspection),
     }
     for name, picture in pictures.items():
-        picture.save(folder / name, quality=JPEG_QUALITY)
+        with writing(folder / name) as file:
+            picture.save(file, quality=JPEG_QUALITY)
     return {
         Path(name).stem: {"path": str(folder / name), "meta": {"_type": "gradio.FileData"}}
         for name in pictures

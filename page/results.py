@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +15,53 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from page.languages import DEFAULT, Text
+
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Finding, Inspection, Region
 
 JPEG_QUALITY = 92  # of every photo that is shown or taken home
 ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
+UNFINISHED = "unfinished-"  # before the name of a file that is being written
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
 ATTENTION = {"": 0, "FAIL": 1, "CHECK": 2, "PASS": 3}  # what a person looks at first
+
+
+class NoRoomError(Exception):
+    """The disk is full; what was begun is deleted, and the message is one sentence."""
+
+
+@contextmanager
+def needing_room() -> Iterator[None]:
+    """Raises `NoRoomError` when the block finds the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise NoRoomError(Text(DEFAULT)("batch.no_room")) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Let the block write a file that is there as a whole or, when writing fails, not at all.
+
+    Args:
+        path: of the file; one that lies there already stays until the new one is whole.
+
+    Yields:
+        Where to write it until then, with the same suffix.
+
+    Raises:
+        NoRoomError: when the disk is full.
+    """
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    with needing_room():
+        try:
+            yield unfinished
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -70,10 +114,15 @@ class Result:
         return ATTENTION[self.verdict], -self.score if self.score == self.score else 0.0
 
     def completed(self, inspection: Inspection, calibration: Calibration, folder: Path) -> Result:
-        """The same photo with what the model says of it; the maps are kept in `folder`."""
-        maps = folder / f"{self.photo.stem}.npz"
+        """The same photo with what the model says of it; the maps are kept in `folder`.
+
+        Raises:
+            NoRoomError: when the disk is full.
+        """
         part = {} if inspection.part is None else {"part": inspection.part}
-        np.savez(maps, score_map=inspection.score_map, **part)
+        maps = folder / f"{self.photo.stem}.npz"
+        with writing(maps) as file:
+            np.savez(file, score_map=inspection.score_map, **part)
         return replace(
             self,
             score=inspection.score,
@@ -110,23 +159,32 @@ class Result:
 
 
 class Workplace:
-    """A folder for one visitor's photos, maps and downloads; gone when the visitor leaves."""
+    """A folder for one visitor's photos, maps and downloads; gone when the visitor leaves.
+
+    Raises:
+        NoRoomError: when the disk is full.
+    """
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(dir=root))
+        with needing_room():
+            root.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(dir=root))
         self._count = 0
 
     def keep(self, photo: str | os.PathLike) -> Path:
         """A photo of the visitor's own, under a name that nobody chose from outside.
 
         Gradio deletes an upload after an hour, while its visitor may still look at the result.
+
+        Raises:
+            NoRoomError: when the disk is full.
         """
         kept = self.new_file(Path(photo).suffix.lower()[:8])
         try:
             os.link(photo, kept)
         except OSError:  # another disk
-            shutil.copyfile(photo, kept)
+            with writing(kept) as file:
+                shutil.copyfile(photo, file)
         return kept
 
     def new_file(self, suffix: str) -> Path:

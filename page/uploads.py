@@ -13,12 +13,12 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from page.languages import Text
-from page.results import Workplace
+from page.results import NoRoomError, Workplace, writing
 
 MAX_PHOTOS = 1_000  # in a batch
 MAX_MEMBER_BYTES = 64 * 2**20  # of one photo in a zip, unpacked; as for a single upload
@@ -34,8 +34,7 @@ ENCRYPTED, NAME_IS_UTF_8 = 0x1, 0x800  # bits of a member's flags
 # gigabytes of memory before the first byte comes out.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # zipfile passes on what its parts raise when a zip is damaged.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
 
 
 class Upload(NamedTuple):
@@ -82,6 +81,23 @@ class _DirectoryTooLargeError(Exception):
     """A zip's table of contents is longer than that of any zip of photos."""
 
 
+class _DamagedError(Exception):
+    """A zip or what is in it is damaged."""
+
+
+@contextmanager
+def _finding_damage() -> Iterator[None]:
+    """What zipfile raises for a damaged zip, as `_DamagedError`; a broken disk is another thing."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise _DamagedError from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the beginning of the file
+            raise
+        raise _DamagedError from error
+
+
 class _ZipFile(io.FileIO):
     """A zip on disk that refuses to have a huge table of contents read.
 
@@ -115,18 +131,16 @@ class _Unpacker:
     def _keep(self, upload: Path) -> Upload:
         try:
             return Upload(upload.name, self._workplace.keep(upload))
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
+        except NoRoomError:
             return self._failed(upload.name, "batch.no_room")
 
     def _open_zip(self, path: Path) -> Iterator[Upload]:
         try:
-            with _ZipFile(path) as file, zipfile.ZipFile(file) as archive:
+            with _finding_damage(), _ZipFile(path) as file, zipfile.ZipFile(file) as archive:
                 yield from self._open_members(path.name, archive)
         except _DirectoryTooLargeError:
             yield self._failed(path.name, "batch.too_many_entries", limit=MAX_ENTRIES)
-        except DAMAGED:
+        except _DamagedError:
             yield self._failed(path.name, "batch.damaged_zip")
 
     def _open_members(self, name: str, archive: zipfile.ZipFile) -> Iterator[Upload]:
@@ -158,12 +172,17 @@ class _Unpacker:
         kept = self._workplace.new_file(suffix)
         try:
             # It never reads more than `file_size`, whatever the compressed bytes would give.
-            with archive.open(member) as packed, kept.open("xb") as file:
+            with (
+                writing(kept) as path,
+                path.open("xb") as file,
+                _finding_damage(),
+                archive.open(member) as packed,
+            ):
                 shutil.copyfileobj(packed, file)
-        except DAMAGED as error:
-            kept.unlink(missing_ok=True)
-            is_full = isinstance(error, OSError) and error.errno in NO_ROOM
-            return self._failed(shown, "batch.no_room" if is_full else "batch.damaged_member")
+        except NoRoomError:
+            return self._failed(shown, "batch.no_room")
+        except _DamagedError:
+            return self._failed(shown, "batch.damaged_member")
         self._bytes_left -= member.file_size
         return Upload(shown, kept)
 

@@ -7,12 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 from conftest import ROOT
 from fresh_process import environment_with, run_code
-from loopback_hub import READER_TOKEN, LoopbackHub, serve
+from huggingface_hub import HfApi
+from loopback_hub import OWNER_TOKEN, READER_TOKEN, LoopbackHub, serve
 from PIL import Image
 
 from modeling import ModelLoadError, load_model, load_pipeline
@@ -196,6 +200,33 @@ def test_what_is_wrong_is_said_in_one_sentence(hub, model_files, expected_score,
     assert not any("\n" in sentence for sentence in [*found, missing_revision])
     assert sound == expected_score
     assert "org/foreign/evil.py" not in hub.downloaded
+
+
+def test_all_files_are_of_one_commit_though_the_branch_moves_meanwhile(
+    hub, model_files, expected_score, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    first = hub.branches("org/nut")["main"]
+    other = bytearray(model_files["model.safetensors"])
+    middle = len(other) // 2
+    other[middle : middle + 40_000] = bytes(40_000)
+    hub.delay("model.safetensors", 1.0)  # after config.json
+    with ThreadPoolExecutor() as threads:
+        loading = threads.submit(load_each, [("org/nut", {})], hub, tmp_path / "home")
+        while "org/nut/config.json" not in hub.downloaded:
+            assert not loading.done(), loading.result()
+            time.sleep(0.01)
+        HfApi(endpoint=hub.endpoint, token=OWNER_TOKEN).upload_file(
+            repo_id="org/nut",
+            path_in_repo="model.safetensors",
+            path_or_fileobj=bytes(other),
+        )
+        assert loading.result() == [expected_score]
+    assert hub.branches("org/nut")["main"] != first
+    asked = [request for request in hub.requests if "/resolve/" in request]
+    assert f"HEAD /org/nut/resolve/{first}/model.safetensors" in asked
+    branch = [request for request in asked if "/resolve/main/" in request]
+    assert {request.split("/")[-1] for request in branch} <= {"config.json"}
 
 
 def test_a_private_model_needs_the_right_token(hub, model_files, expected_score, tmp_path):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from threading import Thread
 
 import numpy as np
@@ -51,12 +54,43 @@ def test_transparency_is_laid_on_white():
     assert open_photo(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_of_an_animation_the_first_picture_is_taken(picture, tmp_path):
+    others = [Image.new("RGB", picture.size, colour) for colour in ("red", "blue")]
+    for suffix in ("gif", "webp", "png", "tif"):
+        path = tmp_path / f"animated.{suffix}"
+        picture.save(path, save_all=True, append_images=others, duration=100)
+        opened = np.asarray(open_photo(path), int)
+        assert np.abs(opened - np.asarray(picture, int)).mean() < 15, suffix  # GIF has 256 colours
+
+
+def test_what_is_no_number_is_black(tmp_path):
+    values = np.full((10, 10), 0.5, np.float32)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    Image.fromarray(values).save(tmp_path / "depth.tif")
+    grey = np.asarray(open_photo(tmp_path / "depth.tif"))[..., 0]
+    assert grey[0].tolist() == [0, 0, 0, *[128] * 7]
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "depth.tif")
+    assert not np.asarray(open_photo(tmp_path / "depth.tif")).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1)])
+def test_a_photo_may_be_of_any_shape(size, tmp_path):
+    Image.new("RGB", size, "red").save(tmp_path / "thin.png")
+    assert open_photo(tmp_path / "thin.png").size == size
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("missing.png", None, "was not found"),
         ("empty.png", b"", "not a picture that can be read"),
         ("notes.png", b"hello", "not a picture that can be read"),
+        ("page.jpg", b"<!doctype html><script>1</script>", "not a picture that can be read"),
+        ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture that can be"),
+        ("phone.heic", b"\0\0\0\x18ftypheic" + bytes(100), "not a picture that can be read"),
+        ("packed.png", b"PK\x03\x04" + bytes(100), "not a picture that can be read"),
+        # Pillow would start Ghostscript for it.
+        ("drawn.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF", "not a picture"),
     ],
 )
 def test_what_is_no_photo_gets_one_sentence(name, content, message, tmp_path):
@@ -66,6 +100,73 @@ def test_what_is_no_photo_gets_one_sentence(name, content, message, tmp_path):
     with pytest.raises(PhotoError, match=message) as caught:
         open_photo(path)
     assert name in str(caught.value)
+
+
+def test_the_wrong_ending_does_not_matter(picture, tmp_path):
+    picture.save(tmp_path / "photo.png", "BMP")
+    assert open_photo(tmp_path / "photo.png").tobytes() == picture.tobytes()
+
+
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    file = BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def endless(picture: Image.Image) -> dict[str, bytes]:
+    """Whole photos that hold a megabyte or more beside their pixels, in small pieces."""
+    png, jpeg = encoded(picture, "PNG"), encoded(picture, "JPEG")
+    gif = encoded(picture.convert("P"), "GIF")
+    body, empty, comment = gif.index(b"\x2c\0\0\0\0"), png_chunk(b"teXt", b""), b"\xff" + b"a" * 255
+    return {
+        "many chunks before": png[:33] + empty * 100_000 + png[33:],
+        "many chunks after": png[:-12] + empty * 160_000 + png[-12:],
+        "long fill": jpeg[:2] + b"\xff" * 3_000_000 + jpeg[2:],
+        "many segments": jpeg[:2] + b"\xff\xe9\0\2" * 500_000 + jpeg[2:],
+        "endless comment": gif[:body] + b"\x21\xfe" + comment * 20_000 + b"\0" + gif[body:],
+        "many comments": gif[:body] + b"\x21\xfe\1a\0" * 100_000 + gif[body:],
+        "large profile": png[:33] + png_chunk(b"exIf", bytes(10**7)) + png[33:],
+    }
+
+
+@pytest.mark.parametrize("kind", endless(Image.new("RGB", (2, 2))))
+def test_a_file_that_is_endless_beside_its_pixels_is_refused(kind, picture, tmp_path):
+    path = tmp_path / "endless.png"
+    path.write_bytes(endless(picture)[kind])
+    with pytest.raises(PhotoError, match=r"endless\.png holds more beside its pixels"):
+        open_photo(path)
+
+
+def test_a_photo_in_many_small_chunks_is_read(tmp_path):
+    side = 900
+    grey = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    rows = np.pad(grey, ((0, 0), (1, 0))).tobytes()  # before each row, which filter it has: none
+    pixels = zlib.compress(rows)
+    parts = [
+        png_chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0)),
+        *(png_chunk(b"IDAT", pixels[at : at + 64]) for at in range(0, len(pixels), 64)),
+        png_chunk(b"IEND", b""),
+    ]
+    (tmp_path / "small.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert len(parts) > 10_000
+    assert np.array_equal(np.asarray(open_photo(tmp_path / "small.png"))[..., 0], grey)
+
+
+def test_what_is_no_photo_at_all_is_refused_by_its_kind():
+    for given in (np.full((4, 4), np.nan), [[0.0]], 7, None, b"bytes"):
+        with pytest.raises(PhotoError, match=f"found {type(given).__name__}"):
+            open_photo(given)
+
+
+def test_a_photo_that_the_server_may_not_open_is_no_damaged_one(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PhotoError, match=r"photo\.png can't be opened \(Not a directory\)"):
+        open_photo(tmp_path / "file" / "photo.png")
 
 
 def test_a_truncated_photo_is_called_damaged(picture, tmp_path):
@@ -80,6 +181,16 @@ def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(monkeypatch, p
     monkeypatch.setattr(image_processing, "MAX_PHOTO_PIXELS", 500)
     with pytest.raises(PhotoError, match="too large"):
         open_photo(picture)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (12_000, 10_000), (1, 2**31 - 1)])
+def test_a_bomb_is_refused_by_what_its_header_says(width, height, tmp_path):
+    header = png_chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    with pytest.raises(PhotoError, match=r"bomb\.png is too large: at most 100 megapixels"):
+        open_photo(tmp_path / "bomb.png")
 
 
 def test_a_photo_is_read_from_its_address(picture, tmp_path):

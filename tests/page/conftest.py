@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import huggingface_hub.constants
 import pytest
 from loopback_hub import OWNER_TOKEN, serve
+
+from page.results import UNFINISHED
 
 
 @pytest.fixture
@@ -22,3 +27,9 @@ def hub_client(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", OWNER_TOKEN)
+
+
+@pytest.fixture
+def full_disk() -> Callable[[Path], None]:
+    """Lets the writing of one file find the disk full, as the kernel says it of /dev/full."""
+    return lambda path: path.with_name(f"{UNFINISHED}{path.name}").symlink_to("/dev/full")

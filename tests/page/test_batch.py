@@ -15,7 +15,8 @@ from PIL import Image
 from page.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
 from page.bench import Bench
 from page.catalogue import Catalogue, ModelEntry, shipped_models
-from page.results import ACCEPT, REJECT, UNDECIDED, Result, Workplace
+from page.languages import Text
+from page.results import ACCEPT, REJECT, UNDECIDED, UNFINISHED, Result, Workplace
 from page.uploads import Upload
 from training.synthetic import render
 
@@ -111,6 +112,30 @@ def test_a_file_that_cannot_be_read_is_a_row_and_the_rest_goes_on(
     batch.rejudge(0.25)
     assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
     assert all(result.threshold == 0.25 for result in batch.results)
+
+
+def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
+    batch, bench, entry, workplace, full_disk
+):
+    full_disk(workplace.folder / "00002.npz")  # the maps of the second photo
+    full_disk(workplace.folder / "00007.jpg")  # the thumbnail of the third: five photos, one before
+    list(batch.run(bench, entry))
+    assert [result.error for result in batch.results] == [
+        "",
+        Text("en")("batch.no_room"),
+        *[""] * 3,
+    ]
+    assert [result.verdict == "" for result in batch.results] == [False, True, False, False, False]
+    assert [thumbnail is None for thumbnail in batch.thumbnails] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not [path for path in workplace.folder.iterdir() if path.name.startswith(UNFINISHED)]
+    batch.rejudge(0.9)
+    assert [result.threshold for result in batch.results] == [0.9] * 5
 
 
 def test_cancelling_keeps_what_is_done(batch, bench, entry):

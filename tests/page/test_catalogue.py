@@ -17,7 +17,7 @@ from fresh_process import run_code
 from huggingface_hub import HfApi
 from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
-from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG
+from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG, readable_names
 from modeling import ModelLoadError
 from page import catalogue
 from page.catalogue import Catalogue, ModelEntry, find_models, shipped_models
@@ -353,6 +353,41 @@ def test_a_damaged_model_says_why_and_the_good_ones_load(hub):
         with pytest.raises(ModelLoadError, match=f"org/{name}"):
             models.load(models.find("fabric", f"org/{name}"))
     assert models.load(models.find("fabric", "org/good")).model.config.categories == ["fabric"]
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_why_a_model_is_damaged_is_said_without_a_folder_of_the_server(hub, file, tmp_path):
+    folder = shutil.copytree(SHIPPED / "fabric", tmp_path / "srv" / "fabric")
+    (folder / file).write_bytes(b"{")
+    hub.add_repo("org/fabric", model_files("fabric", folder=folder))
+    for entry in find_models([str(folder), "org/fabric"]):
+        with pytest.raises(ModelLoadError) as caught:
+            Catalogue([entry]).load(entry)
+        assert f"model {entry.source if entry.on_hub else 'fabric'} " in str(caught.value).replace(
+            "weights of", "model"
+        )
+        assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 10**5, b'{"categories": 7}', b'{"categories": {"a": 1}}']
+)
+def test_a_hostile_list_of_categories_leaves_the_models_own_name(hub, content, tmp_path):
+    (tmp_path / "nut").mkdir()
+    (tmp_path / "nut" / "config.json").write_bytes(content)
+    assert [entry.category for entry in find_models([str(tmp_path / "nut")])] == ["nut"]
+    names = [*map(str, range(5000)), "a\nb", "x" * 101, "", "0"]
+    assert readable_names(names) == tuple(map(str, range(1000)))
+
+
+def test_a_graph_of_the_hub_is_neither_fetched_nor_run(hub):
+    """It is a program; that of a folder is the owner's own."""
+    hub.add_repo("org/fabric", model_files("fabric") | {"model.onnx": b"evil"})
+    (entry,) = find_models(["org/fabric"])
+    pipeline = Catalogue([entry]).load(entry)
+    assert pipeline.backend == "torch"
+    assert "org/fabric/model.safetensors" in hub.downloaded
+    assert not [request for request in hub.requests if "model.onnx" in request]
 
 
 def test_the_shipped_models_with_example_photos_come_first():

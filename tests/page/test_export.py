@@ -18,9 +18,9 @@ from modeling import InspectionPipeline
 from page import export
 from page.bench import Bench
 from page.catalogue import Catalogue, shipped_models
-from page.export import COLUMNS, CSV_ENCODING, csv_text, write_zip
+from page.export import COLUMNS, CSV_ENCODING, ZIP_NAME, csv_text, write_zip
 from page.marking import caption_of
-from page.results import ACCEPT, REJECT, Result, Workplace
+from page.results import ACCEPT, REJECT, UNFINISHED, NoRoomError, Result, Workplace
 from training.synthetic import render
 
 SIZE = (300, 200)  # width, height of the photos: neither square nor the model's size
@@ -66,6 +66,15 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def open_picture(archive: zipfile.ZipFile, name: str) -> Image.Image:
     return Image.open(io.BytesIO(archive.read(name)))
+
+
+def test_a_zip_for_which_there_is_no_room_leaves_the_last_one(inspected, workplace, full_disk):
+    whole = write_zip(inspected, workplace).read_bytes()
+    full_disk(workplace.folder / ZIP_NAME)
+    with pytest.raises(NoRoomError, match="no room left"):
+        write_zip(inspected, workplace)
+    assert (workplace.folder / ZIP_NAME).read_bytes() == whole
+    assert not [path for path in workplace.folder.iterdir() if path.name.startswith(UNFINISHED)]
 
 
 def test_the_csv_has_a_row_for_each_photo_with_verdict_and_decision(inspected, unreadable):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import re
 import shutil
+import tempfile
 import threading
 import urllib.request
 import uuid
@@ -15,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -24,9 +27,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from running_app import running_app
 
-from page.catalogue import ModelEntry
+from page.bench import Bench
+from page.catalogue import Catalogue, ModelEntry, find_models
+from page.given_photos import name_of
 from page.languages import Text
-from page.programs import name_models, programs_html
+from page.programs import Programs, name_models, programs_html
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
 EXAMPLES = ROOT / "assets" / "examples" / "flange_nut"
@@ -169,6 +174,38 @@ def test_an_inspection_says_what_the_pipeline_says(client, pipeline, name, thres
     }
     assert record["file"] == photo.name
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", record["time"])
+
+
+def test_a_full_disk_is_said_and_ends_no_batch(monkeypatch, tmp_path):
+    def find_it_full(**_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    programs = Programs(Bench(Catalogue(find_models([str(MODEL)]))), tmp_path)
+    monkeypatch.setattr(tempfile, "mkdtemp", find_it_full)
+    sentence = Text("en")("batch.no_room")
+    with pytest.raises(gr.Error) as caught:
+        programs.inspect("data:image/png;base64,")
+    assert caught.value.message == sentence
+    answer = programs.inspect_batch(["data:image/png;base64,"] * 2)
+    assert [record["error"] for record in answer["results"]] == [sentence] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("/tmp/gradio/abc/part 7.png", "part 7.png"),
+        ({"path": "/tmp/x.png", "orig_name": "..\\..\\a\nb\x1b.png"}, "a_b_.png"),
+        ({"path": "/tmp/x.png", "orig_name": 7}, "photo"),
+        ("https://a.test/cam%20one.jpg?time=/1", "cam one.jpg"),
+        ("data:image/png;base64,AAAA", "photo"),
+        ("http://[::1", "[::1"),
+        ("/", "photo"),
+        ([[0.5]], "photo"),
+        ("x" * 10**6, "x" * 200),
+    ],
+)
+def test_a_photo_is_called_by_a_name_that_can_be_shown(given, name):
+    assert name_of(given) == name
 
 
 def test_both_verdicts_occur_in_these_tests(pipeline):

@@ -6,6 +6,7 @@ import errno
 import io
 import random
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -267,20 +268,16 @@ def test_a_full_disk_is_no_damage_to_a_zip(workplace, tmp_path, monkeypatch):
     assert len(list(workplace.folder.iterdir())) == 1  # what was begun takes no room
 
 
-def test_a_photo_for_which_there_is_no_room_is_one_row(workplace, tmp_path, monkeypatch):
-    first, second = tmp_path / "a.png", tmp_path / "b.png"
-    first.write_bytes(b"first")
+def test_a_photo_for_which_there_is_no_room_is_one_row(workplace, tmp_path, full_disk):
+    second = tmp_path / "b.png"
     second.write_bytes(b"second")
-    kept = workplace.keep
-
-    def keep(photo: Path) -> Path:
-        if photo == first:
-            raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        return kept(photo)
-
-    monkeypatch.setattr(workplace, "keep", keep)
-    found = unpack([first, second], workplace, TEXT)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other_disk:  # from where it is copied
+        first = Path(other_disk, "a.png")
+        first.write_bytes(b"first")
+        full_disk(workplace.folder / "00001.png")
+        found = unpack([first, second], workplace, TEXT)
     assert contents(found) == {"a.png": TEXT("batch.no_room"), "b.png": b"second"}
+    assert [path.name for path in workplace.folder.iterdir()] == ["00002.png"]
 
 
 def test_a_photo_that_fails_for_another_reason_is_not_hidden(workplace, tmp_path):
