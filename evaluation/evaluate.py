@@ -50,7 +50,6 @@ from evaluation.measuring.prediction import (
     masks_of,
     predict,
 )
-from evaluation.measuring.processes import ElsewhereError, everywhere, on_main, state
 from evaluation.measuring.provenance import ModelSource, cost, provenance
 from evaluation.measuring.results import LEARNING_CURVE, Evaluation, write_results
 from evaluation.measuring.selection import Pair, find_models, pair_up
@@ -68,6 +67,7 @@ from modeling.allocator import keep_freed_memory
 from modeling.backends import AUTO, BACKENDS, TORCH
 from training.cores import use_fair_share_of_cores
 from training.dataset import DatasetError, load_inspection_dataset
+from training.processes import ElsewhereError, everywhere, on_main, state
 
 BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError, OSError)
 

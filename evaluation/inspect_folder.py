@@ -41,7 +41,6 @@ from evaluation.inspecting.parts import PATTERN, PartWriter, count_verdicts
 from evaluation.inspecting.plan import GPU_BATCH_SIZE, Plan, make_plan
 from evaluation.inspecting.run import Lock
 from evaluation.measuring.prediction import map_in_threads
-from evaluation.measuring.processes import ElsewhereError, everywhere, on_main, state, together
 from evaluation.measuring.provenance import ModelSource
 from evaluation.writing.wording import UNDEFINED, duration, megabytes, percent, plural
 from modeling import (
@@ -56,6 +55,7 @@ from modeling import (
 from modeling.allocator import keep_freed_memory
 from modeling.configuration import check_number
 from training.cores import single_threaded, use_fair_share_of_cores
+from training.processes import ElsewhereError, everywhere, on_main, state, together
 from training.recipe import published_command
 
 BAD_INPUT = (ElsewhereError, FolderError, ModelLoadError)

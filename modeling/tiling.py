@@ -64,6 +64,12 @@ class Tiling:
         """The same tiles on a grid of `factor` times larger positions."""
         return Tiling(self.side // factor, self.count, self.stride // factor)
 
+    def place(self, tile: int) -> tuple[slice, slice]:
+        """Rows and columns of a tile, counted by rows from 0."""
+        row, column = divmod(tile, self.count)
+        top, left = row * self.stride, column * self.stride
+        return slice(top, top + self.side), slice(left, left + self.side)
+
     def cut(self, pictures: Tensor) -> Tensor:
         """(B, C, whole, whole) -> (B tiles, C, side, side): of each picture all tiles, by rows."""
         if self.count == 1:

@@ -7,13 +7,16 @@ is public: nobody shall look into the network that the app runs in.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
-from gradio.processing_utils import async_ssrf_protected_get
+import httpx
+import safehttpx
+from gradio.processing_utils import PUBLIC_HOSTNAME_WHITELIST
 from gradio.utils import get_upload_folder
 from gradio_client.utils import synchronize_async
 
@@ -22,6 +25,8 @@ from page.results import Workplace, writing
 MAX_PHOTO_BYTES = 64 * 2**20  # as for an upload
 MAX_NAME = 200  # characters of a name that an answer repeats
 MAX_SOURCE = 4_000  # characters of a path or address in which a name is looked for
+FETCH_SECONDS = 30.0  # from the first request to the last byte
+MAX_REDIRECTIONS = 5
 FILE_ROUTE = "/gradio_api/file="  # before the path of an upload, in its address
 EXPECTED = (
     "expected a file that was uploaded, its path, a public http(s) address, or a data URI "
@@ -109,22 +114,54 @@ def _decode(uri: str) -> bytes:
 def _fetch(address: str) -> bytes:
     """What a public address shows now."""
     try:
-        response = synchronize_async(async_ssrf_protected_get, address)
-    except Exception as error:  # the library raises many kinds, Exception itself among them
+        status, content = synchronize_async(_get, address)
+    except Exception as error:  # many libraries take part, each raises its own kinds
         raise GivenPhotoError(
-            f"The photo at {address[:MAX_NAME]} could not be fetched: nothing answers there, or "
-            "the address is not public; check it, or upload the photo."
+            f"The photo at {address[:MAX_NAME]} could not be fetched: nothing answers there in "
+            "time, or the address is not public; check it, or upload the photo."
         ) from error
-    if response.status_code != 200:
+    if status != 200:
         raise GivenPhotoError(
-            f"The photo at {address[:MAX_NAME]} could not be fetched (HTTP status "
-            f"{response.status_code}); check the address."
+            f"The photo at {address[:MAX_NAME]} could not be fetched (HTTP status {status}); "
+            "check the address."
         )
-    if len(response.content) > MAX_PHOTO_BYTES:
+    if len(content) > MAX_PHOTO_BYTES:
         raise GivenPhotoError(
             f"The photo at {address[:MAX_NAME]} is larger than {MAX_PHOTO_BYTES // 2**20} MB."
         )
-    return response.content
+    return content
+
+
+async def _get(address: str) -> tuple[int, bytes]:
+    """Status and content, of which no more is read than shows that it is too large.
+
+    Gradio's own fetching reads all that comes, for as long as it comes. Where a redirection leads
+    is looked at as the first address is.
+    """
+    async with asyncio.timeout(FETCH_SECONDS):
+        for _ in range(MAX_REDIRECTIONS + 1):
+            client = httpx.AsyncClient(transport=await _transport_to(httpx.URL(address).host))
+            async with client, client.stream("GET", address) as response:
+                if not response.has_redirect_location:
+                    return response.status_code, await _read(response)
+                address = urljoin(address, response.headers["Location"])
+    raise ValueError("redirected without end")
+
+
+async def _transport_to(host: str) -> httpx.AsyncBaseTransport | None:
+    """A connection to the public address that a host has now, whatever it has a moment later."""
+    if safehttpx.matches_domain_whitelist(host, PUBLIC_HOSTNAME_WHITELIST):
+        return None
+    return safehttpx.AsyncSecureTransport(await safehttpx.async_validate_url(host))
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > MAX_PHOTO_BYTES:
+            break
+    return bytes(content)
 
 
 def _write(content: bytes, workplace: Workplace) -> Path:

@@ -31,7 +31,7 @@ from training.cores import available_cores
 from training.disk import disk_errors_told, writing_threads_quiet
 from training.muon import Muon
 from training.photo_cache import memory_room
-from training.photos import PreparedPhotos, RestorationPhotos, model_input
+from training.photos import PreparedPhotos, PreparedTiles, RestorationPhotos, model_input
 from training.processes import on_main
 from training.push import CheckpointPush
 from training.recipe import Recipe
@@ -248,9 +248,10 @@ def restoration_photos(
     }
     # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
     keeps_features = recipe.target == "features" and model.device.type == "cpu"
+    tiles = PreparedTiles(PreparedPhotos(photos, processor), model.config.tiling)
     return RestorationPhotos(
-        PreparedPhotos(photos, processor),
-        [allowed[category] for category in photos["category"]],
+        tiles,
+        [allowed[category] for category in photos["category"] for _ in range(tiles.tiling.tiles)],
         damage_probability=recipe.damage_probability if damaging else 0.0,
         variants=recipe.variants if damaging else 1,
         seed=recipe.seed,

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from modeling import InspectionImageProcessor
+from modeling.tiling import Tiling
 from training.augmentation import Augmentation, augment
 from training.damage import damage
 from training.photo_cache import PIXELS, Item, SharedCache, prepare
@@ -45,6 +46,26 @@ class PreparedPhotos(TorchDataset):
         return flat.view(3, side["height"], side["width"]).float() / 255
 
 
+class PreparedTiles(TorchDataset):
+    """Good photos as the model's body sees them, tile by tile; an item is (3, side, side) in 0..1.
+
+    Args:
+        photos: good photos.
+        tiling: how they are cut; a single tile leaves them whole.
+    """
+
+    def __init__(self, photos: PreparedPhotos, tiling: Tiling) -> None:
+        self.photos, self.tiling = photos, tiling
+
+    def __len__(self) -> int:
+        return len(self.photos) * self.tiling.tiles
+
+    def __getitem__(self, index: int) -> Tensor:
+        photo, tile = divmod(index, self.tiling.tiles)
+        rows, columns = self.tiling.place(tile)
+        return self.photos[photo][:, rows, columns]
+
+
 class RestorationPhotos(TorchDataset):
     """Damaged photos and the clean ones to restore from them.
 
@@ -53,7 +74,7 @@ class RestorationPhotos(TorchDataset):
     batch of them.
 
     Args:
-        photos: good photos.
+        photos: good photos, or their tiles.
         augmentations: what each photo's category allows.
         damage_probability: share of the photos that are damaged, 0..1.
         variants: how many different versions of a photo the epochs go through in turn; 0 draws a
@@ -66,7 +87,7 @@ class RestorationPhotos(TorchDataset):
 
     def __init__(
         self,
-        photos: PreparedPhotos,
+        photos: PreparedPhotos | PreparedTiles,
         augmentations: Sequence[Augmentation],
         damage_probability: float,
         variants: int,

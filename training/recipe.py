@@ -53,6 +53,9 @@ class Recipe:
     )
     backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
     image_size: int = _field(448, "side of the square model input, pixels")
+    tile_size: int | None = _field(
+        None, "side of overlapping tiles that the body sees one by one; default: all at once"
+    )
     model: dict | None = _field(
         None, "further fields of the architecture's config, such as latent_channels=64"
     )
@@ -162,6 +165,7 @@ class Recipe:
             "backbone",
             "backbone_layers",
             "image_size",
+            "tile_size",
             "loss_weights",
             "residual_weights",
             "map_sigma",

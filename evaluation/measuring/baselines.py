@@ -36,13 +36,13 @@ from evaluation.measuring.prediction import (
     masks_of,
     predict,
 )
-from evaluation.measuring.processes import everywhere, on_main
 from evaluation.summary import summarise
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.outputs import ReconstructionOutput
 from modeling.scoring import enlarge, raw_score, smooth_residual
 from training.cores import single_threaded
 from training.dataset import decode_picture
+from training.processes import everywhere, on_main
 
 SEED = 0  # of every random choice
 GAUSSIAN_CHANNELS = 100  # as PaDiM takes of a small network; the covariances grow with the square

@@ -19,11 +19,11 @@ from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.measuring.processes import state, together
 from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
 from modeling.outputs import ReconstructionOutput
 from training.cores import single_threaded
 from training.dataset import decode_picture
+from training.processes import state, together
 
 # Photos at a time. On a CPU, more need memory and gain nothing.
 BATCH_SIZE = 4

@@ -15,8 +15,8 @@ import yaml
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from evaluation.measuring.processes import state
 from modeling import ReconstructionModel
+from training.processes import state
 from training.recipe import public_path, published_command
 from training.training_run import FILE, TrainingRun
 

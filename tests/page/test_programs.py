@@ -14,6 +14,7 @@ import threading
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -444,16 +445,28 @@ def test_many_calls_at_once_get_their_own_answers(address, pipeline):
     assert answers == list(expected.items()) * 4
 
 
+ENDLESS = "endless"
+
+
 @pytest.fixture
 def camera():
-    """A camera's address: each time it shows another photo; /missing shows none."""
+    """A camera's address: each time it shows another photo; /missing shows none.
+
+    /moved-to/ADDRESS leads elsewhere, and /endless never ends.
+    """
     photos = [(EXAMPLES / f"{name}.jpg").read_bytes() for name in ("good", "dent", "good")]
 
     class Camera(BaseHTTPRequestHandler):
         def do_GET(self):
+            elsewhere = re.fullmatch("/moved-to/(.*)", self.path)
             found = self.path.startswith("/latest.jpg") and photos
-            self.send_response(200 if found else 404)
+            self.send_response(302 if elsewhere else 200 if found or ENDLESS in self.path else 404)
+            if elsewhere:
+                self.send_header("Location", elsewhere[1])
             self.end_headers()
+            with suppress(ConnectionError):
+                while ENDLESS in self.path:
+                    self.wfile.write(bytes(2**20))
             if found:
                 self.wfile.write(photos.pop(0))
 
@@ -486,6 +499,10 @@ def test_an_address_is_looked_at_anew_each_time(address, client, camera, kind):
         ("http://nobody.invalid/latest.jpg", "nothing answers there"),
         ("http://localhost:1/latest.jpg", "nothing answers there"),
         ("http://", "nothing answers there"),
+        ("http://localhost:{port}/moved-to/http://127.0.0.1:{port}/latest.jpg", "is not public"),
+        ("http://localhost:{port}/moved-to/file:///etc/passwd", "nothing answers there"),
+        ("http://localhost:{port}/endless", "is larger than 64 MB"),
+        ("http://localhost:{port}/moved-to/endless", "is larger than 64 MB"),
     ],
 )
 def test_an_address_that_cannot_be_fetched_is_refused(address, camera, url, words):

@@ -7,13 +7,14 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT, run_script
+from conftest import ROOT, TINY_DATA, run_script
 from safetensors.torch import load_file
 from transformers import Dinov2WithRegistersConfig
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
 
 from modeling import ARCHITECTURES, load_pipeline
 from modeling.configuration import TARGETS
+from training.dataset import load_inspection_dataset
 from training.licences import license_of
 from training.recipe import Recipe, parse_recipe
 from training.synthetic import render
@@ -220,3 +221,26 @@ def test_the_card_names_data_command_and_limit(trained_model):
     assert "license: apache-2.0" in card
     assert "library_name: transformers" in card
     assert "held-out good photos" in card
+
+
+def test_a_model_can_be_trained_on_tiles(tmp_path):
+    words = ("--image_size", "160", "--tile_size", "64", "--epochs", "2")
+    folder = tmp_path / "tiled"
+    finished = run_script(
+        *("training/train.py", "--data", TINY_DATA, "--output_dir", folder, *words),
+        *("--checkpoint_every", "0"),
+    )
+    assert finished.returncode == 0, finished.stderr
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["image_size"], config["tile_size"]) == (160, 64)
+    inspect = load_pipeline(folder)
+    photo = load_inspection_dataset(TINY_DATA)["test"][0]["image"]
+    inspection = inspect(photo)
+    assert inspection.score_map.shape == (160, 160)
+    assert 0 <= inspection.score <= 1
+    finished = run_script(
+        *("training/train.py", "--data", TINY_DATA, "--output_dir", tmp_path / "no"),
+        *("--image_size", "160", "--tile_size", "60"),
+    )
+    assert finished.returncode == 2
+    assert "tile_size must be" in finished.stderr
