@@ -39,6 +39,7 @@ ALLOWED = {
     "experts_implementation": ATTENTION,
 }
 FOREIGN_MODEL_TYPES = ("timm_backbone", "timm_wrapper")  # another library fetches what it builds
+HUB_BACKBONE = "target.backbone.network."  # where the weights of an `AutoBackbone` lie
 
 
 class UntrustedError(ValueError):
@@ -93,16 +94,22 @@ def check_weights_fit(
         OSError: as transformers raises it, when there are no weights.
     """
     with torch.device("meta"), _limited_modules():  # shapes alone, no memory
-        expected = {
-            name: tuple(tensor.shape) for name, tensor in model_class(config).state_dict().items()
-        }
-    found = _shapes_of(model, where)
+        state = model_class(config).state_dict()
+    expected = _regardless_of_names({name: tuple(state[name].shape) for name in state})
+    found = _regardless_of_names(_shapes_of(model, where))
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise UntrustedError(
                 f"weights that do not fit {CONFIG_NAME}: {name} has the shape "
                 f"{found.get(name, 'none, it is missing')}, not {expected.get(name, 'any')}"
             )
+
+
+def _regardless_of_names(shapes: dict[str, Any]) -> dict[str, Any]:
+    """Shapes by name; of a Hub backbone all together, which is saved under older names."""
+    kept = {name: shape for name, shape in shapes.items() if not name.startswith(HUB_BACKBONE)}
+    others = sorted(shape for name, shape in shapes.items() if name.startswith(HUB_BACKBONE))
+    return kept | ({HUB_BACKBONE: others} if others else {})
 
 
 def check_processor(processor: BaseImageProcessor, image_size: int) -> None:

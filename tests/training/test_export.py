@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import torch
+from conftest import TINY_DATA
 
 from modeling import (
     ARCHITECTURES,
@@ -20,6 +21,7 @@ from modeling import (
 from modeling.backends import AUTO, ONNX_RUNTIME, OPENVINO, RUNTIMES, TORCH, load_detector
 from modeling.configuration import TARGETS
 from modeling.graph import OUTPUTS
+from training.dataset import load_inspection_dataset
 from training.export import FORMATS, export_model, main
 
 SIDE = 64
@@ -89,11 +91,7 @@ def graphs(trained_model, tmp_path_factory):
 @pytest.fixture
 def photo(graphs):
     """A photo that no model has seen."""
-    from training.dataset import load_inspection_dataset
-
-    data = load_inspection_dataset(
-        "synthetic:flange_nut?train=1&test_good=1&size=192", split="test"
-    )
+    data = load_inspection_dataset(TINY_DATA)["test"]
     return data[-1]["image"]
 
 
