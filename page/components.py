@@ -16,6 +16,18 @@ from page.programs import name_models
 from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
+# Never mirrored, which Gradio does unless told: to a part that lies the same way every time, that is
+# a defect. A phone takes the camera on its back, and any camera as many pixels as it has.
+CAMERA = gr.WebcamOptions(
+    mirror=False,
+    constraints={
+        "video": {
+            "facingMode": {"ideal": "environment"},
+            "width": {"ideal": 4096},
+            "height": {"ideal": 4096},
+        }
+    },
+)
 PULSE_SECONDS = 600  # well within the hour for which Gradio keeps what a closed page has left
 # Chinese goes by its full name in the browser's half of Gradio, which knows no "zh".
 LOCALES = {"zh": ("zh-CN", "zh-TW")}
@@ -202,6 +214,7 @@ def _photo_input() -> gr.Image:
         type="filepath",
         label=translate("page.photo"),
         sources=["upload", "webcam", "clipboard"],
+        webcam_options=CAMERA,
         format="png",
         height=240,
         elem_id="photo",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Locator, Page, expect, sync_playwright
 
 OUTPUT = ROOT / "tests" / "output"  # screenshots, to be looked at
 EXAMPLES = ROOT / "assets" / "examples"
@@ -22,10 +22,15 @@ WHILE_BUSY = 120_000  # milliseconds in which even a busy machine loads a model
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        yield launch(playwright.chromium)
+
+
+def launch(chromium: BrowserType, *words: str) -> Browser:
+    """Start Debian's Chromium with these flags."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     assert executable, "The browser tests need Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    return chromium.launch(executable_path=executable, args=["--no-sandbox", *words])
 
 
 def open_page(page: Page, address: str) -> None:
