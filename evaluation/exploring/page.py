@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
+from evaluation.exploring.charts import area_chart, box_chart
 from evaluation.exploring.duplicates import NEAR, NEAR_LIMIT, Match
 from evaluation.exploring.exploration import Exploration, count_good
 from evaluation.exploring.photo import QUANTITIES, PhotoFacts
 from evaluation.exploring.problems import LOOK, NOTE, SEVERITIES, STOPS, Problem
 from evaluation.exploring.sources import GOOD as GOOD_KIND
 from evaluation.exploring.statistics import OUTLIER_LIMIT, Outlier, by_group
-from evaluation.writing.charts import ANOMALOUS, GOOD, new_axes
 from evaluation.writing.html_page import chart, paragraph, picture, preformatted, render_page, table
 from evaluation.writing.wording import UNDEFINED, duration, percent, plural
 from training.recipe import Recipe
@@ -28,7 +25,6 @@ MOST_PLACES = 8  # of a problem that the page names; exploration.json names all
 MOST_PICTURES = 7  # of a group on its sample sheet: a row of the page
 MOST_PAIRS = 12
 MOST_OUTLIERS = 16
-MOST_LABEL = 28  # characters beside an axis
 MEANINGS = {
     "brightness": "mean of the picture, 0 black to 1 white",
     "contrast": "standard deviation of the picture's brightness",
@@ -199,7 +195,7 @@ def _light(record: Record, exploration: Exploration) -> Markup:
             Markup('<div class="charts">'),
             *(
                 chart(
-                    _box_chart(groups, quantity, f"{name}: {quantity}"),
+                    box_chart(groups, quantity, f"{name}: {quantity}"),
                     f"{quantity.capitalize()}: {meaning}.",
                 )
                 for quantity, meaning in MEANINGS.items()
@@ -217,35 +213,6 @@ def _spread(spread: Mapping[str, float] | None, words: Callable[[float], str]) -
 
 def _short(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
-def _box_chart(groups: Mapping[str, Sequence[PhotoFacts]], quantity: str, title: str) -> Figure:
-    """One box a group, from top to bottom; good ones blue, defective ones vermilion and hatched."""
-    figure, axes = new_axes(title, width=5.2, height=1.2 + 0.33 * len(groups))
-    values = [[getattr(photo, quantity) for photo in some] for some in groups.values()]
-    boxes = axes.boxplot(
-        values,
-        orientation="horizontal",
-        patch_artist=True,
-        widths=0.6,
-        medianprops={"color": "black", "linewidth": 1.5},
-        flierprops={"marker": ".", "markersize": 4, "markerfacecolor": "0.3", "markeredgewidth": 0},
-    )
-    for box, group in zip(boxes["boxes"], groups, strict=True):
-        is_good = group.endswith(f"/{GOOD_KIND}")
-        colour = GOOD if is_good else ANOMALOUS
-        # Opaque: an SVG draws the hatching in the same opacity as the ground, and so unseen.
-        ground = 0.35 * np.array(to_rgb(colour)) + 0.65
-        box.set(facecolor=ground, edgecolor=colour, hatch="" if is_good else "////")
-    axes.set_yticks(range(1, len(groups) + 1), [_label(group) for group in groups])
-    axes.invert_yaxis()
-    axes.set(xlabel=quantity)
-    return figure
-
-
-def _label(name: str) -> str:
-    name = name if len(name) <= MOST_LABEL else name[: MOST_LABEL - 1] + "…"
-    return name.replace("$", r"\$")  # a name is no formula
 
 
 def _outliers(outliers: Mapping[str, Sequence[Outlier]]) -> Markup:
@@ -295,7 +262,7 @@ def _defects(record: Record, exploration: Exploration) -> Markup:
         extents += marked.values()
         if marked:
             sentence = f"{name}: share of the picture that a defect covers, one dot a photo."
-            charts.append(chart(_area_chart(marked, f"{name}: extent of defects"), sentence))
+            charts.append(chart(area_chart(marked, f"{name}: extent of defects"), sentence))
     if not rows:
         return paragraph("There are no defective photos.")
     head = (
@@ -321,22 +288,6 @@ def _defects(record: Record, exploration: Exploration) -> Markup:
 
 def _fine_percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def _area_chart(areas: Mapping[str, Sequence[float]], title: str) -> Figure:
-    figure, axes = new_axes(title, width=5.2, height=1.2 + 0.33 * len(areas))
-    for place, some in enumerate(areas.values()):
-        # Spread evenly across the row, in their order: dots of equal extent stay apart.
-        heights = place + 0.5 * (np.arange(len(some)) % 5 / 4 - 0.5)
-        axes.plot(some, heights, ".", color=ANOMALOUS, alpha=0.6, markersize=7, markeredgewidth=0)
-        axes.plot(np.median(some), place, "|", color="black", markersize=16, markeredgewidth=2)
-    axes.set_yticks(range(len(areas)), [_label(kind) for kind in areas])
-    axes.set(
-        xscale="log", ylim=(len(areas) - 0.5, -0.5), xlabel="share of the picture; bar: median"
-    )
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    return figure
 
 
 def _duplicates(matches: Sequence[Match]) -> Markup:

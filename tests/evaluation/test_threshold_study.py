@@ -10,7 +10,8 @@ import pytest
 
 from evaluation import threshold_study
 from evaluation.thresholds import trials
-from evaluation.thresholds.report import as_text, choose, conclude, keeps_promise, write_report
+from evaluation.thresholds.conclusion import choose, conclude, keeps_promise
+from evaluation.thresholds.report import as_text, write_report
 from evaluation.thresholds.rules import CONFORMAL, EXTREME_VALUE, QUANTILE, ROC
 from evaluation.thresholds.trials import (
     SIZES,
