@@ -149,8 +149,30 @@ def guard(workshop: Workshop) -> str:
     return kept.read_text().strip()
 
 
+def robustness(workshop: Workshop) -> str:
+    """What each model that ships bears."""
+    folder = workshop.folder / "robustness"
+    if not (folder / "robustness.md").exists():
+        models = [str(model) for model in sorted(SHIPPED.iterdir())]
+        words = ("--models", *models, "--data", "synthetic:all", workshop.data)
+        run("evaluation/robustness.py", *words, "--limit", "12", "--output_dir", str(folder))
+    return table_under("What each model bears", (folder / "robustness.md").read_text())
+
+
+def thresholds(workshop: Workshop) -> str:
+    """How the rules for the threshold keep their promises on synthetic parts."""
+    folder = workshop.folder / "thresholds"
+    if not (folder / "threshold_study.md").exists():
+        models = [str(SHIPPED / part) for part in PARTS]
+        data = [f"synthetic:{part}?train=1&test_good=400&test_per_defect=15" for part in PARTS]
+        words = ("--models", *models, "--data", *data, "--output_dir", str(folder))
+        run("evaluation/threshold_study.py", *words)
+    text = (folder / "threshold_study.md").read_text()
+    return table_under("All synthetic parts together", text)
+
+
 FIGURES: dict[str, Callable[[Workshop], str]] = {
-    figure.__name__: figure for figure in (shipped, seeds, recipes, guard)
+    figure.__name__: figure for figure in (shipped, seeds, recipes, guard, robustness, thresholds)
 }
 
 
@@ -203,6 +225,18 @@ def with_block(text: str, name: str, content: str) -> str:
     """The text with other content between a figure's markers."""
     start, end = f"<!-- figures:{name} -->\n", f"\n<!-- /figures:{name} -->"
     return text.replace(f"{start}{block(text, name)}{end}", f"{start}{content}{end}")
+
+
+def table_under(heading: str, text: str) -> str:
+    """The first table under a heading of a Markdown report.
+
+    Raises:
+        ReproductionError: when there is none.
+    """
+    found = re.search(rf"^#+ {re.escape(heading)}\n(?:[^|#\n].*\n|\n)*((?:\|.*\n)+)", text, re.M)
+    if found is None:
+        raise ReproductionError(f"The report has no table under {heading!r}, expected one.")
+    return found.group(1).strip()
 
 
 def difference(name: str, printed: str, made: str) -> list[str]:

@@ -14,6 +14,7 @@ from evaluation.reproduce import (
     difference,
     main,
     named,
+    table_under,
     with_block,
 )
 
@@ -43,6 +44,13 @@ def test_a_digit_that_differs_is_shown_and_one_that_agrees_is_not():
     assert "-| 99.8 |" in lines
     assert "+| 99.7 |" in lines
     assert not any("1.0" in line for line in lines)
+
+
+def test_the_table_under_a_heading_is_the_first_one_there():
+    text = "# A\n\n| x |\n|---|\n\n## B\n\nwords\n\n| y |\n|---|\n| 1 |\n\n| z |\n"
+    assert table_under("B", text) == "| y |\n|---|\n| 1 |"
+    with pytest.raises(ReproductionError, match="no table under 'C'"):
+        table_under("C", text)
 
 
 def test_what_was_made_already_is_not_made_again(tmp_path, monkeypatch):
