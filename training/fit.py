@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from datasets import Dataset
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
 from torch.utils.data import Subset
 from tqdm import tqdm
 
@@ -29,7 +27,7 @@ from training.batches import SharedLoader
 from training.checkpoints import CheckpointError, Checkpoints
 from training.cores import available_cores
 from training.disk import disk_errors_told, writing_threads_quiet
-from training.muon import Muon
+from training.learner import Learner
 from training.photo_cache import memory_room
 from training.photos import PreparedPhotos, PreparedTiles, RestorationPhotos, model_input
 from training.processes import on_main
@@ -115,50 +113,33 @@ def fit(
     watched_loader = SharedLoader(
         Subset(watched, _spread(len(watched), WATCHED_PHOTOS)), recipe.batch_size, accelerator
     )
-    if recipe.torch_compile:
-        model.compile()
-    model, optimizer = accelerator.prepare(model, optimizer_of(model, recipe))
     epochs = recipe.epochs_of(len(loader))
-    schedule = LambdaLR(
-        optimizer, _warmup_then_cosine(epochs * len(loader), recipe.warmup_fraction)
-    )
+    learner = Learner.of(model, recipe, epochs * len(loader), accelerator)
     progress = Progress(_fingerprint(good))
-    accelerator.register_for_checkpointing(schedule, progress, cost)
+    accelerator.register_for_checkpointing(learner.schedule, progress, cost)
     if accelerator.process_index > 0:  # noise and masks are to differ from process to process
         set_seed(recipe.seed + accelerator.process_index)
     checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept)
     if recipe.resume_from_checkpoint:
-        _resume(checkpoints, progress, optimizer, schedule, recipe, accelerator)
+        _resume(checkpoints, progress, learner, recipe)
     accelerator.init_trackers("tensorboard")
 
     wants_push = recipe.push_every and accelerator.is_main_process
     pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
-    bar = tqdm(
-        total=epochs * len(loader),
-        initial=progress.epoch * len(loader),
-        desc="training",
-        unit="step",
-        disable=not accelerator.is_main_process,
-    )
-    with bar, writing_threads_quiet():
+    with _bar(progress.epoch, epochs, len(loader), accelerator) as bar, writing_threads_quiet():
         for epoch in range(progress.epoch, epochs):
             loader.set_epoch(epoch)
             photos.set_epoch(epoch)
-            model.train()
-            losses: list[Tensor] = []
-            for weight, batch in loader:
-                losses.append(
-                    take_step(model, batch, weight, optimizer, recipe.gradient_clip, accelerator)
-                )
-                schedule.step()
+
+            def after_step(loss: float, epoch: int = epoch) -> None:
                 bar.update()
-                # The loss before the last: the last one is still being computed on a GPU.
-                _check_finite(losses[-2:][0].item(), epoch, recipe, checkpoints)
+                _check_finite(loss, epoch, recipe, checkpoints)
+
             row = {
                 "epoch": epoch + 1,
-                "loss": torch.stack(losses).mean().item(),
-                "held_out_loss": _held_out_loss(model, watched_loader, accelerator),
-                "learning_rate": schedule.get_last_lr()[0],
+                "loss": learner.learn(loader, after_step),
+                "held_out_loss": learner.watch(watched_loader),
+                "learning_rate": learner.schedule.get_last_lr()[0],
             }
             # Before the checkpoint: weights that give no finite loss must not replace better ones.
             _check_finite(row["loss"] + row["held_out_loss"], epoch, recipe, checkpoints)
@@ -175,6 +156,17 @@ def fit(
     return progress.history
 
 
+def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
+    """What the person who waits sees: steps behind and ahead."""
+    return tqdm(
+        total=epochs * steps_an_epoch,
+        initial=done * steps_an_epoch,
+        desc="training",
+        unit="step",
+        disable=not accelerator.is_main_process,
+    )
+
+
 def _log(
     row: dict[str, float], recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints
 ) -> None:
@@ -183,41 +175,6 @@ def _log(
     remedy = f"make room, then train again: {checkpoints.way_on()}"
     with disk_errors_told("The log in", Path(recipe.output_dir), remedy):
         on_main(lambda: accelerator.log(values, step=row["epoch"]))
-
-
-def take_step(
-    model: nn.Module,
-    batch: dict,
-    weight: float,
-    optimizer: Optimizer,
-    gradient_clip: float,
-    accelerator: Accelerator,
-) -> Tensor:
-    """Move the weights once; the loss, (), over the whole batch of all processes.
-
-    Args:
-        model: in training mode, as `accelerator.prepare` returned it.
-        batch: this process's share, as `SharedLoader` gives it.
-        weight: of this share.
-        optimizer: moves the weights.
-        gradient_clip: largest norm of the gradient.
-        accelerator: processes and precision.
-    """
-    loss = weight * model(**batch, loss_only=True).loss
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), gradient_clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    return accelerator.reduce(loss.detach(), reduction="mean")
-
-
-def optimizer_of(model: nn.Module, recipe: Recipe) -> Muon:
-    """The optimizer of the weights that are to be trained."""
-    return Muon(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-    )
 
 
 def workers_of(recipe: Recipe, accelerator: Accelerator) -> int:
@@ -260,24 +217,18 @@ def restoration_photos(
     )
 
 
-def _resume(
-    checkpoints: Checkpoints,
-    progress: Progress,
-    optimizer: Optimizer,
-    schedule: LambdaLR,
-    recipe: Recipe,
-    accelerator: Accelerator,
-) -> None:
+def _resume(checkpoints: Checkpoints, progress: Progress, learner: Learner, recipe: Recipe) -> None:
     """Bring back the state of a checkpoint; rates and decay are those of the recipe."""
     photos = progress.photos
-    checkpoint = checkpoints.load(accelerator, recipe.resume_from_checkpoint)
+    checkpoint = checkpoints.load(learner.accelerator, recipe.resume_from_checkpoint)
     if progress.photos != photos:  # held-out photos may be among those that it has learned
         raise CheckpointError(
             f"The checkpoint {checkpoint} has learned from other photos than those of this run; "
             "give the same --data, --category, --seed and --calibration_fraction."
         )
-    schedule.base_lrs = [recipe.learning_rate] * len(optimizer.param_groups)
-    for group, factor in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+    schedule, groups = learner.schedule, learner.optimizer.param_groups
+    schedule.base_lrs = [recipe.learning_rate] * len(groups)
+    for group, factor in zip(groups, schedule.lr_lambdas, strict=True):
         rate = recipe.learning_rate * factor(schedule.last_epoch)
         group.update(lr=rate, weight_decay=recipe.weight_decay)
 
@@ -314,22 +265,3 @@ def _spread(length: int, most: int) -> list[int]:
     """Up to `most` indices, evenly over a sequence of this length."""
     count = min(length, most)
     return [index * length // count for index in range(count)]
-
-
-@torch.no_grad()
-def _held_out_loss(model: nn.Module, loader: SharedLoader, accelerator: Accelerator) -> float:
-    model.eval()
-    losses = [weight * model(**batch, loss_only=True).loss for weight, batch in loader]
-    return accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-
-
-def _warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], float]:
-    """Factor on the learning rate, step by step: a linear rise, then half a cosine to 0."""
-    warmup = max(1, int(steps * warmup_fraction))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
-
-    return factor

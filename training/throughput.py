@@ -28,7 +28,8 @@ from modeling.backbones import BackboneError
 from training.batches import SharedLoader
 from training.dataset import DatasetError, load_categories
 from training.disk import DiskError
-from training.fit import optimizer_of, restoration_photos, take_step, workers_of
+from training.fit import restoration_photos, workers_of
+from training.learner import Learner
 from training.photo_cache import decoded_once
 from training.processes import ElsewhereError, main_first, state, together
 from training.recipe import Recipe, parse_recipe
@@ -72,14 +73,10 @@ def measure(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[
     processor = InspectionImageProcessor(size={"height": side, "width": side})
     model.to(accelerator.device, memory_format=torch.channels_last)
     decoded = decoded_once(good, processor, folder, recipe.cache_disk_gb)
-    if recipe.torch_compile:
-        model.compile()
-    learner, optimizer = accelerator.prepare(model, optimizer_of(model, recipe))
+    learner = Learner.of(model, recipe, PHOTOS, accelerator)
 
     def learn(loader: SharedLoader) -> None:
-        learner.train()
-        for weight, batch in loader:
-            take_step(learner, batch, weight, optimizer, recipe.gradient_clip, accelerator)
+        learner.learn(loader, after_step=lambda _: None)
 
     anew = replace(recipe, cache_memory_gb=0.0)
     for kept, photos, settings in (

@@ -1,0 +1,102 @@
+"""A model that learns: how it takes a step, and how it walks through an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from training.batches import SharedLoader
+from training.muon import Muon
+from training.photo_cache import Item
+from training.recipe import Recipe
+
+
+@dataclass
+class Learner:
+    """What moves when a model learns, and how.
+
+    Attributes:
+        model: as `accelerator.prepare` returned it.
+        optimizer: moves the weights.
+        schedule: moves the learning rate, a step at a time.
+        gradient_clip: largest norm of a step's gradient.
+        accelerator: processes and precision.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LambdaLR
+    gradient_clip: float
+    accelerator: Accelerator
+
+    @classmethod
+    def of(cls, model: nn.Module, recipe: Recipe, steps: int, accelerator: Accelerator) -> Learner:
+        """One that follows the recipe.
+
+        Args:
+            model: on its device; its weights that require a gradient will be trained.
+            recipe: hyper-parameters.
+            steps: in which the learning rate rises and falls to 0.
+            accelerator: processes and precision.
+        """
+        if recipe.torch_compile:
+            model.compile()
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = Muon(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        model, optimizer = accelerator.prepare(model, optimizer)
+        schedule = LambdaLR(optimizer, warmup_then_cosine(steps, recipe.warmup_fraction))
+        return cls(model, optimizer, schedule, recipe.gradient_clip, accelerator)
+
+    def learn(self, loader: SharedLoader, after_step: Callable[[float], None]) -> float:
+        """Walk through an epoch; its mean loss.
+
+        Args:
+            loader: this process's share of every batch.
+            after_step: is told a loss after each step: that of the step before, since the last one
+                is still being computed on a GPU.
+        """
+        self.model.train()
+        losses: list[Tensor] = []
+        for weight, batch in loader:
+            losses.append(self._step(batch, weight))
+            self.schedule.step()
+            after_step(losses[-2:][0].item())
+        return torch.stack(losses).mean().item()
+
+    @torch.no_grad()
+    def watch(self, loader: SharedLoader) -> float:
+        """The mean loss of photos from which nothing is learned."""
+        self.model.eval()
+        losses = [weight * self.model(**batch, loss_only=True).loss for weight, batch in loader]
+        return self._over_processes(torch.stack(losses).mean()).item()
+
+    def _step(self, batch: Item, weight: float) -> Tensor:
+        """Move the weights once; the loss, (), over the whole batch of all processes."""
+        loss = weight * self.model(**batch, loss_only=True).loss
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self._over_processes(loss.detach())
+
+    def _over_processes(self, loss: Tensor) -> Tensor:
+        return self.accelerator.reduce(loss, reduction="mean")
+
+
+def warmup_then_cosine(steps: int, warmup_fraction: float) -> Callable[[int], float]:
+    """Factor on the learning rate, step by step: a linear rise, then half a cosine to 0."""
+    warmup = max(1, int(steps * warmup_fraction))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
+
+    return factor
