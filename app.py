@@ -5,8 +5,15 @@ python app.py --models runs/bracket ORG/NAME --port 7860
 MODEL_NAMESPACE=ORG python app.py
 
 What is on the page lies in page/; here it is put together and served.
-From the environment: MODEL_NAMESPACE (whose models on the Hub are offered too), MODEL_REVISION
-(their branch, tag or commit instead of the newest) and HF_TOKEN (for private ones).
+From the environment:
+MODEL_NAMESPACE           whose models on the Hub are offered too
+MODEL_REVISION            their branch, tag or commit instead of the newest
+HF_TOKEN                  for private ones
+APP_USERNAME              with APP_PASSWORD: the page asks for both
+APP_CALLS_PER_MINUTE      that one address may make: 600; 0 for any number
+APP_UPLOAD_MB_PER_MINUTE  that one address may send: 2048; 0 for any number
+FORWARDED_ALLOW_IPS       proxies that are believed when they say a visitor's address: those on this
+                          machine, and in a Space the Hub's
 """
 
 from __future__ import annotations
@@ -19,6 +26,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # the page asks nobody but its server
+# Nor does it keep books about its visitors: Gradio would make a table of the last 10,000 answers
+# after each one.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -26,8 +37,14 @@ from starlette.middleware import Middleware
 from page.bench import Bench
 from page.catalogue import ASSETS, Catalogue, find_models, shipped_models
 from page.components import translate
+from page.guards import SecurityHeaders
 from page.head import HeadScripts
+from page.limits import MAX_UPLOAD_BYTES
+from page.login import Account, OwnPagesOnly
 from page.programs import mcp_is_installed
+from page.rate_limits import RateLimits, believe_the_proxy_of_a_space
+from page.rates import Rates
+from page.sessions import forget_calls
 from page.wiring import build
 
 PAGE = Path(__file__).parent / "page"
@@ -49,8 +66,19 @@ def theme() -> gr.themes.Base:
     )
 
 
-def serve(catalogue: Catalogue, host: str, port: int | None) -> None:
+def guards(rates: Rates, account: Account | None) -> list[Middleware]:
+    """What stands before the page, outermost first."""
+    own_pages_only = [] if account is None else [Middleware(OwnPagesOnly)]
+    limits = Middleware(RateLimits, rates=rates)
+    return [Middleware(SecurityHeaders), *own_pages_only, limits, Middleware(HeadScripts)]
+
+
+def serve(
+    catalogue: Catalogue, host: str, port: int | None, rates: Rates, account: Account | None
+) -> None:
     """Serve the page until the process is stopped."""
+    believe_the_proxy_of_a_space()
+    forget_calls()
     with tempfile.TemporaryDirectory(prefix="golden-sample-") as root:
         build(Bench(catalogue), Path(root)).launch(
             server_name=host,
@@ -58,12 +86,15 @@ def serve(catalogue: Catalogue, host: str, port: int | None) -> None:
             theme=theme(),
             css=style(),
             i18n=translate,
-            app_kwargs={"middleware": [Middleware(HeadScripts)]},
+            app_kwargs={"middleware": guards(rates, account)},
+            auth=account,
             footer_links=[],
             run_history=False,
             share=False,
-            mcp_server=mcp_is_installed(),
-            max_file_size="256mb",  # of a zip; page/uploads.py limits what is in it
+            ssr_mode=False,  # Node would stand before the guards, and write the page itself
+            # Gradio's MCP server can't log in to its own app, and would list the tools to anybody.
+            mcp_server=mcp_is_installed() and account is None,
+            max_file_size=MAX_UPLOAD_BYTES,
             allowed_paths=[str(ASSETS / "examples"), root],
         )
 
@@ -83,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="default: the first free from 7860")
     options = parser.parse_args(arguments)
     try:
+        rates, account = Rates.of(os.environ), Account.of(os.environ)
         given = [*find_models(options.models), *shipped_models()]
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
@@ -92,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         namespace=os.environ.get("MODEL_NAMESPACE"),
         revision=os.environ.get("MODEL_REVISION") or None,
     )
-    serve(catalogue, options.host, options.port)
+    serve(catalogue, options.host, options.port, rates, account)
     return 0
 
 

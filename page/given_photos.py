@@ -20,9 +20,9 @@ from gradio.processing_utils import PUBLIC_HOSTNAME_WHITELIST
 from gradio.utils import get_upload_folder
 from gradio_client.utils import synchronize_async
 
+from page.limits import MAX_PHOTO_BYTES
 from page.results import Workplace, writing
 
-MAX_PHOTO_BYTES = 64 * 2**20  # as for an upload
 MAX_NAME = 200  # characters of a name that an answer repeats
 MAX_SOURCE = 4_000  # characters of a path or address in which a name is looked for
 FETCH_SECONDS = 30.0  # from the first request to the last byte

@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from page.guards import NONCE
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEAD = b"<head>"
-SCRIPTS = ("head.js", "page.js", "batch.js")
+SCRIPTS = ("head.js", "page.js", "batch.js", "login.js")
 
 
 class HeadScripts:
@@ -47,6 +49,9 @@ class HeadScripts:
             if message.get("more_body"):
                 return
             page = body.replace(HEAD, HEAD + self.markup, 1)
+            if nonce := scope.get(NONCE):
+                # In what Gradio writes into the page for the browser, every < is escaped.
+                page = page.replace(b"<script", f'<script nonce="{nonce}"'.encode())
             kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
             length = (b"content-length", str(len(page)).encode())
             await send({**start, "headers": [*kept, length]})

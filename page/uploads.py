@@ -18,13 +18,15 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from page.languages import Text
+from page.limits import (
+    MAX_DIRECTORY_BYTES,
+    MAX_ENTRIES,
+    MAX_PHOTO_BYTES,
+    MAX_PHOTOS,
+    MAX_UNPACKED_BYTES,
+)
 from page.results import NoRoomError, Workplace, writing
 
-MAX_PHOTOS = 1_000  # in a batch
-MAX_MEMBER_BYTES = 64 * 2**20  # of one photo in a zip, unpacked; as for a single upload
-MAX_UNPACKED_BYTES = 2 * 2**30  # of all zips of a batch
-MAX_ENTRIES = 10_000  # in a zip, with folders and what is skipped
-MAX_DIRECTORY_BYTES = 4 * 2**20  # of a zip's table of contents; an entry takes 50 to 400
 MAX_NAME = 200  # characters of a name that is shown
 
 JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
@@ -167,8 +169,8 @@ class _Unpacker:
             return self._failed(shown, "batch.zip_in_zip")
         if member.compress_type not in METHODS:
             return self._failed(shown, "batch.unknown_method")
-        if member.file_size > MAX_MEMBER_BYTES:
-            return self._failed(shown, "batch.too_large", limit=MAX_MEMBER_BYTES // 2**20)
+        if member.file_size > MAX_PHOTO_BYTES:
+            return self._failed(shown, "batch.too_large", limit=MAX_PHOTO_BYTES // 2**20)
         kept = self._workplace.new_file(suffix)
         try:
             # It never reads more than `file_size`, whatever the compressed bytes would give.

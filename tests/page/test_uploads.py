@@ -208,7 +208,7 @@ def test_a_batch_holds_so_many_photos_and_one_row_says_that_there_were_more(work
 
 
 def test_a_bomb_is_not_unpacked(workplace, tmp_path, monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_MEMBER_BYTES", 2**20)
+    monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", 2**20)
     monkeypatch.setattr(uploads, "MAX_UNPACKED_BYTES", 5 * 2**19)  # two and a half of them
     members = {f"{number}.png": bytes(2**20) for number in range(9)}
     archive = zipped(tmp_path / "bomb.zip", members)

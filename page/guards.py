@@ -1,0 +1,113 @@
+"""What every answer tells the browser: to load from this app alone, and show it nowhere else.
+
+Should a file's name or a note ever get onto the page as markup, the policy is what still keeps a
+script in it from running.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+NONCE = "golden_sample.nonce"  # in the scope of a request: what marks a script as the app's own
+FILES = "/gradio_api/file="
+MCP_PAGE = "/gradio_api/mcp"
+# A Space is shown in a frame of the Hub's page.
+MAY_SHOW_THE_APP = "'self' https://huggingface.co https://*.hf.space"
+POLICY = {
+    "default-src": "'self'",
+    # Gradio makes functions of the text in js=, hence 'unsafe-eval'; 'unsafe-inline' would let in
+    # every script that gets into the page, and the nonce keeps that out.
+    "script-src": "'self' 'nonce-{nonce}' 'unsafe-eval'",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data: blob:",
+    "media-src": "'self' data: blob:",
+    "font-src": "'self' data:",
+    "connect-src": "'self' data: blob:",
+    "worker-src": "'self' blob:",
+    "frame-src": "'none'",
+    "object-src": "'none'",
+    "base-uri": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": MAY_SHOW_THE_APP,
+}
+# A visitor's file that is opened by itself may do nothing at all.
+FILE_POLICY = {
+    "default-src": "'none'",
+    "style-src": "'unsafe-inline'",
+    "img-src": "'self' data:",
+    "sandbox": "",
+    "frame-ancestors": MAY_SHOW_THE_APP,
+}
+# Gradio's page about MCP, which shows nothing of anybody's, has a script without a nonce.
+MCP_POLICY = POLICY | {"script-src": "'unsafe-inline'"}
+FORBIDDEN = (
+    "accelerometer",
+    "autoplay",
+    "browsing-topics",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "serial",
+    "usb",
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # file addresses and what is inspected stay here
+    "Permissions-Policy": ", ".join(["camera=(self)", *(f"{name}=()" for name in FORBIDDEN)]),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Permitted-Cross-Domain-Policies": "none",
+}
+
+
+class SecurityHeaders:
+    """ASGI middleware that adds the headers to every answer, and to nothing else.
+
+    There is no X-Frame-Options: it can't name the Hub, and browsers that know `frame-ancestors`
+    pass over it. Whether the app is reached by https alone is known to what stands before it.
+
+    Example:
+        ```python
+        blocks.launch(app_kwargs={"middleware": [Middleware(SecurityHeaders)]})
+        ```
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; `scope[NONCE]` is what the page's own scripts carry."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        nonce = scope[NONCE] = secrets.token_urlsafe(16)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers["Content-Security-Policy"] = policy_of(scope["path"], nonce)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def policy_of(path: str, nonce: str) -> str:
+    """The Content-Security-Policy of what is answered at a path."""
+    policy = POLICY
+    if path.startswith(FILES):
+        policy = FILE_POLICY
+    elif path.startswith(MCP_PAGE):
+        policy = MCP_POLICY
+    return "; ".join(f"{name} {value}".strip() for name, value in policy.items()).format(
+        nonce=nonce
+    )

@@ -1,0 +1,77 @@
+"""Who may see the page, where APP_USERNAME and APP_PASSWORD are set: one account for all.
+
+Gradio asks for them, keeps the session and lets nobody else call or see a file. Here is what the
+words are compared with, and that a session serves this app's own pages only.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+USERNAME, PASSWORD = "APP_USERNAME", "APP_PASSWORD"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The name and the password that open the page; as Gradio's `auth=` it says who may enter.
+
+    Attributes:
+        username: without spaces around it, which Gradio takes from what a visitor types.
+        password: as it is.
+    """
+
+    username: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Account | None:
+        """The account that the environment sets; None for a page that everybody may see.
+
+        Raises:
+            ValueError: when it sets one of the two words only.
+        """
+        username = environment.get(USERNAME, "").strip()
+        password = environment.get(PASSWORD, "")
+        if bool(username) != bool(password):
+            found, missing = (USERNAME, PASSWORD) if username else (PASSWORD, USERNAME)
+            raise ValueError(
+                f"{found} is set and {missing} is not, expected both for a page with a login or "
+                f"neither for one without; set {missing} too."
+            )
+        return cls(username, password) if username else None
+
+    def __call__(self, username: str, password: str) -> bool:
+        """Whether these are the two words; how long it takes does not tell how much is right."""
+        is_name = hmac.compare_digest(username.encode(), self.username.encode())
+        is_password = hmac.compare_digest(password.encode(), self.password.encode())
+        return is_name and is_password
+
+
+class OwnPagesOnly:
+    """ASGI middleware for an app with a login: a page of another site may call nothing.
+
+    The browser would send the visitor's session along, and Gradio lets every site read the answer.
+    Programs say nothing of a site and go on.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; following a link to the app is none of another site's calls."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if is_foreign and headers.get("sec-fetch-mode") != "navigate":
+            sentence = "With a login, the app answers its own pages and programs only."
+            await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

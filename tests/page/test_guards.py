@@ -1,0 +1,160 @@
+"""The headers, and a browser that obeys them: what must load loads, and nothing else does."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from email.message import Message
+
+import pytest
+from browsing import DESKTOP, EXAMPLES, WHILE_BUSY, give_photo, inspect, open_page, set_threshold
+from conftest import ROOT
+from playwright.sync_api import Page, expect
+from running_app import running_app
+
+from page.guards import HEADERS
+
+HTML = {"Content-Type": "text/html"}
+DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "stain"))
+
+
+@pytest.fixture(scope="module")
+def address():
+    with running_app(ROOT) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address) -> Page:
+    """The page; the test fails where the browser refuses, or a script fails, unless it expects so.
+
+    The browser has a camera, as a phone does.
+    """
+    context = browser.new_context(viewport=DESKTOP, permissions=["camera"])
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    open_page(page, f"{address}?category=flange_nut")
+    yield page
+    context.close()
+
+
+def headers_of(address: str, data: bytes | None = None) -> Message:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data)) as answer:
+            return answer.headers
+    except urllib.error.HTTPError as error:
+        return error.headers
+
+
+def policy_in(headers: Message) -> dict[str, str]:
+    directives = headers["Content-Security-Policy"].split("; ")
+    return {name: value for name, _, value in (each.partition(" ") for each in directives)}
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("", None),
+        ("config", None),
+        ("gradio_api/info", None),
+        ("theme.css", None),
+        ("assets/missing.js", None),
+        ("gradio_api/call/v2/models", b"{}"),
+        ("gradio_api/upload", b"no form"),
+        ("gradio_api/file=/etc/passwd", None),
+    ],
+)
+def test_every_answer_has_the_headers(address, path, data):
+    headers = headers_of(f"{address}{path}", data)
+    assert {name: headers[name] for name in HEADERS} == HEADERS
+    policy = policy_in(headers)
+    assert policy["frame-ancestors"] == "'self' https://huggingface.co https://*.hf.space"
+    own = {"'self'", "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:"}
+    sources = {word for name, value in policy.items() for word in value.split()}
+    elsewhere = {word for word in sources - own if not word.startswith("'nonce-")}
+    assert elsewhere == {"https://huggingface.co", "https://*.hf.space"}
+
+
+def test_the_page_s_scripts_have_a_nonce_that_is_new_each_time(address):
+    nonces = set()
+    for _ in range(2):
+        with urllib.request.urlopen(address) as answer:
+            page, script_sources = answer.read().decode(), policy_in(answer.headers)["script-src"]
+        (nonce,) = set(re.findall(r"<script nonce=\"([^\"]+)\"", page))
+        assert f"'nonce-{nonce}'" in script_sources
+        assert "'unsafe-inline'" not in script_sources
+        assert len(re.findall("<script", page)) == len(re.findall("<script nonce", page)) > 5
+        nonces.add(nonce)
+    assert len(nonces) == 2
+
+
+def test_a_visitor_s_file_may_do_nothing(page, address):
+    give_photo(page, DENT)
+    shown = page.locator("#photo img").first.get_attribute("src")
+    assert "/gradio_api/file=" in shown
+    policy = policy_in(headers_of(shown))
+    assert policy["default-src"] == "'none'"
+    assert "sandbox" in policy
+    assert "script-src" not in policy
+
+
+def test_the_browser_has_nothing_to_complain_of_while_a_part_is_inspected(page):
+    inspect(page, DENT)
+    set_threshold(page, 0.9)
+    page.click("#pictures .enlarge >> nth=0")
+    page.keyboard.press("Escape")
+    with page.expect_download():
+        page.click("#csv")
+    with page.expect_download():
+        page.click("#zip")
+    page.click("#ways button[role=tab] >> nth=1")
+    page.set_input_files("#files input[type=file]", [STAIN])
+    expect(page.locator("#files")).to_contain_text("stain", timeout=30_000)
+    page.click("#start")
+    expect(page.locator("#progress .batch-progress")).to_contain_text("done", timeout=WHILE_BUSY)
+    with page.expect_download():
+        page.click("#batch_csv")
+    page.click("#about_box button")
+    page.click("#programs_box button")
+    page.wait_for_timeout(500)
+    assert page.complaints == []
+
+
+def test_what_comes_from_elsewhere_and_what_is_slipped_in_does_not_run(page):
+    ran = page.evaluate(
+        """async () => {
+          const elsewhere = await fetch("https://example.com/").then(() => "read", () => "refused");
+          document.body.insertAdjacentHTML("beforeend", "<img src=x: onerror='window.ran = 1'>");
+          const script = document.createElement("script");
+          script.textContent = "window.ran = 2";
+          document.body.append(script);
+          const frame = document.createElement("iframe");
+          frame.src = "https://example.com/";
+          document.body.append(frame);
+          await new Promise(resolve => setTimeout(resolve, 500));
+          return [elsewhere, window.ran ?? null];
+        }"""
+    )
+    assert ran == ["refused", None]
+    refused = [each for each in page.complaints if "Content Security Policy" in each]
+    for directive in ("connect-src", "script-src", "frame-src"):
+        assert any(directive in each for each in refused), directive
+
+
+def test_the_camera_may_be_used_and_nothing_else_of_the_device(page):
+    allowed = page.evaluate("document.featurePolicy.allowedFeatures()")
+    assert "camera" in allowed
+    assert not {"microphone", "geolocation", "usb"} & {*allowed}
+
+
+def test_other_sites_may_not_show_the_app_in_a_frame(browser, address):
+    page = browser.new_page()
+    shown = f'<iframe src="{address}"></iframe>'
+    page.route("http://other.test/", lambda route: route.fulfill(body=shown, headers=HTML))
+    with page.expect_console_message(lambda said: "frame-ancestors" in said.text):
+        page.goto("http://other.test/")
+    assert not page.frames[1].query_selector("gradio-app")
+    page.close()
