@@ -25,6 +25,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
+from modeling.backends import RUNTIMES
 from training.checkpoints import CHECKPOINTS
 from training.hub_access import UploadError, check_upload, first_line
 from training.licences import pictures_may_be_shown
@@ -38,9 +39,13 @@ MODEL_FILES = (
     "learning_curve.csv",
     "learning_curve.png",
 )
+# What training/export.py wrote, if it did: whoever loads the model runs it as fast as here.
+GRAPH_FILES = tuple(
+    name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
+)
 EVALUATION_FILES = ("metrics.json", "roc.png", "calibration.png", "scores.png")
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
-OURS = ["*.py", "evaluation/*"]
+OURS = ["*.py", "evaluation/*", *GRAPH_FILES]
 RELEASE = re.compile(r"v(\d+)")
 
 
@@ -189,7 +194,7 @@ def stage(folder: Path, draft: Path, repo: str) -> None:
     if not model.calibrations:
         raise ValueError(f"The model {folder} is not calibrated; train it with training/train.py.")
     _copy_evaluations(folder, draft)
-    for name in MODEL_FILES:
+    for name in (*MODEL_FILES, *GRAPH_FILES):
         _copy_if_there(folder / name, draft / name)
     auto_map = _copy_code(type(model), draft)
     _write_config(folder / "config.json", draft, auto_map)

@@ -12,10 +12,12 @@ from conftest import ROOT, TINY_DATA
 from huggingface_hub import ModelCard
 from loopback_hub import READER_TOKEN, serve
 
-from modeling import load_model
+from modeling import load_model, load_pipeline
+from training.export import export_model
 from training.model_card import METRICS
 
 TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
+PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
 PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
 
 
@@ -123,6 +125,27 @@ def test_a_second_push_is_the_next_release_and_leaves_no_stale_file(
     taken = push(trained_model, "org/nut", "--tag", "v1", hub=hub, home=tmp_path)
     assert taken.returncode == 2
     assert "has a release v1 already" in taken.stderr
+
+
+def test_a_graph_goes_along_and_runs_the_model_that_is_loaded_from_the_hub(
+    hub, trained_model, tmp_path
+):
+    folder = shutil.copytree(trained_model, tmp_path / "nut")
+    export_model(folder, "onnx")
+    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    code = (
+        "from modeling import load_pipeline\n"
+        "inspect = load_pipeline('org/nut', backend='onnxruntime')\n"
+        f"print(inspect({str(PHOTO)!r}).score)"
+    )
+    loaded = run(("-c", code), hub, tmp_path)
+    assert float(loaded.stdout) == pytest.approx(
+        load_pipeline(trained_model)(PHOTO).score, abs=1e-4
+    ), loaded.stderr
+    (folder / "model.onnx").unlink()
+    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    assert "model.onnx" in hub.files("org/nut", revision="v1")
+    assert "model.onnx" not in hub.files("org/nut")
 
 
 def test_a_failed_upload_loses_nothing_and_the_same_command_goes_on(hub, trained_model, tmp_path):
