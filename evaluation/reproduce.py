@@ -77,11 +77,16 @@ class Workshop:
         """Content of the metrics.json of a model on its category; one that ships has its floor."""
         folder = self.folder / "evaluations" / "-".join((model.parent.name, model.name))
         if not (folder / "metrics.json").exists():
-            words = ("--model", str(model), "--data", self.source_of(category))
-            words += ("--category", category, "--output_dir", str(folder))
+            words = ("--model", as_typed(model), "--data", self.source_of(category))
+            words += ("--category", category, "--output_dir", as_typed(folder))
             words += ("--baseline",) if model.parent == SHIPPED else ()
             run("evaluation/evaluate.py", *words)
         return json.loads((folder / "metrics.json").read_text())
+
+
+def as_typed(path: Path) -> str:
+    """A path as one types it in the project's folder, since cards repeat the commands."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def run(script: str, *words: str) -> str:
