@@ -47,6 +47,7 @@ from page.rates import Rates
 from page.sessions import forget_calls
 from page.wiring import build
 
+TITLE = "Golden Sample"  # on the page that asks for a name and a password
 PAGE = Path(__file__).parent / "page"
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 
@@ -88,6 +89,7 @@ def serve(
             i18n=translate,
             app_kwargs={"middleware": guards(rates, account)},
             auth=account,
+            auth_message=TITLE,
             footer_links=[],
             run_history=False,
             share=False,

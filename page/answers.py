@@ -122,7 +122,8 @@ class Answers:
     def describe_programs(self, language: str, category: str, request: gr.Request) -> str:
         """The panel for programs, with the address by which this visitor reaches the app."""
         address = f"{str(request.request.base_url).rstrip('/')}/"
-        return programs_html(text_in(language), address, category, mcp_is_installed())
+        has_mcp = mcp_is_installed() and request.username is None  # not behind a login
+        return programs_html(text_in(language), address, category, has_mcp)
 
     def choose_category(
         self,

@@ -15,6 +15,7 @@ from running_app import running_app
 
 from page.guards import HEADERS
 
+SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
 HTML = {"Content-Type": "text/html"}
 DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "stain"))
 
@@ -104,8 +105,6 @@ def test_a_visitor_s_file_may_do_nothing(page, address):
 def test_the_browser_has_nothing_to_complain_of_while_a_part_is_inspected(page):
     inspect(page, DENT)
     set_threshold(page, 0.9)
-    page.click("#pictures .enlarge >> nth=0")
-    page.keyboard.press("Escape")
     with page.expect_download():
         page.click("#csv")
     with page.expect_download():
@@ -150,11 +149,18 @@ def test_the_camera_may_be_used_and_nothing_else_of_the_device(page):
     assert not {"microphone", "geolocation", "usb"} & {*allowed}
 
 
-def test_other_sites_may_not_show_the_app_in_a_frame(browser, address):
+@pytest.mark.parametrize(
+    ("site", "is_shown"),
+    [("https://huggingface.co/", True), ("https://org-x.hf.space/", True), (OTHER, False)],
+)
+def test_the_hub_may_show_the_app_in_a_frame_and_no_other_site_may(
+    browser, address, site, is_shown
+):
     page = browser.new_page()
-    shown = f'<iframe src="{address}"></iframe>'
-    page.route("http://other.test/", lambda route: route.fulfill(body=shown, headers=HTML))
-    with page.expect_console_message(lambda said: "frame-ancestors" in said.text):
-        page.goto("http://other.test/")
-    assert not page.frames[1].query_selector("gradio-app")
+    frame = f'<iframe src="{SPACE}"></iframe>'
+    page.route("https://**", lambda route: route.abort())
+    page.route(SPACE, lambda route: route.fulfill(response=route.fetch(url=address)))
+    page.route(site, lambda route: route.fulfill(body=frame, headers=HTML))
+    page.goto(site)
+    assert bool(page.frames[1].query_selector("gradio-app")) == is_shown
     page.close()

@@ -89,6 +89,7 @@ def test_an_inspector_logs_in(browser, address, name, viewport):
     button = page.get_by_role("button", name="Login")
     expect(button).to_be_visible(timeout=30_000)
     assert complaints == []
+    expect(page.locator("p.auth")).to_have_text("Golden Sample")
     page.screenshot(path=OUTPUT / f"login_{name}.png")
     width = page.evaluate("document.documentElement.clientWidth")
     for part in (button, page.locator("input[type=password]")):
@@ -100,6 +101,9 @@ def test_an_inspector_logs_in(browser, address, name, viewport):
     log_in(page, NAME, PASSWORD)
     expect(page.locator("#inspect")).to_be_visible(timeout=30_000)
     open_page(page, address)
+    page.click("#programs_box button")
+    expect(page.locator("#programs_box pre")).to_contain_text("Client(")
+    expect(page.locator("#programs_box")).not_to_contain_text("MCP")  # there is none
     assert hosts == {address.split("/")[2]}
     page.close()
 
@@ -132,7 +136,6 @@ def test_who_tries_many_passwords_is_told_to_wait_on_the_page(browser, address):
         "gradio_api/openapi.json",
         "gradio_api/file=/etc/passwd",
         "gradio_api/queue/data?session_hash=a",
-        "gradio_api/heartbeat/a",
         "gradio_api/call/models/a",
         "gradio_api/upload_progress?upload_id=a",
         "monitoring",
