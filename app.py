@@ -64,7 +64,7 @@ def theme() -> gr.themes.Base:
         neutral_hue="slate",
         font=FONTS,
         font_mono=["ui-monospace", "monospace"],
-    )
+    ).set(button_primary_text_color="#241400", button_primary_text_color_dark="#241400")
 
 
 def guards(rates: Rates, account: Account | None) -> list[Middleware]:

@@ -90,6 +90,7 @@ def test_an_inspector_logs_in(browser, address, name, viewport):
     expect(button).to_be_visible(timeout=30_000)
     assert complaints == []
     expect(page.locator("p.auth")).to_have_text("Golden Sample")
+    assert contrast(button) >= 4.5
     page.screenshot(path=OUTPUT / f"login_{name}.png")
     width = page.evaluate("document.documentElement.clientWidth")
     for part in (button, page.locator("input[type=password]")):

@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from browsing import open_page
 from conftest import ROOT
+from playwright.sync_api import expect
 from running_app import becomes_true, running_app
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -197,6 +199,20 @@ def test_visitors_behind_a_proxy_of_this_machine_are_told_apart(app):
     assert ask(address, "198.51.100.2", path) == 404
     # What the visitor wrote into the header stands before what the proxy adds, and is not believed.
     assert ask(address, "203.0.113.7, 198.51.100.1", path) == 429
+
+
+def test_the_page_says_in_the_visitor_s_language_how_long_to_wait(app, browser):
+    address, _ = app
+    visitor = "198.51.100.3"
+    page = browser.new_page(locale="de", extra_http_headers={"X-Forwarded-For": visitor})
+    open_page(page, address)
+    while ask(address, visitor, "gradio_api/no-such-call") != 429:
+        pass  # what the page took when it opened has grown back in part
+    page.locator("#examples img").first.click()
+    page.click("#inspect")
+    told = page.get_by_text("Von dieser Adresse kamen mehr als 3 Aufrufe in einer Minute")
+    expect(told.first).to_be_visible()
+    page.close()
 
 
 FORM = (
