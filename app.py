@@ -21,11 +21,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # the page asks nobody but its server
+# Nor does it keep books about its visitors: Gradio would make a table of the last 10,000 answers
+# after each one.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 # Nor does it keep books about its visitors: Gradio would make a table of the last 10,000 answers
 # after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
@@ -39,6 +42,7 @@ from page.catalogue import ASSETS, Catalogue, find_models, shipped_models
 from page.components import translate
 from page.guards import SecurityHeaders
 from page.head import HeadScripts
+from page.leftovers import visitors_folder
 from page.limits import MAX_UPLOAD_BYTES
 from page.login import Account, OwnPagesOnly
 from page.programs import mcp_is_installed
@@ -80,8 +84,8 @@ def serve(
     """Serve the page until the process is stopped."""
     believe_the_proxy_of_a_space()
     forget_calls()
-    with tempfile.TemporaryDirectory(prefix="golden-sample-") as root:
-        build(Bench(catalogue), Path(root)).launch(
+    with visitors_folder() as root:
+        build(Bench(catalogue), root).launch(
             server_name=host,
             server_port=port,
             theme=theme(),
@@ -97,7 +101,7 @@ def serve(
             # Gradio's MCP server can't log in to its own app, and would list the tools to anybody.
             mcp_server=mcp_is_installed() and account is None,
             max_file_size=MAX_UPLOAD_BYTES,
-            allowed_paths=[str(ASSETS / "examples"), root],
+            allowed_paths=[str(ASSETS / "examples"), str(root)],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from page.results import NoRoomError, Result, Workplace, now
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionPipeline
+
+UNEXPECTED = (
+    "The inspection broke off for a reason that is not foreseen; try again, and tell whoever runs "
+    "this page when it breaks off again."
+)
+log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -81,7 +88,7 @@ class Bench:
 
         Returns:
             The result, and with it the pictures; None in their place where the photo can't be
-            read or the disk is full, which the result then says.
+            read, the disk is full or the inspection breaks off, which the result then says.
 
         Raises:
             modeling.ModelLoadError: with the reason, when the model can't be loaded.
@@ -100,6 +107,9 @@ class Bench:
             # It may name the file as it is called here, which is nobody's business.
             sentence = str(error).replace(str(photo), file).replace(photo.name, file)
             return replace(result, error=sentence, threshold=threshold), None
+        except Exception:  # whoever waits is told, and the rest of a batch goes on
+            log.exception("An inspection with the model %s broke off", entry.identity)
+            return replace(result, error=UNEXPECTED, threshold=threshold), None
 
     def inspect_again(self, result: Result, workplace: Workplace) -> Inspection | None:
         """The pictures of a photo that was inspected before; None where its model is gone.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEAD = b"<head>"
-SCRIPTS = ("head.js", "page.js", "batch.js", "login.js")
+SCRIPTS = ("head.js", "page.js", "batch.js", "waiting.js", "login.js")
 
 
 class HeadScripts:

@@ -37,7 +37,7 @@ def app(tmp_path):
 
 
 def files_of_visitors(folder: Path) -> set[Path]:
-    return {path for path in folder.glob("golden-sample-*/**/*") if path.is_file()}
+    return {path for path in folder.glob("golden-sample-*/visitors/**/*") if path.is_file()}
 
 
 def becomes_true(condition: Callable[[], bool]) -> bool:
