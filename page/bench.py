@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from page.catalogue import Catalogue, ModelEntry
 from page.results import NoRoomError, Result, Workplace, now
@@ -22,32 +20,23 @@ UNEXPECTED = (
     "this page when it breaks off again."
 )
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Turns:
-    """One at a time, first come first served.
+    """One at a time, first come first served, and all in the same thread.
 
     A model takes all cores, so two at once gain nothing; and with a plain lock a batch could take
-    it again and again while another visitor waits for a single photo.
+    it again and again while another visitor waits for a single photo. Each thread in which a model
+    has run keeps memory of its own, and Gradio's forty threads would keep half a gigabyte.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[object] = deque()
-        self._changed = threading.Condition()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bench")
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for the turn, and hold it until the block ends."""
-        ticket = object()
-        with self._changed:
-            self._waiting.append(ticket)
-            self._changed.wait_for(lambda: self._waiting[0] is ticket)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting.popleft()
-                self._changed.notify_all()
+    def take(self, work: Callable[..., T], *words: Any, **named: Any) -> T:
+        """Wait for the turn; returns or raises what the work does."""
+        return self._thread.submit(work, *words, **named).result()
 
 
 class Bench:
@@ -99,8 +88,7 @@ class Bench:
         category = category_of(pipeline, entry.category)
         result = Result(file, photo, entry.category, entry.identity, entry.key, now())
         try:
-            with self._turns.taken():
-                inspection = pipeline(photo, threshold=threshold, category=category)
+            inspection = self._turns.take(pipeline, photo, threshold=threshold, category=category)
             calibration = pipeline.model.calibration_of(category)
             return result.completed(inspection, calibration, workplace.folder), inspection
         except (PhotoError, NoRoomError) as error:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
+
+import pytest
 
 from page.bench import Bench, Turns
 from page.catalogue import Catalogue, shipped_models
@@ -8,55 +11,61 @@ from page.results import Workplace
 from training.synthetic import render
 
 
-def test_turns_are_taken_in_the_order_of_asking():
-    turns, order, held = Turns(), [], threading.Event()
+def waiting_for(turns: Turns) -> int:
+    return turns._thread._work_queue.qsize()
 
-    def take(name: int) -> None:
-        with turns.taken():
-            order.append(name)
 
-    threads = [threading.Thread(target=take, args=(name,)) for name in range(8)]
-    with turns.taken():
-        for name, thread in enumerate(threads):
-            thread.start()
-            while len(turns._waiting) < name + 2:  # it has asked
-                held.wait(0.001)
+def test_turns_are_taken_in_the_order_of_asking_and_by_one_thread():
+    turns, order, by = Turns(), [], set()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(name: int) -> None:
+        begun.set()
+        go_on.wait()
+        order.append(name)
+        by.add(threading.get_ident())
+
+    threads = [threading.Thread(target=turns.take, args=(work, name)) for name in range(8)]
+    threads[0].start()
+    assert begun.wait(60)
+    for name, thread in enumerate(threads[1:], start=1):
+        thread.start()
+        while waiting_for(turns) < name:  # it has asked
+            time.sleep(0.001)
+    go_on.set()
     for thread in threads:
         thread.join()
     assert order == list(range(8))
+    assert len(by) == 1
 
 
 def test_who_takes_turn_after_turn_lets_others_in_between():
-    turns, order, asked = Turns(), [], threading.Event()
+    turns, order = Turns(), []
+    single = threading.Thread(target=turns.take, args=(order.append, "single"))
 
-    def take_once() -> None:
-        asked.set()
-        with turns.taken():
-            order.append("single")
+    def work(number: int) -> None:
+        if number == 3:
+            single.start()
+            while not waiting_for(turns):
+                time.sleep(0.001)
+        order.append("batch")
 
-    single = threading.Thread(target=take_once)
     for number in range(20):
-        with turns.taken():
-            order.append("batch")
-            if number == 3:
-                single.start()
-                asked.wait()
-                while len(turns._waiting) < 2:
-                    threading.Event().wait(0.001)
+        turns.take(work, number)
     single.join()
     assert order.index("single") == 4
 
 
-def test_a_turn_is_given_back_after_an_error():
+def test_an_error_is_told_to_who_asked_and_takes_nobody_elses_turn():
     turns = Turns()
     for _ in range(2):
-        try:
-            with turns.taken():
-                raise RuntimeError
-        except RuntimeError:
-            pass
-    with turns.taken():
-        pass
+        with pytest.raises(RuntimeError):
+            turns.take(broken)
+    assert turns.take(int, "7") == 7
+
+
+def broken() -> None:
+    raise RuntimeError
 
 
 def test_results_keep_the_visitors_file_name_and_the_photo(tmp_path):
