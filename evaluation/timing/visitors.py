@@ -171,8 +171,8 @@ def visit(address: str, visitor: Visitor, seconds: float) -> Visit:
         seconds: after which no further inspection is begun.
     """
     found = Visit()
-    end = time.monotonic() + seconds
     with visiting(address) as client:
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             start = time.monotonic()
             try:
