@@ -16,8 +16,8 @@ from page.programs import name_models
 from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
-# Never mirrored, which Gradio does unless told: to a part that lies the same way every time, that is
-# a defect. A phone takes the camera on its back, and any camera as many pixels as it has.
+# Never mirrored, as Gradio does unless told: on a part that lies the same way every time, that is a
+# defect. A phone takes the camera on its back, and any camera as many pixels as it has.
 CAMERA = gr.WebcamOptions(
     mirror=False,
     constraints={
