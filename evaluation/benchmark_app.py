@@ -1,7 +1,7 @@
-"""How the app bears many visitors: its start, its memory, and a crowd that inspects at once.
+"""How the app bears many visitors: its start, its memory, a large batch, and a crowd at once.
 
     python evaluation/benchmark_app.py
-    python evaluation/benchmark_app.py --visitors 50 --seconds 120
+    python evaluation/benchmark_app.py --visitors 50 --seconds 120 --batch 200
     python evaluation/benchmark_app.py --url http://127.0.0.1:7860/
 
 Starts `python app.py` on a free port, or asks an app that runs, which then has to inspect with the
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ if not __package__:
 import numpy as np
 
 from evaluation.timing.app_process import ROOT, AppError, RunningApp, started_app
+from evaluation.timing.batch import Batch, measure_batch
 from evaluation.timing.visitors import (
     Crowd,
     VisitError,
@@ -116,6 +118,22 @@ def start_rows(start: Start) -> list[Row]:
     ]
 
 
+def batch_rows(found: Batch) -> list[Row]:
+    """Rows of the table about a batch and the visitor beside it."""
+    alone, meanwhile = np.median(found.alone), found.meanwhile or [np.nan]
+    rows = [
+        ("batch", f"{found.results} photos in {found.seconds:.0f} s"),
+        (
+            "wait of another visitor meanwhile",
+            f"median {np.median(meanwhile):.2f} s, longest {max(meanwhile):.2f} s "
+            f"(alone {alone:.2f} s)",
+        ),
+    ]
+    if (grown := growth(found.samples)) is not None:
+        rows.append(("growth during the batch", f"{grown / 1e6:+.1f} MB"))
+    return rows
+
+
 def crowd_rows(found: Crowd) -> list[Row]:
     """Rows of the table about the crowd."""
     waits, known = found.waits, [sample for sample in found.samples if sample is not None]
@@ -148,14 +166,19 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], Crowd
     """
     inspect = load_pipeline(SHIPPED / CATEGORY)
     visitors = draw_visitors(options.visitors, inspect, CATEGORY, folder)
-    if options.url:
-        check(options.url, visitors[0])
-        found = crowd(options.url, visitors, options.seconds)
-        return crowd_rows(found), found
-    with started_app() as app:
-        start = measure_start(app, visitors[0].photo)
-        found = crowd(app.address, visitors, options.seconds, app.memory)
-    return [*start_rows(start), *crowd_rows(found)], found
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        if options.url:
+            address, memory = options.url, lambda: None
+            check(address, visitors[0])
+        else:
+            app = stack.enter_context(started_app())
+            address, memory = app.address, app.memory
+            rows += start_rows(measure_start(app, visitors[0].photo))
+        if options.batch:
+            rows += batch_rows(measure_batch(address, visitors, options.batch, memory))
+        found = crowd(address, visitors, options.seconds, memory)
+    return [*rows, *crowd_rows(found)], found
 
 
 def check(address: str, visitor: Visitor) -> None:
@@ -190,10 +213,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--visitors", type=int, default=50, help="how many inspect at once (50)")
     add("--seconds", type=float, default=120.0, help="how long they go on (120)")
+    add("--batch", type=int, default=200, help="photos of a batch before that (200); 0: none")
     add("--url", help="of an app that runs, in place of one that is started here")
     options = parser.parse_args(arguments)
     if options.visitors < 1 or not options.seconds > 0:
         parser.error("--visitors and --seconds: expected numbers above 0")
+    if options.batch < 0:
+        parser.error(f"--batch: expected a number from 0 on, found {options.batch}")
     if options.url and not options.url.startswith(("http://", "https://")):
         parser.error(
             f"--url: expected an address such as http://127.0.0.1:7860/, found {options.url}"

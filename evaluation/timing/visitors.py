@@ -148,16 +148,43 @@ def inspect_once(client: httpx.Client, category: str, photo: Path) -> dict[str, 
     Raises:
         VisitError: when there is no verdict.
     """
+    body = {"photo": upload(client, photo), "category": category}
+    record = call(client, "inspect", body)
+    if "error" in record:
+        raise VisitError(record["error"])
+    return record
+
+
+def upload(client: httpx.Client, photo: Path) -> dict[str, Any]:
+    """Upload a photo; what a call names it by.
+
+    Raises:
+        VisitError: when the app does not take it.
+    """
     kind = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
-    try:
-        with photo.open("rb") as content:
-            files = {"files": (photo.name, content, kind)}
-            uploaded = client.post(f"{API}/upload", files=files).raise_for_status().json()[0]
-        given = {"path": uploaded, "orig_name": photo.name, "meta": {"_type": "gradio.FileData"}}
-        body = {"photo": given, "category": category}
-        answer = client.post(f"{API}/call/v2/inspect", json=body).raise_for_status().json()
-        with client.stream("GET", f"{API}/call/inspect/{answer['event_id']}") as stream:
+    with photo.open("rb") as content, telling_errors():
+        files = {"files": (photo.name, content, kind)}
+        uploaded = client.post(f"{API}/upload", files=files).raise_for_status().json()[0]
+    return {"path": uploaded, "orig_name": photo.name, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(client: httpx.Client, function: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Call one of the app's functions and wait for what it answers.
+
+    Raises:
+        VisitError: when there is no answer.
+    """
+    with telling_errors():
+        taken = client.post(f"{API}/call/v2/{function}", json=body).raise_for_status().json()
+        with client.stream("GET", f"{API}/call/{function}/{taken['event_id']}") as stream:
             return _read_answer(stream.raise_for_status().iter_lines())
+
+
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """What fails on the way to the app is a `VisitError`."""
+    try:
+        yield
     except httpx.HTTPError as error:
         raise VisitError(f"{type(error).__name__}: {error}") from error
 
@@ -227,8 +254,6 @@ def _read_answer(lines: Iterator[str]) -> dict[str, Any]:
             event = value
         elif name == "data" and event == "complete":
             (record,) = json.loads(value)
-            if "error" in record:
-                raise VisitError(record["error"])
             return record
         elif name == "data" and event == "error":
             raise VisitError(value)

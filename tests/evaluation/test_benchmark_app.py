@@ -12,6 +12,7 @@ from conftest import run_script
 
 from evaluation.benchmark_app import CATEGORY, SHIPPED, growth, main, measure_start, start_rows
 from evaluation.timing.app_process import AppError, free_port, started_app
+from evaluation.timing.batch import measure_batch
 from evaluation.timing.visitors import APART, crowd, draw_visitors, visit
 from modeling import load_pipeline
 
@@ -60,6 +61,14 @@ def test_everyone_is_answered_until_the_time_is_over(app, visitors):
     assert len(found.samples) >= 2
 
 
+def test_another_visitor_is_served_while_a_batch_runs(app, visitors):
+    found = measure_batch(app.address, visitors, 40, app.memory)
+    assert found.results == 40
+    assert found.meanwhile  # its verdicts came before the end of the batch
+    assert len(found.meanwhile) == len(found.samples)
+    assert max(found.meanwhile) < found.seconds
+
+
 def test_somebody_elses_answer_is_noticed(app, visitors):
     one, other = visitors[:2]
     exchanged = visit(app.address, replace(one, score=other.score), 0.01)
@@ -92,10 +101,12 @@ def test_growth_is_what_comes_after_the_warm_up(samples, grown):
 
 
 def test_the_command_prints_a_table_of_a_running_app(app):
-    finished = run_script(COMMAND, "--url", app.address, "--visitors", "3", "--seconds", "1")
+    words = ("--visitors", "3", "--seconds", "1", "--batch", "6")
+    finished = run_script(COMMAND, "--url", app.address, *words)
     assert finished.returncode == 0, finished.stderr
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", finished.stdout, re.M))
     assert rows["visitors"].startswith("3 for ")
+    assert rows["batch"].startswith("6 photos in ")
     assert rows["errors"] == rows["mixed-up answers"] == "0"
     assert re.fullmatch(r"[3-9]\d*, \d+\.\d a second|[12]\d+, .*", rows["answers"])
     assert rows["memory from beginning to end"] == "unknown"
@@ -117,7 +128,14 @@ def test_an_app_that_does_not_start_says_why():
 
 
 @pytest.mark.parametrize(
-    "words", [["--visitors", "0"], ["--seconds", "0"], ["--seconds", "nan"], ["--url", "here"]]
+    "words",
+    [
+        ["--visitors", "0"],
+        ["--seconds", "0"],
+        ["--seconds", "nan"],
+        ["--batch", "-1"],
+        ["--url", "here"],
+    ],
 )
 def test_bad_input_ends_with_2(words):
     with pytest.raises(SystemExit) as ended:
