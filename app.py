@@ -19,10 +19,8 @@ FORWARDED_ALLOW_IPS       proxies that are believed when they say a visitor's ad
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,15 +29,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # the page asks nobo
 # after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-# Nor does it keep books about its visitors: Gradio would make a table of the last 10,000 answers
-# after each one.
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 if __name__ == "__main__":
-    # What the first verdict needs takes as long to import as Gradio, and the page does not wait
-    # until it is there.
-    threading.Thread(target=importlib.import_module, args=("modeling",), daemon=True).start()
+    from page.early_imports import begin_imports
+
+    begin_imports()
 
 import gradio as gr
 from starlette.middleware import Middleware
