@@ -81,6 +81,7 @@ class Bench:
 
         Raises:
             modeling.ModelLoadError: with the reason, when the model can't be loaded.
+            FileNotFoundError: when the visitor has left, and their workplace is gone.
         """
         from modeling import PhotoError
 
@@ -96,6 +97,8 @@ class Bench:
             sentence = str(error).replace(str(photo), file).replace(photo.name, file)
             return replace(result, error=sentence, threshold=threshold), None
         except Exception:  # whoever waits is told, and the rest of a batch goes on
+            if not workplace.folder.is_dir():
+                raise  # the visitor has left, and their files with them: nobody waits
             log.exception("An inspection with the model %s broke off", entry.identity)
             return replace(result, error=UNEXPECTED, threshold=threshold), None
 
