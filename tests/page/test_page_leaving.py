@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -14,15 +12,13 @@ from conftest import ROOT
 from gradio.state_holder import StateHolder
 from gradio_client.utils import synchronize_async
 from playwright.sync_api import expect
-from running_app import running_app
+from running_app import becomes_true, running_app
 
 from page.bench import Bench
 from page.catalogue import Catalogue, shipped_models
 from page.components import PULSE_SECONDS
 from page.visit import Visit
 from page.wiring import build
-
-SECONDS_TO_FORGET = 60  # a busy machine looks late
 
 
 @pytest.fixture
@@ -38,13 +34,6 @@ def app(tmp_path):
 
 def files_of_visitors(folder: Path) -> set[Path]:
     return {path for path in folder.glob("golden-sample-*/visitors/**/*") if path.is_file()}
-
-
-def becomes_true(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS_TO_FORGET
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return condition()
 
 
 def test_files_are_deleted_when_their_visitor_leaves_and_not_before(browser, app):
