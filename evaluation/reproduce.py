@@ -272,6 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
     parser.add_argument("--write", action="store_true", help="put them into README and cards")
     options = parser.parse_args(arguments)
+    missing = [name for name in MEASURED if not Path(options.data, name).is_dir()]
+    if missing:
+        print(
+            f"reproduce.py: The folder {options.data} holds no {' and no '.join(missing)}; give "
+            "MVTec AD's folder, which holds both bottle and screw.",
+            file=sys.stderr,
+        )
+        return 2
     workshop = Workshop(options.data, options.output_dir.resolve())
     workshop.folder.mkdir(parents=True, exist_ok=True)
     differs = False

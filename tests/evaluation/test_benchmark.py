@@ -9,6 +9,7 @@ import pytest
 from conftest import run_script
 from PIL import Image
 
+from evaluation.benchmark import SIDE, draw_photo, main
 from evaluation.timing.floor import count_operations
 from evaluation.timing.stages import DECODE, MODEL, REST, STAGES, Stopwatch, watching
 from modeling import load_pipeline
@@ -89,20 +90,18 @@ def test_the_command_writes_a_table_and_rows(trained_model, photo, tmp_path):
     assert one[DECODE] < one["whole"] and one[MODEL] < one["whole"]
 
 
-def test_what_cannot_be_measured_is_one_sentence(trained_model, tmp_path):
-    words = ("evaluation/benchmark.py", "--model", trained_model, "--runs", "1")
-    finished = run_script(*words, "--backends", "onnxruntime")
-    assert finished.returncode == 2
-    assert "has no model.onnx" in finished.stderr and "Traceback" not in finished.stderr
+def test_what_cannot_be_measured_is_one_sentence(trained_model, tmp_path, capsys):
+    words = ["--model", str(trained_model), "--runs", "1"]
+    assert main([*words, "--backends", "onnxruntime"]) == 2  # found by the process that it starts
+    said = capsys.readouterr().err
+    assert "has no model.onnx" in said and "Traceback" not in said
     broken = tmp_path / "photo.png"
     broken.write_bytes(b"no picture")
-    finished = run_script(*words, "--photo", broken)
-    assert finished.returncode == 2 and "photo.png is not a picture" in finished.stderr
+    assert main([*words, "--photo", str(broken)]) == 2
+    assert "photo.png is not a picture" in capsys.readouterr().err
 
 
 def test_a_photo_is_drawn_where_the_model_knows_the_part(trained_model, tmp_path):
-    from evaluation.benchmark import SIDE, draw_photo
-
     path = draw_photo(str(trained_model), tmp_path)
     with Image.open(path) as drawn:
         assert drawn.size == (SIDE, SIDE)

@@ -64,12 +64,21 @@ def test_what_was_made_already_is_not_made_again(tmp_path, monkeypatch):
 
 
 def test_a_command_that_fails_is_one_sentence_and_exit_code_1(tmp_path, capfd):
-    words = ["--data", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path), "--only", "guard"]
+    for category in ("bottle", "screw"):
+        (tmp_path / category).mkdir()
+    words = ["--data", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--only", "seeds"]
     assert main(words) == 1
     said = capfd.readouterr().err
-    assert "nowhere" in said
-    assert "cross_category.py ended with 2" in said
+    assert "evaluate.py ended with 2" in said
     assert "Traceback" not in said
+
+
+def test_photos_that_are_not_there_are_missed_before_anything_is_made(tmp_path, capsys):
+    (tmp_path / "bottle").mkdir()
+    words = ["--data", str(tmp_path), "--output_dir", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "holds no screw; give MVTec AD's folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_category_says_where_it_comes_from_and_how_it_lies():

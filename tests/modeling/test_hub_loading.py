@@ -254,9 +254,10 @@ def test_without_the_hub_what_was_downloaded_is_used(hub, expected_score, tmp_pa
     assert load_each([("org/nut", {})], hub, warm) == [expected_score]
     hub.stop()
     assert load_each([("org/nut", {})], hub, warm) == [expected_score]
-    (sentence,) = load_each([("org/nut", {})], hub, cold)
+    sentence, offline = load_each(
+        [("org/nut", {}), ("org/nut", {"local_files_only": True})], hub, cold
+    )
     assert "could not be downloaded" in sentence and "\n" not in sentence
-    (offline,) = load_each([("org/nut", {"local_files_only": True})], hub, cold)
     assert "was not downloaded before" in offline
 
 

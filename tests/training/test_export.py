@@ -27,7 +27,10 @@ from training.export import FORMATS, export_model, main
 SIDE = 64
 CATEGORIES = ["bolt", "nut"]
 RUNTIME_OF = {"onnx": ONNX_RUNTIME, "openvino": OPENVINO}
+BLOCKS = {"num_hidden_layers": 1, "decoder_num_hidden_layers": 1}  # more are more of the same
 MORE = {  # what else decides how a score is computed
+    ("masked-autoencoder", "features"): BLOCKS,
+    ("masked-autoencoder", "pixels"): BLOCKS,
     ("variational-autoencoder", "features"): {"probability_samples": 2},
     ("variational-autoencoder", "pixels"): {"tile_size": 32},  # three a side
     ("autoencoder", "features"): {"residual_normalisation": "channel+location"},

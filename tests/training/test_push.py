@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from conftest import ROOT, TINY_DATA
+from fresh_process import run_code
 from huggingface_hub import ModelCard
 from loopback_hub import READER_TOKEN, serve
 
@@ -18,6 +19,18 @@ from training.model_card import METRICS
 
 TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
 PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
+# Commands of the same user in turn, each with a token: one process, for importing takes longest.
+PUSH_EACH = """
+import contextlib, io, json, os
+from training.push import main
+
+def pushed(words, token):
+    os.environ["HF_TOKEN"] = token
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        return main(words), said.getvalue()
+
+print(json.dumps([pushed(words, token) for words, token in {commands}]))
+"""
 PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
 
 
@@ -177,16 +190,20 @@ def test_bad_input_is_one_sentence_and_exit_code_2(hub, trained_model, tmp_path)
     half = tmp_path / "half"
     shutil.copytree(trained_model, half)
     (half / "model.safetensors").unlink()
-    for words, token, part in (
-        ((trained_model, "nut"), "hf_owner", "must be ORG/NAME"),
-        ((trained_model, "org/nut"), None, "no access token"),
+    nameless = push(trained_model, "nut", hub=hub, home=tmp_path / "home")
+    assert nameless.returncode == 2 and "must be ORG/NAME" in nameless.stderr
+    cases = (
         ((half, "org/nut"), "hf_owner", "no model.safetensors"),
         ((tmp_path / "nowhere", "org/nut"), "hf_owner", "does not exist"),
         ((trained_model, "org/public", "--private"), "hf_owner", "exists and is public"),
-    ):
-        failed = push(*words, hub=hub, home=tmp_path / "home", token=token)
-        assert failed.returncode == 2, failed
-        (sentence,) = failed.stderr.strip().splitlines()
+        ((trained_model, "org/nut"), "", "no access token"),
+    )
+    commands = [([*map(str, words)], token) for words, token, _ in cases]
+    code = PUSH_EACH.format(commands=json.dumps(commands))
+    found = run_code(code, hub.environment(tmp_path / "home"), ROOT)
+    for (_, _, part), (exit_code, said) in zip(cases, found, strict=True):
+        assert exit_code == 2
+        (sentence,) = said.strip().splitlines()
         assert part in sentence
     assert [*hub.files("org/public")] == ["README.md"]
 

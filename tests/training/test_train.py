@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY_DATA, run_script
+from conftest import ROOT, run_script
 from safetensors.torch import load_file
 from transformers import Dinov2WithRegistersConfig
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
@@ -224,22 +224,22 @@ def test_the_card_names_data_command_and_limit(trained_model):
 
 
 def test_a_model_can_be_trained_on_tiles(tmp_path):
-    words = ("--image_size", "160", "--tile_size", "64", "--epochs", "2")
+    words = ("--image_size", "96", "--tile_size", "64", "--epochs", "2")  # four tiles
     folder = tmp_path / "tiled"
     finished = run_script(
-        *("training/train.py", "--data", TINY_DATA, "--output_dir", folder, *words),
-        *("--checkpoint_every", "0"),
+        *("training/train.py", "--data", SMALL_DATA, "--output_dir", folder, *words),
+        *("--checkpoint_every", "0", "--calibration_fraction", "0.3"),
     )
     assert finished.returncode == 0, finished.stderr
     config = json.loads((folder / "config.json").read_text())
-    assert (config["image_size"], config["tile_size"]) == (160, 64)
+    assert (config["image_size"], config["tile_size"]) == (96, 64)
     inspect = load_pipeline(folder)
-    photo = load_inspection_dataset(TINY_DATA)["test"][0]["image"]
+    photo = load_inspection_dataset(SMALL_DATA)["test"][0]["image"]
     inspection = inspect(photo)
-    assert inspection.score_map.shape == (160, 160)
+    assert inspection.score_map.shape == (96, 96)
     assert 0 <= inspection.score <= 1
     finished = run_script(
-        *("training/train.py", "--data", TINY_DATA, "--output_dir", tmp_path / "no"),
+        *("training/train.py", "--data", SMALL_DATA, "--output_dir", tmp_path / "no"),
         *("--image_size", "160", "--tile_size", "60"),
     )
     assert finished.returncode == 2
