@@ -7,6 +7,8 @@
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
+# One more than there are cores: some tests wait for a page, a Hub or another process.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 5))')
 .DEFAULT_GOAL := app
 .PHONY: app test quality pictures models
 
@@ -17,7 +19,7 @@ test: .venv/test quality
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  { echo "The browser tests need Chromium: apt-get install chromium"; exit 2; }
 	# Threads that wait by spinning would keep the other processes' work from the cores.
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 quality: .venv/test
 	$(BIN)/ruff check .

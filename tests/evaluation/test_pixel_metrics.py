@@ -1,8 +1,11 @@
+"""Pixel metrics against definitions and references; STREAMED_MAPS=1000 streams as many maps."""
+
 from __future__ import annotations
 
 import itertools
 import json
 import math
+import os
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -10,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from fresh_process import run_code
 from scipy import ndimage
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -29,6 +34,30 @@ from tests.evaluation.make_reference_metrics import digest, reference_maps
 
 METRICS = [pixel_auroc, pixel_average_precision, pixel_f1_max, aupro]
 REFERENCE = Path(__file__).with_name("reference_metrics.json")
+SOME_MAPS, MANY_MAPS = 10, int(os.environ.get("STREAMED_MAPS", 40))
+# The most memory that a process of its own has taken, in MB, after some maps and after many.
+STREAM = """
+import json, resource
+import numpy as np
+from evaluation.measuring.prediction import MadeOnDemand
+from evaluation.pixel_metrics import aupro, count_pixels, pixel_auroc
+
+def mask(index):
+    made = np.zeros((1024, 1024), bool)
+    made[index % 900 :, :60][:60] = index % 2
+    return made
+
+def anomaly_map(index):
+    noise = np.random.default_rng(index).random((1024, 1024), np.float32)
+    return noise + mask(index) * np.float32(0.4)
+
+def peak_after(count):
+    ranks = count_pixels(MadeOnDemand(anomaly_map, count), MadeOnDemand(mask, count)).ranks()
+    assert 0.5 < aupro(ranks).value < pixel_auroc(ranks).value < 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+print(json.dumps([peak_after(count) for count in {counts}]))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -289,6 +318,13 @@ def test_maps_are_made_once_and_let_go():
     )
     assert len(made) == 60
     assert most <= 6  # four to fill the exact count, and the one at hand
+
+
+def test_memory_does_not_grow_with_the_number_of_maps():
+    code = STREAM.format(counts=[SOME_MAPS, MANY_MAPS])
+    some, many = run_code(code, os.environ, ROOT)
+    print(f"{SOME_MAPS} maps of 1024 x 1024: {some:.0f} MB at most; {MANY_MAPS}: {many:.0f} MB")
+    assert many - some < 32  # MB; each map has 4, and its mask 1
 
 
 # What the figures mean
