@@ -37,7 +37,17 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 class PhotoError(ValueError):
-    """A photo can't be read; the message is one sentence for the person who gave it."""
+    """A photo can't be read; the message is one sentence for the person who gave it.
+
+    Args:
+        message: that sentence, in English.
+        reason: "no_picture", "damaged", "too_large", "no_pixels" or "overfull", for a program that
+            says it in other words; "" where the file was not even opened.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def open_photo(source: Photo) -> Image.Image:
@@ -85,9 +95,9 @@ def to_upright_rgb(image: Image.Image, name: str = "The photo") -> Image.Image:
     """
     width, height = image.size
     if width * height > MAX_PHOTO_PIXELS:
-        raise PhotoError(_too_large(name))
+        raise _too_large(name)
     if width * height == 0:
-        raise PhotoError(f"{name} has no pixels; take the photo again.")
+        raise PhotoError(f"{name} has no pixels; take the photo again.", "no_pixels")
     image = ImageOps.exif_transpose(image)
     if image.mode in SIXTEEN_BIT_MODES:
         image = _scale_to_8_bit(image)
@@ -136,7 +146,8 @@ class _PhotoFile(io.BufferedReader):
         if self._reads_left < 0 or self._bytes_left < 0:
             raise PhotoError(
                 f"{self._photo} holds more beside its pixels than a photo does; save it anew as "
-                "PNG or JPEG."
+                "PNG or JPEG.",
+                "overfull",
             )
         return super().read(size)
 
@@ -150,13 +161,15 @@ def _explained(name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise PhotoError(
-            f"{name} is not a picture that can be read; give a PNG, JPEG, BMP, TIFF or WebP file."
+            f"{name} is not a picture that can be read; give a PNG, JPEG, BMP, TIFF or WebP file.",
+            "no_picture",
         ) from error
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise PhotoError(_too_large(name)) from error
+        raise _too_large(name) from error
     except Exception as error:  # each format's decoder has kinds of its own for damaged data
         raise PhotoError(
-            f"{name} is damaged and could not be decoded; save or take the photo again."
+            f"{name} is damaged and could not be decoded; save or take the photo again.",
+            "damaged",
         ) from error
 
 
@@ -185,10 +198,11 @@ def _download(address: str) -> bytes:
     return content
 
 
-def _too_large(name: str) -> str:
-    return (
+def _too_large(name: str) -> PhotoError:
+    return PhotoError(
         f"{name} is too large: at most {MAX_PHOTO_PIXELS // 10**6} megapixels can be inspected; "
-        "make it smaller first."
+        "make it smaller first.",
+        "too_large",
     )
 
 

@@ -22,7 +22,7 @@ from page.light_table import Prints, lay_out, make_prints, outlines, region_tabl
 from page.markup import address
 from page.model_facts import defect_scores, read_facts
 from page.programs import mcp_is_installed, name_models, programs_html, refusal
-from page.results import UNDECIDED, NoRoomError, Result, Workplace
+from page.results import NO_ROOM_WORDS, UNDECIDED, NoRoomError, Result, Workplace
 from page.uploads import unpack
 from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 from page.visit import Visit
@@ -239,7 +239,10 @@ class Answers:
             result, inspection = self.bench.inspect(
                 Path(photo).name, kept, entry, threshold, visit.workplace
             )
-        except (ValueError, NoRoomError) as error:  # a ModelLoadError: one sentence
+        except NoRoomError:
+            yield self.cleared(language, text(NO_ROOM_WORDS), "error")
+            return
+        except ValueError as error:  # a ModelLoadError: one sentence
             yield self.cleared(language, str(error), "error")
             return
         visit.result, visit.number = result, None
@@ -330,8 +333,8 @@ class Answers:
         yield Listed(message_card(text("batch.unpacking"), "busy"), "", "", "")
         try:
             workplace = Workplace(visit.root)
-        except NoRoomError as error:
-            yield Listed(message_card(str(error), "error"), *unchanged(3))
+        except NoRoomError:
+            yield Listed(message_card(text(NO_ROOM_WORDS), "error"), *unchanged(3))
             return
         batch = Batch(unpack(files, workplace, text), workplace, threshold)
         visit.start_batch(batch)

@@ -235,7 +235,7 @@ def _reason(result: Result, text: Text) -> str:
     """Why there is no verdict; nothing where there is one."""
     if result.doubt is not None:
         return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
-    return result.error
+    return result.why_not(text)
 
 
 def _notes(result: Result, text: Text) -> str:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from page.catalogue import Catalogue, ModelEntry
-from page.results import NoRoomError, Result, Workplace, now
+from page.languages import DEFAULT, Text
+from page.results import NO_ROOM_WORDS, NoRoomError, Result, Workplace, now
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionPipeline
 
-UNEXPECTED = (
-    "The inspection broke off for a reason that is not foreseen; try again, and tell whoever runs "
-    "this page when it breaks off again."
-)
+UNEXPECTED = "trouble.unexpected"
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -92,15 +90,18 @@ class Bench:
             inspection = self._turns.take(pipeline, photo, threshold=threshold, category=category)
             calibration = pipeline.model.calibration_of(category)
             return result.completed(inspection, calibration, workplace.folder), inspection
-        except (PhotoError, NoRoomError) as error:
+        except PhotoError as error:
             # It may name the file as it is called here, which is nobody's business.
             sentence = str(error).replace(str(photo), file).replace(photo.name, file)
-            return replace(result, error=sentence, threshold=threshold), None
+            words = f"trouble.{error.reason}" if error.reason else ""
+        except NoRoomError as error:
+            sentence, words = str(error), NO_ROOM_WORDS
         except Exception:  # whoever waits is told, and the rest of a batch goes on
             if not workplace.folder.is_dir():
                 raise  # the visitor has left, and their files with them: nobody waits
             log.exception("An inspection with the model %s broke off", entry.identity)
-            return replace(result, error=UNEXPECTED, threshold=threshold), None
+            sentence, words = Text(DEFAULT)(UNEXPECTED), UNEXPECTED
+        return replace(result, error=sentence, trouble=words, threshold=threshold), None
 
     def inspect_again(self, result: Result, workplace: Workplace) -> Inspection | None:
         """The pictures of a photo that was inspected before; None where its model is gone.

@@ -24,6 +24,7 @@ JPEG_QUALITY = 92  # of every photo that is shown or taken home
 ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
 UNFINISHED = "unfinished-"  # before the name of a file that is being written
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
+NO_ROOM_WORDS = "batch.no_room"  # key of the sentence that says so
 ATTENTION = {"": 0, "FAIL": 1, "CHECK": 2, "PASS": 3}  # what a person looks at first
 
 
@@ -39,7 +40,7 @@ def needing_room() -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise NoRoomError(Text(DEFAULT)("batch.no_room")) from error
+        raise NoRoomError(Text(DEFAULT)(NO_ROOM_WORDS)) from error
 
 
 @contextmanager
@@ -75,7 +76,8 @@ class Result:
         model: which model judged, on the Hub with its commit (`ModelEntry.identity`).
         key: `ModelEntry.key` of that model.
         time: when, ISO 8601 with the zone.
-        error: one sentence why it could not be inspected; all below is then empty.
+        error: one sentence why it could not be inspected; all below but `trouble` is then empty.
+        trouble: key of the page's own words for `error`, see `why_not`; "" where it has none.
         score: 0..1; NaN after an error.
         threshold: the operating threshold of the verdict, 0..1.
         verdict: "PASS", "FAIL", "CHECK" (see `doubt`), or "" after an error.
@@ -96,6 +98,7 @@ class Result:
     key: str
     time: str
     error: str = ""
+    trouble: str = ""
     score: float = float("nan")
     threshold: float = 0.5
     verdict: str = ""
@@ -112,6 +115,14 @@ class Result:
     def urgency(self) -> tuple[int, float]:
         """Sorts results by what a person looks at first: failures by score, then the rest."""
         return ATTENTION[self.verdict], -self.score if self.score == self.score else 0.0
+
+    def why_not(self, text: Text) -> str:
+        """Why the photo could not be inspected, in the visitor's language; "" where it was."""
+        if not self.trouble:
+            return self.error
+        from modeling.image_processing import MAX_PHOTO_PIXELS
+
+        return text(self.trouble, file=self.file, limit=MAX_PHOTO_PIXELS // 10**6)
 
     def completed(self, inspection: Inspection, calibration: Calibration, folder: Path) -> Result:
         """The same photo with what the model says of it; the maps are kept in `folder`.

@@ -23,7 +23,7 @@ def verdict_card(result: Result, text: Text) -> str:
     the verdict with the slider while the server's answer is on its way.
     """
     if result.error:
-        return message_card(result.error, "error")
+        return message_card(result.why_not(text), "error")
     score, limit = f"{result.score:.3f}", f"{result.threshold:.2f}"
     scale = said(text, "verdict.scale", score=decimal(score, text), limit=decimal(limit, text))
     return f"""

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import io
 import threading
 import time
 
 import pytest
+from conftest import ROOT
+from PIL import Image
 
+from modeling.image_processing import PhotoError, to_upright_rgb
 from page.bench import Bench, Turns
 from page.catalogue import Catalogue, shipped_models
+from page.languages import NAMES, Text
 from page.results import Workplace
+from page.verdict_card import verdict_card
 from training.synthetic import render
 
 
@@ -100,3 +106,45 @@ def test_a_file_that_is_no_photo_is_a_result_with_a_sentence(tmp_path):
     assert result.verdict == ""
     assert result.error.startswith("my part.png is not a picture")
     assert str(tmp_path) not in result.error
+
+
+def endless_comment() -> bytes:
+    """A JPEG that holds far more beside its pixels than a photo."""
+    content = (ROOT / "assets/examples/flange_nut/dent.jpg").read_bytes()
+    comment = b"\xff\xfe\xff\xff" + bytes(0xFFFD)
+    return content[:2] + comment * 200 + content[2:]
+
+
+def enormous() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+UNREADABLE = {
+    "no_picture": lambda: b"no picture",
+    "damaged": lambda: (ROOT / "assets/examples/flange_nut/dent.jpg").read_bytes()[:2000],
+    "too_large": enormous,
+    "overfull": endless_comment,
+}
+
+
+@pytest.mark.parametrize("reason", UNREADABLE)
+def test_the_page_says_in_each_language_why_a_photo_can_not_be_read(reason, tmp_path):
+    entry = shipped_models()[0]
+    bench, workplace = Bench(Catalogue([entry])), Workplace(tmp_path / "visitors")
+    (tmp_path / "x.png").write_bytes(UNREADABLE[reason]())
+    kept = workplace.keep(tmp_path / "x.png")
+    result, _ = bench.inspect("my part.png", kept, entry, 0.5, workplace)
+    assert result.why_not(Text("en")) == result.error
+    said = {result.why_not(Text(language)) for language in NAMES}
+    assert len(said) == len(NAMES)
+    assert all("my part.png" in sentence for sentence in said)
+    assert result.why_not(Text("de")) in verdict_card(result, Text("de"))
+
+
+def test_a_picture_without_pixels_has_words_too():
+    with pytest.raises(PhotoError) as raised:
+        to_upright_rgb(Image.new("RGB", (0, 3)), "my part.png")
+    words = Text("en")(f"trouble.{raised.value.reason}", file="my part.png")
+    assert words == str(raised.value)

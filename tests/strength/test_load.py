@@ -43,7 +43,7 @@ from page.bench import UNEXPECTED, Bench
 from page.catalogue import Catalogue, shipped_models
 from page.components import translate
 from page.head import HeadScripts
-from page.languages import Text
+from page.languages import DEFAULT, Text
 
 VISITORS = 50
 SECONDS = float(os.environ.get("LOAD_SECONDS", "12"))
@@ -281,17 +281,18 @@ def test_an_inspection_that_breaks_takes_nobody_elses_turn(browser, monkeypatch,
             except VisitError as error:
                 return str(error)
 
+    sentence = Text(DEFAULT)(UNEXPECTED)
     calls = 2 * page.wiring.VISITORS_AT_ONCE + 1  # more than may be under way
     with served_here(tmp_path) as address, ThreadPoolExecutor(calls) as threads:
         visitor = browser.new_page(viewport=DESKTOP)
         open_page(visitor, f"{address}?category={CATEGORY}")
         broken.set()
         answers = [*threads.map(ask, [address] * calls)]
-        assert all(UNEXPECTED in answer and "secret" not in answer for answer in answers)
+        assert all(sentence in answer and "secret" not in answer for answer in answers)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
         give_photo(visitor, PHOTO)
         visitor.click("#inspect")
-        expect(visitor.locator("#verdict section.error")).to_have_text(UNEXPECTED)
+        expect(visitor.locator("#verdict section.error")).to_have_text(sentence)
         visitor.screenshot(path=OUTPUT / "broken.png")
         broken.clear()
         inspect(visitor, PHOTO)
