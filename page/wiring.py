@@ -47,7 +47,8 @@ def build(bench: Bench, root: Path) -> gr.Blocks:
         # First, for Gradio gives a name to the first who asks: the page's own answers are private.
         offer(Programs(bench, root), VISITORS_AT_ONCE)
         Wiring(blocks, components, Answers(bench)).connect()
-    return blocks
+    # Else whoever calls /gradio_api/run/inspect goes past all who wait, and stops the page's loop.
+    return blocks.queue(api_open=False)
 
 
 def start_and_stop(*, is_running: bool) -> list[gr.Button]:

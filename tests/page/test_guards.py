@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.error
 import urllib.request
@@ -16,7 +17,7 @@ from running_app import running_app
 from page.guards import HEADERS
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
-HTML = {"Content-Type": "text/html"}
+HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
 DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "stain"))
 
 
@@ -50,6 +51,15 @@ def headers_of(address: str, data: bytes | None = None) -> Message:
         return error.headers
 
 
+def status_of(address: str, body: object) -> int:
+    request = urllib.request.Request(address, json.dumps(body).encode(), JSON)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def policy_in(headers: Message) -> dict[str, str]:
     directives = headers["Content-Security-Policy"].split("; ")
     return {name: value for name, _, value in (each.partition(" ") for each in directives)}
@@ -77,6 +87,19 @@ def test_every_answer_has_the_headers(address, path, data):
     sources = {word for name, value in policy.items() for word in value.split()}
     elsewhere = {word for word in sources - own if not word.startswith("'nonce-")}
     assert elsewhere == {"https://huggingface.co", "https://*.hf.space"}
+
+
+def test_nobody_goes_past_the_queue(address):
+    with urllib.request.urlopen(f"{address}config") as answer:
+        functions = json.load(answer)["dependencies"]
+    queued = [each["id"] for each in functions if each["backend_fn"] and each["queue"]]
+    assert len(queued) > 5
+    for route in ("run", "api"):
+        for name in ("models", "inspect", "inspect_batch"):
+            assert status_of(f"{address}gradio_api/{route}/{name}", {"data": []}) == 404
+        for number in queued:
+            body = {"data": [], "fn_index": number, "session_hash": "a"}
+            assert status_of(f"{address}gradio_api/{route}/predict", body) == 404
 
 
 def test_the_page_s_scripts_have_a_nonce_that_is_new_each_time(address):

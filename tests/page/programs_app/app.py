@@ -25,7 +25,7 @@ processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("localhost")
 catalogue = Catalogue([*shipped_models(), *find_models(options.models)])
 with gr.Blocks(analytics_enabled=False) as blocks:
     offer(Programs(Bench(catalogue), Path(tempfile.mkdtemp())))
-blocks.launch(
+blocks.queue(api_open=False).launch(
     server_name="127.0.0.1",
     server_port=options.port,
     max_file_size="64mb",
