@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 from gradio.context import Context
 from gradio.exceptions import InvalidPathError
+from gradio_client.utils import is_http_url_like, traverse
 
 from page.bench import Bench
 from page.catalogue import ModelEntry
 from page.given_photos import GivenPhotoError, keep_given_photo, name_of
-from page.languages import Text
+from page.languages import Text, text_in
 from page.records import (
     BatchRecord,
     InspectionRecord,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
     from modeling import Inspection
 
 CALIBRATED = Result.threshold
+LANGUAGE = "language_code"  # the page's input that says what language the visitor reads
 CALLS_AT_ONCE = 8  # of each function; the rest waits in Gradio's queue
 EXAMPLE = """\
 from gradio_client import Client, handle_file
@@ -209,7 +211,7 @@ def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:
         for number in offered["inputs"]:
             # Gradio would fetch an address itself, and answer later with what it showed first.
             blocks.blocks[number].async_move_resource_to_block_cache = _as_given
-    _explain_refused_paths(blocks)
+    _refuse_foreign_files(blocks)
     if mcp_is_installed():
         _answer_mcp_in_json()
 
@@ -272,23 +274,43 @@ async def _as_given(source: str) -> str:
     return source
 
 
-def _explain_refused_paths(blocks: gr.Blocks) -> None:
-    """Answer a path that was not uploaded with a sentence.
+def _refuse_foreign_files(blocks: gr.Blocks) -> None:
+    """Answer a path that was not uploaded, and an address on the page, with a sentence.
 
-    Gradio refuses it before a function is called, says nothing and logs a traceback.
+    Gradio refuses the path before a function is called, says nothing and logs a traceback. What is
+    at the address it would fetch itself, for any input, and hold in memory however much it is.
     """
     preprocess_data = blocks.preprocess_data
 
-    async def explained(*args: Any, **kwargs: Any) -> list[Any]:
+    async def refusing(function: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        given = [*zip(function.inputs, inputs, strict=False)]
+        if any(_would_be_fetched(value) for block, value in given if not _is_as_given(block)):
+            language = next((value for block, value in given if block.elem_id == LANGUAGE), None)
+            raise refusal(text_in(str(language))("guards.no_addresses"))
         try:
-            return await preprocess_data(*args, **kwargs)
+            return await preprocess_data(function, inputs, *args, **kwargs)
         except InvalidPathError as error:
             raise refusal(
                 "The file was not uploaded to this app; upload it first, and give the path that "
                 "comes back."
             ) from error
 
-    blocks.preprocess_data = explained
+    blocks.preprocess_data = refusing
+
+
+def _is_as_given(block: Any) -> bool:
+    return block.async_move_resource_to_block_cache is _as_given
+
+
+def _would_be_fetched(value: Any) -> bool:
+    """Whether a file with an address in the place of its path is somewhere in a value."""
+    found: list[Any] = []
+    traverse(value, found.append, _is_at_an_address)
+    return bool(found)
+
+
+def _is_at_an_address(value: Any) -> bool:
+    return isinstance(value, dict) and is_http_url_like(value.get("path"))
 
 
 def _answer_mcp_in_json() -> None:

@@ -23,8 +23,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fresh_process import run_code
+from gradio import processing_utils
+from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from gradio_client.utils import synchronize_async
 from PIL import Image
 from running_app import running_app
 
@@ -33,6 +36,7 @@ from page.catalogue import Catalogue, ModelEntry, find_models
 from page.given_photos import name_of
 from page.languages import Text
 from page.programs import Programs, name_models, programs_html
+from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
 EXAMPLES = ROOT / "assets" / "examples" / "flange_nut"
@@ -509,6 +513,31 @@ def test_an_address_that_cannot_be_fetched_is_refused(address, camera, url, word
     url = url.format(port=camera)
     for given in (url, {"path": url, "meta": {"_type": "gradio.FileData"}}):
         assert words in said(call(address, "inspect", photo=given, category="flange_nut"))
+
+
+def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monkeypatch, tmp_path):
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["localhost"])
+    blocks = build(Bench(Catalogue(find_models([str(MODEL)]))), tmp_path)
+    url = f"http://localhost:{camera}/latest.jpg"
+    photo = {"path": url, "meta": {"_type": "gradio.FileData"}}
+    tried = set()
+    for function in blocks.fns.values():
+        for place, block in enumerate(function.inputs):
+            if block.stateful or not function.fn or function.api_visibility == "public":
+                continue
+            given: list[object] = [None] * len(function.inputs)
+            given[place] = [photo] if block.elem_id == "files" else photo
+            for other, language in enumerate(function.inputs):
+                if other != place and language.elem_id == "language_code":
+                    given[other] = "de"
+            with pytest.raises(gr.Error) as caught:
+                synchronize_async(blocks.preprocess_data, function, given, SessionState(blocks))
+            spoken = "de" if "de" in given else "en"
+            assert caught.value.message == Text(spoken)("guards.no_addresses")
+            tried.add((block.elem_id, spoken))
+    assert {("photo", "de"), ("files", "de"), ("note", "de"), ("language_code", "en")} <= tried
+    with urllib.request.urlopen(url) as answer:  # the first to ask is shown the first photo
+        assert answer.read() == (EXAMPLES / "good.jpg").read_bytes()
 
 
 def test_the_description_of_the_api_names_arguments_and_fields(client):
