@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import ipaddress
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin
@@ -27,6 +28,12 @@ MAX_NAME = 200  # characters of a name that an answer repeats
 MAX_SOURCE = 4_000  # characters of a path or address in which a name is looked for
 FETCH_SECONDS = 30.0  # from the first request to the last byte
 MAX_REDIRECTIONS = 5
+# What counts as public and leads into a network: addresses that a provider gives its own machines
+# (192.0.0.0), those of old site networks, and IPv6 ones that stand for any IPv4 one.
+NOT_PUBLIC = [
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "2002::/16", "64:ff9b::/96", "64:ff9b:1::/48", "fec0::/10")
+]
 FILE_ROUTE = "/gradio_api/file="  # before the path of an upload, in its address
 EXPECTED = (
     "expected a file that was uploaded, its path, a public http(s) address, or a data URI "
@@ -152,7 +159,22 @@ async def _transport_to(host: str) -> httpx.AsyncBaseTransport | None:
     """A connection to the public address that a host has now, whatever it has a moment later."""
     if safehttpx.matches_domain_whitelist(host, PUBLIC_HOSTNAME_WHITELIST):
         return None
-    return safehttpx.AsyncSecureTransport(await safehttpx.async_validate_url(host))
+    address = await safehttpx.async_validate_url(host)
+    if not is_public(address):
+        raise ValueError(f"{address} is not public")
+    return safehttpx.AsyncSecureTransport(address)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet's, which anybody may ask from anywhere.
+
+    safehttpx looks for private addresses, to which those that providers share (100.64.0.0/10) and
+    those that hide another one do not belong.
+    """
+    found = ipaddress.ip_address(address)
+    found = getattr(found, "ipv4_mapped", None) or found
+    is_of_a_machine = found.is_global and not (found.is_multicast or found.is_reserved)
+    return is_of_a_machine and not any(found in network for network in NOT_PUBLIC)
 
 
 async def _read(response: httpx.Response) -> bytes:

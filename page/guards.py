@@ -1,21 +1,26 @@
 """What every answer tells the browser: to load from this app alone, and show it nowhere else.
 
 Should a file's name or a note ever get onto the page as markup, the policy is what still keeps a
-script in it from running.
+script in it from running. And what of Gradio's answers nobody gets.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+
+from page.languages import closest_language, text_in
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NONCE = "golden_sample.nonce"  # in the scope of a request: what marks a script as the app's own
 FILES = "/gradio_api/file="
+FILE_ELSEWHERE = re.compile("/gradio_api/file[=/]https?:", re.IGNORECASE)
 MCP_PAGE = "/gradio_api/mcp"
 # A Space is shown in a frame of the Hub's page.
 MAY_SHOW_THE_APP = "'self' https://huggingface.co https://*.hf.space"
@@ -99,6 +104,31 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class OwnFilesOnly:
+    """ASGI middleware that keeps Gradio from showing what lies at an address elsewhere.
+
+    It would, to anybody and as much as comes, so that whoever asks would seem to be this app.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; in a scope's path, what was written as %68 is an h already."""
+        if scope["type"] == "http" and FILE_ELSEWHERE.search(scope["path"]):
+            sentence = sentence_for(scope, "own_files_only")
+            await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def sentence_for(scope: Scope, name: str, **values: object) -> str:
+    """What a guard says, in the language of the browser; programs name none and get English."""
+    languages = Headers(scope=scope).get("accept-language", "")
+    wanted = (part.partition(";")[0] for part in languages.split(","))
+    return text_in(closest_language(wanted))(f"guards.{name}", **values)
 
 
 def policy_of(path: str, nonce: str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from page.languages import closest_language, text_in
+from page.guards import sentence_for
 from page.limits import MAX_CALL_BYTES
 from page.rates import Addresses, Allowance, Rates
 
@@ -107,7 +107,7 @@ class _Visitor:
     def refusal_of_bytes(self, more: int, total: int) -> Response | None:
         """Take so many bytes more, or answer that it is too much."""
         if not self.is_upload and total > MAX_CALL_BYTES:
-            sentence = self._sentence("call_too_large", limit=MAX_CALL_BYTES // 2**20)
+            sentence = sentence_for(self._scope, "call_too_large", limit=MAX_CALL_BYTES // 2**20)
             return JSONResponse({"detail": sentence}, 413)
         if self._allowance.take("upload_bytes", more):
             return None
@@ -127,17 +127,11 @@ class _Visitor:
         seconds = self._allowance.seconds_until(name, self._cost if amount is None else amount)
         limit = self._allowance.most(name)
         limit = math.ceil(limit / 2**20 if name == "upload_bytes" else limit)
-        sentence = self._sentence(reason, limit=limit, seconds=seconds)
+        sentence = sentence_for(self._scope, reason, limit=limit, seconds=seconds)
         headers = {"Retry-After": str(seconds)}
         if self.is_upload or self._is_login:
             return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page
         return JSONResponse({"detail": sentence}, 429, headers)
-
-    def _sentence(self, reason: str, **values: int) -> str:
-        """In the language of the browser; programs name none and get English."""
-        languages = Headers(scope=self._scope).get("accept-language", "")
-        wanted = (part.partition(";")[0] for part in languages.split(","))
-        return text_in(closest_language(wanted))(f"guards.{reason}", **values)
 
 
 class _Body:

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from running_app import running_app
 
 from page.guards import HEADERS
+from page.languages import Text
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
 HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
@@ -100,6 +101,28 @@ def test_nobody_goes_past_the_queue(address):
         for number in queued:
             body = {"data": [], "fn_index": number, "session_hash": "a"}
             assert status_of(f"{address}gradio_api/{route}/predict", body) == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file=http://192.0.2.1/",
+        "file=https://192.0.2.1/a.jpg",
+        "file=HtTp://192.0.2.1/",
+        "file=%68ttp%3A//192.0.2.1/",
+        "f%69le%3dhttp:%2f%2f192.0.2.1/",
+        "file/http://192.0.2.1/",
+    ],
+)
+def test_no_file_from_elsewhere_is_shown(address, path):
+    for method in ("GET", "HEAD"):
+        asked = urllib.request.Request(f"{address}gradio_api/{path}", method=method)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(asked)
+        assert caught.value.code == 403
+        assert caught.value.headers["X-Content-Type-Options"] == "nosniff"
+        if method == "GET":
+            assert json.load(caught.value) == {"detail": Text("en")("guards.own_files_only")}
 
 
 def test_the_page_s_scripts_have_a_nonce_that_is_new_each_time(address):

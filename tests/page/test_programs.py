@@ -33,9 +33,10 @@ from running_app import running_app
 
 from page.bench import Bench
 from page.catalogue import Catalogue, ModelEntry, find_models
-from page.given_photos import name_of
+from page.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
 from page.languages import Text
 from page.programs import Programs, name_models, programs_html
+from page.results import Workplace
 from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
@@ -513,6 +514,34 @@ def test_an_address_that_cannot_be_fetched_is_refused(address, camera, url, word
     url = url.format(port=camera)
     for given in (url, {"path": url, "meta": {"_type": "gradio.FileData"}}):
         assert words in said(call(address, "inspect", photo=given, category="flange_nut"))
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("100.64.0.1", False),  # what a provider's customers share
+        ("100.100.100.200", False),  # where a cloud tells its machines their secrets
+        ("192.0.0.192", False),
+        ("2002:7f00:1::", False),  # 127.0.0.1, as IPv6 ones
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:100.64.0.1", False),
+        ("fec0::1", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_only_what_anybody_may_ask_is_fetched(host, public):
+    assert is_public(host) == public
+
+
+@pytest.mark.parametrize("host", ["100.64.0.1", "192.0.0.192", "[2002:7f00:1::]"])
+def test_where_providers_keep_their_own_nobody_is_asked(host, tmp_path):
+    with pytest.raises(GivenPhotoError, match="the address is not public") as caught:
+        keep_given_photo(f"http://{host}/latest.jpg", Workplace(tmp_path))
+    assert str(caught.value.__cause__).endswith(" is not public")
 
 
 def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monkeypatch, tmp_path):
