@@ -152,11 +152,16 @@ def split_calibration(
         (fit, calibration), disjoint, together all of `train`, each in the original order.
 
     Raises:
-        DatasetError: with fewer than 3 photos, or a fraction outside (0, 1).
+        DatasetError: with fewer than 3 photos or none, or a fraction outside (0, 1).
     """
     if not 0 < fraction < 1:
         raise DatasetError(
             f"calibration_fraction must lie between 0 and 1 (both excluded), found {fraction}."
+        )
+    if not len(train):
+        raise DatasetError(
+            "Training needs at least 3 good photos (1 to learn from, 2 to calibrate), and there "
+            "are none; give --data that has some under train."
         )
     categories = np.array(train["category"])
     held_out: list[int] = []

@@ -232,6 +232,8 @@ def test_the_held_out_part_is_disjoint_complete_and_repeatable(root):
         split_calibration(train, 1.0, seed=0)
     with pytest.raises(DatasetError, match="at least 3 good photos"):
         split_calibration(train.select([0, 1]), 0.5, seed=0)
+    with pytest.raises(DatasetError, match=r"at least 3 good photos .*, and there are none"):
+        split_calibration(train.select([]), 0.5, seed=0)
 
 
 def png(seed: int, mode: str = "RGB") -> dict:

@@ -76,6 +76,7 @@ def test_accelerate_launch_trains_too(tmp_path):
     [
         (("--data", "/no/such/folder", "--category", "x"), "/no/such/folder"),
         (("--data", "synthetic:teapot"), "teapot"),
+        (("--data", SMALL_DATA.replace("train=12", "train=0"), "--image_size", "64"), "are none;"),
         (("--category", "bottle"), "--data is missing"),
         (("--data", "synthetic:flange_nut", "--epochs", "0"), "epochs must be a whole number"),
         (("no_such.yaml", "--data", "x"), "no_such.yaml can't be read"),
