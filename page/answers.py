@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,6 +72,9 @@ def unchanged(count: int) -> tuple[Any, ...]:
     return tuple(gr.skip() for _ in range(count))
 
 
+NOTHING_NEW = Shown(*unchanged(len(Shown._fields)))
+
+
 def _prints(inspection: Inspection | None, workplace: Workplace) -> Prints | None:
     """The pictures; None where there are none, or the disk is full: the verdict stands anyway."""
     try:
@@ -105,9 +109,12 @@ class Answers:
         """The model that was chosen; None when it is no longer on offer."""
         return name_models(self.catalogue.entries).get((category, model))
 
-    def open(self, language: str, category: str | None, model: str | None) -> tuple[Any, ...]:
+    def open(
+        self, visit: Visit, language: str, category: str | None, model: str | None
+    ) -> tuple[Any, ...]:
         """The choice that the page's address asks for, as far as it is on offer."""
         category, model = self._closest(category, model)
+        visit.turn_to(category, model)
         return (
             (category, model),
             gr.Dropdown(choices=self.catalogue.categories, value=category),
@@ -148,7 +155,7 @@ class Answers:
         )
         if category == shown[0]:
             return unchanged(len(changes))
-        self._turn_to(visit, category, kept)
+        visit.turn_to(category, kept)
         return changes
 
     def choose_model(
@@ -159,13 +166,17 @@ class Answers:
         changes = ((shown[0], model), threshold, *self.cleared(language), *NO_FACTS)
         if model == shown[1]:
             return unchanged(len(changes))
-        self._turn_to(visit, shown[0], model)
+        visit.turn_to(shown[0], model)
         return changes
 
-    def offer(self, category: str | None, model: str | None, language: str) -> tuple[Any, ...]:
+    def offer(
+        self, visit: Visit, category: str | None, model: str | None, language: str
+    ) -> tuple[Any, ...]:
         """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
         closest = self._closest(category, model)
         is_kept = closest == (category, model)
+        if not is_kept:
+            visit.turn_to(*closest)
         # Without a value, what the visitor has chosen in the meantime stays too.
         values = [{}, {}] if is_kept else [{"value": name} for name in closest]
         notice, cleared = self.catalogue.notice, self.cleared(language)
@@ -190,7 +201,8 @@ class Answers:
         """Load the chosen model ahead of the first photo; what there is to say about it."""
         from modeling import ModelLoadError
 
-        visit.choice = category, model
+        if visit.choice != (category, model):  # it may have waited in the queue
+            return unchanged(3)
         entry, text = self.find(category, model), text_in(language)
         if entry is None:
             return NO_FACTS
@@ -215,6 +227,22 @@ class Answers:
 
     # One photo
 
+    def give_photo(self, visit: Visit, photo: str | None, language: str) -> Shown:
+        """Another photo than the last, or none, takes the part from the light table.
+
+        Of a photo that is being inspected already, this comes too late and changes nothing.
+        """
+        if photo == visit.photo:
+            return NOTHING_NEW
+        visit.clear()
+        visit.photo = photo
+        return self.cleared(language)
+
+    def look_at(self, visit: Visit, photo: str | None, category: str, model: str) -> None:
+        """Note what is to be inspected; it is shown if the visitor still looks at it by then."""
+        visit.turn_to(category, model)
+        visit.photo = photo
+
     def inspect(
         self,
         visit: Visit,
@@ -224,29 +252,41 @@ class Answers:
         threshold: float,
         language: str,
     ) -> Iterator[Shown]:
-        """Inspect a photo; says what it waits for."""
-        text = text_in(language)
-        if not photo:
-            yield self.cleared(language, text("page.no_photo"), "error")
-            return
-        entry = self.find(category, model)
-        if entry is None:
-            yield self.cleared(language, text("page.gone"), "error")
-            return
+        """Inspect a photo; says what it waits for.
+
+        Nothing of it is shown any more once the visitor has turned to another photo or model, and
+        the verdict is that of the threshold at which the slider stands by then.
+        """
+        entry, text = self.find(category, model), text_in(language)
+        is_looked_at = partial(visit.looks_at, photo, category, model)
+        result = prints = sentence = None
         try:
-            yield from self._load(entry, language)
+            if not photo:
+                raise ValueError(text("page.no_photo"))
+            if entry is None:
+                raise ValueError(text("page.gone"))
+            for waiting in self._load(entry, language):
+                yield waiting if is_looked_at() else NOTHING_NEW
             kept = visit.workplace.keep(photo)
             result, inspection = self.bench.inspect(
                 Path(photo).name, kept, entry, threshold, visit.workplace
             )
+            prints = _prints(inspection, visit.workplace)
         except NoRoomError:
-            yield self.cleared(language, text(NO_ROOM_WORDS), "error")
+            sentence = text(NO_ROOM_WORDS)
+        except ValueError as error:  # also a ModelLoadError: one sentence
+            sentence = str(error)
+        if not is_looked_at():
+            yield NOTHING_NEW
             return
-        except ValueError as error:  # a ModelLoadError: one sentence
-            yield self.cleared(language, str(error), "error")
+        visit.lay(result)
+        if result is None:
+            yield self.cleared(language, sentence, "error")
             return
-        visit.result, visit.number = result, None
-        yield self._shown(result, _prints(inspection, visit.workplace), language)
+        newest = visit.thresholds.get((category, model), threshold)
+        if result.threshold != newest:
+            visit.result = result.at_threshold(newest)
+        yield self._shown(visit.result, prints, language)
 
     def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
         """An empty light table with a sentence on it."""
@@ -254,21 +294,20 @@ class Answers:
         hidden = gr.Row(visible=False)
         return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
 
-    def clear(self, visit: Visit, language: str) -> Shown:
-        """Take the part from the light table."""
-        visit.clear()
-        return self.cleared(language)
-
     def rejudge(
         self, visit: Visit, threshold: float, category: str, model: str, language: str
     ) -> tuple[Any, ...]:
         """The part on the table at another threshold, and what it costs; no model runs."""
         visit.thresholds[category, model] = threshold
         cost = self.cost(visit, threshold, language)
-        if visit.result is None:
+        result = visit.result
+        if result is None:
             return *unchanged(len(Judged._fields)), cost
-        visit.result = visit.result.at_threshold(threshold)
-        return *self._judged(visit.result, language), cost
+        judged = result.at_threshold(threshold)
+        if visit.result is not result:  # the visitor has gone on meanwhile
+            return *unchanged(len(Judged._fields)), cost
+        visit.result = judged
+        return *self._judged(judged, language), cost
 
     def decide(
         self, visit: Visit, decision: str | None, note: str, language: str
@@ -356,18 +395,17 @@ class Answers:
     def show(self, visit: Visit, language: str, chosen: gr.EventData) -> Shown:
         """Lay a photo of the batch on the light table."""
         batch, number = visit.batch, int(chosen.number)
-        nothing = Shown(*unchanged(len(Shown._fields)))
         if batch is None or not 1 <= number <= len(batch.results):
-            return nothing
-        batch.selected = number
+            return NOTHING_NEW
+        batch.selected, visit.photo = number, None
         result = batch.results[number - 1]
         if number not in visit.prints and not result.error:
             inspection = self.bench.inspect_again(result, batch.workplace)
             if (prints := _prints(inspection, batch.workplace)) is not None:
                 visit.prints[number] = prints
-        if batch is not visit.batch or batch.selected != number:
-            return nothing  # the visitor has gone on meanwhile
-        visit.result, visit.number = batch.results[number - 1], number
+        if batch is not visit.batch or batch.selected != number or visit.photo is not None:
+            return NOTHING_NEW  # the visitor has gone on meanwhile
+        visit.lay(batch.results[number - 1], number)
         return self._shown(visit.result, visit.prints.get(number), language)
 
     def rejudge_batch(self, visit: Visit, threshold: float, language: str) -> tuple[Any, ...]:
@@ -412,12 +450,6 @@ class Answers:
         """The category's example photos; nothing is shown where there are none."""
         samples = [[path] for path in examples_of(category)]
         return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
-
-    def _turn_to(self, visit: Visit, category: str, model: str | None) -> None:
-        """Forget what was known of the last model, and the part that it judged."""
-        visit.clear()
-        visit.choice = category, model
-        visit.facts = visit.calibration = visit.defect_scores = None
 
     def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:
         """Load a model, and say on the light table how far it is."""

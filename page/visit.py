@@ -25,6 +25,8 @@ class Visit:
         root: folder in which the visitor gets folders of their own.
         result: what lies on the light table; None for nothing.
         number: its number in the batch; None for a single photo.
+        photo: the single photo that the visitor looks at, as the page gave it; None while they look
+            at none, or at one of the batch.
         batch: the latest batch.
         thresholds: the operating threshold of each model that was moved from the calibrated one,
             by category and model.
@@ -38,6 +40,7 @@ class Visit:
     root: Path
     result: Result | None = None
     number: int | None = None
+    photo: str | None = None
     batch: Batch | None = None
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
     prints: dict[int, Prints] = field(default_factory=dict)
@@ -63,9 +66,28 @@ class Visit:
         """The operating threshold that the visitor chose for a model, else the calibrated one."""
         return self.thresholds.get((category, model), CALIBRATED_THRESHOLD)
 
+    def turn_to(self, category: str, model: str | None) -> None:
+        """Choose a model; of another one, what it judged and what was known of it is forgotten."""
+        if self.choice == (category, model):
+            return
+        self.choice = category, model
+        self.facts = self.calibration = self.defect_scores = None
+        self.clear()
+
+    def looks_at(self, photo: str, category: str, model: str) -> bool:
+        """Whether an answer about a single photo is still about what the visitor looks at."""
+        return (self.photo, self.choice) == (photo, (category, model))
+
+    def lay(self, result: Result | None, number: int | None = None) -> None:
+        """Put a part on the light table in the place of the last one; of a batch, by its number."""
+        self.result, self.number = result, number
+
     def clear(self) -> None:
         """Take the part from the light table; a batch stays."""
-        self.result = self.number = None
+        self.lay(None)
+        self.photo = None
+        if self.batch is not None:
+            self.batch.selected = None
 
     def start_batch(self, batch: Batch) -> None:
         """Put a batch in the place of the last one, whose files are deleted."""

@@ -22,7 +22,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False, "show_progress": "hidden"}
 ASKED = """() => {
   const { category, model } = window.goldenSample.link();
-  return [window.goldenSample.language(), category, model];
+  return [null, window.goldenSample.language(), category, model];
 }"""
 QUIET: dict[str, Any] = {
     **PRIVATE,
@@ -97,7 +97,7 @@ class Wiring:
         examples = [c.example_box, c.examples]
         opened = self.blocks.load(
             answers.open,
-            [c.language, *self.choice],
+            [c.visit, c.language, *self.choice],
             [c.shown, *self.choice, *examples, c.language, c.languages, *self.table, c.progress],
             js=ASKED,
             **AT_ONCE,
@@ -112,7 +112,9 @@ class Wiring:
             refreshed = c.refresh.click(answers.refresh, c.language, c.refresh, **QUIET)
             told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.table]
             for listed in (asked, refreshed):
-                described = listed.then(answers.offer, [*self.choice, c.language], told, **QUIET)
+                described = listed.then(
+                    answers.offer, [c.visit, *self.choice, c.language], told, **QUIET
+                )
         described.then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
         c.languages.input(
             None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
@@ -141,8 +143,10 @@ class Wiring:
 
     def _inspecting(self) -> None:
         c, answers = self.components, self.answers
-        c.photo.clear(answers.clear, [c.visit, c.language], self.table, **AT_ONCE)
+        c.photo.change(answers.give_photo, [c.visit, c.photo, c.language], self.table, **AT_ONCE)
         c.examples.click(lambda sample: sample[0], c.examples, c.photo, **AT_ONCE)
+        # At once, for the inspection itself may wait in the queue.
+        c.inspect.click(answers.look_at, [c.visit, c.photo, *self.choice], None, **AT_ONCE)
         c.inspect.click(
             answers.inspect,
             [c.visit, c.photo, *self.operating],

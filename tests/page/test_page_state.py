@@ -1,0 +1,63 @@
+"""What stands on the page belongs together: photo, product, threshold, verdict and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browsing import (
+    DESKTOP,
+    EXAMPLES,
+    WHILE_BUSY,
+    choose,
+    give_photo,
+    open_page,
+    set_threshold,
+)
+from conftest import ROOT
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from running_app import running_app
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app(ROOT) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    page = browser.new_page(viewport=DESKTOP)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    open_page(page, f"{address}?category=flange_nut")
+    yield page
+    page.close()
+    assert not errors
+
+
+def test_no_verdict_stands_beside_another_photo_or_category(page, tmp_path):
+    example = page.locator("#examples img")
+    example.nth(0).click()
+    expect(page.locator("#photo img")).to_be_visible()
+    page.click("#inspect")
+    expect(page.locator("#verdict .badge.fail")).to_be_visible(timeout=WHILE_BUSY)
+    example.nth(2).click()
+    expect(page.locator("#verdict .message.empty")).to_be_visible()
+    expect(page.locator("#pictures img")).to_have_count(0)
+    set_threshold(page, 0.6)  # which judges what the server has on the table
+    page.click("#inspect")
+    expect(page.locator("#verdict .badge.pass")).to_be_visible(timeout=WHILE_BUSY)
+
+    with Image.open(EXAMPLES / "flange_nut" / "dent.jpg") as part:
+        part.resize((4000, 4000)).save(tmp_path / "large.jpg")  # takes long
+    give_photo(page, tmp_path / "large.jpg")
+    expect(page.locator("#verdict .message.empty")).to_be_visible()
+    with page.expect_request("**/queue/join**") as asked:
+        page.click("#inspect")
+    assert asked.value.response().ok
+    choose(page, "category", "key")
+    page.wait_for_timeout(3000)  # by then an answer about the nut would be there
+    assert page.locator("#verdict .badge").count() == 0
+    expect(page.locator("#verdict .message.empty")).to_be_visible()
