@@ -5,9 +5,12 @@ OUTPUT_DIR/checkpoints/epoch-00010
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from accelerate import Accelerator
 
@@ -25,10 +28,21 @@ from training.processes import ElsewhereError, everywhere, on_main, state
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
 LATEST = "latest"
 NAME = re.compile(r"epoch-(\d+)")
+STATES = "states.json"  # what accelerate does not know; it would read a pickle and run its code
 
 
 class CheckpointError(RuntimeError):
     """There is nothing to resume from; the message is one sentence for the person who asked."""
+
+
+class Stateful(Protocol):
+    """Something whose state is numbers, words, and lists and dicts of them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Take over a state."""
 
 
 class Checkpoints:
@@ -37,11 +51,15 @@ class Checkpoints:
     Args:
         output_dir: the model folder.
         kept: how many of the newest stay; 0 keeps all.
+        states: by name, what goes into each checkpoint beside the accelerator's own.
     """
 
-    def __init__(self, output_dir: Path, kept: int = 0) -> None:
+    def __init__(
+        self, output_dir: Path, kept: int = 0, states: Mapping[str, Stateful] | None = None
+    ) -> None:
         self.folder = output_dir / CHECKPOINTS
         self.kept = kept
+        self.states = states or {}
 
     def newest(self) -> Path | None:
         """The one of the latest epoch, or None."""
@@ -103,6 +121,7 @@ class Checkpoints:
             with disk_errors_told("The checkpoint", checkpoint, remedy):
                 on_main(self._make_ready)
                 everywhere(lambda: accelerator.save_state(draft))
+                on_main(lambda: self._write_states(draft))
                 on_main(lambda: publish(draft, checkpoint))
         except (DiskError, ElsewhereError):
             if state().is_main_process:
@@ -128,6 +147,7 @@ class Checkpoints:
         checkpoint = self.named(wanted)
         try:
             everywhere(lambda: accelerator.load_state(checkpoint))
+            everywhere(lambda: self._load_states(checkpoint))
         except ElsewhereError:
             raise
         except Exception as error:  # each file's reader raises its own kinds
@@ -140,6 +160,15 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return [path for path in self.folder.glob("*") if NAME.fullmatch(path.name)]
+
+    def _write_states(self, draft: Path) -> None:
+        states = {name: state.state_dict() for name, state in self.states.items()}
+        (draft / STATES).write_text(json.dumps(states), encoding="utf-8")
+
+    def _load_states(self, checkpoint: Path) -> None:
+        states = json.loads((checkpoint / STATES).read_text(encoding="utf-8"))
+        for name, stateful in self.states.items():
+            stateful.load_state_dict(states[name])
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -61,11 +61,11 @@ class Progress:
     history: History = field(default_factory=list)
 
     def state_dict(self) -> dict:
-        """For `Accelerator.save_state`."""
+        """For `Checkpoints`."""
         return {"photos": self.photos, "epoch": self.epoch, "history": self.history}
 
     def load_state_dict(self, state: dict) -> None:
-        """For `Accelerator.load_state`."""
+        """For `Checkpoints`."""
         self.photos, self.epoch, self.history = state["photos"], state["epoch"], state["history"]
 
 
@@ -116,10 +116,10 @@ def fit(
     epochs = recipe.epochs_of(len(loader))
     learner = Learner.of(model, recipe, epochs * len(loader), accelerator)
     progress = Progress(_fingerprint(good))
-    accelerator.register_for_checkpointing(learner.schedule, progress, cost)
     if accelerator.process_index > 0:  # noise and masks are to differ from process to process
         set_seed(recipe.seed + accelerator.process_index)
-    checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept)
+    states = {"schedule": learner.schedule, "progress": progress, "cost": cost}
+    checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept, states)
     if recipe.resume_from_checkpoint:
         _resume(checkpoints, progress, learner, recipe)
     accelerator.init_trackers("tensorboard")

@@ -110,11 +110,11 @@ class Cost:
         self._wall_start, self._cpu_start = wall, cpu
 
     def state_dict(self) -> dict[str, float]:
-        """For `Accelerator.save_state`."""
+        """For `Checkpoints`."""
         return {"wall_seconds": self.wall_seconds, "cpu_seconds": self.cpu_seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """For `Accelerator.load_state`: what earlier parts took, beside what this one has."""
+        """For `Checkpoints`: what earlier parts took, beside what this one has."""
         self.wall_seconds += state["wall_seconds"]
         self.cpu_seconds += state["cpu_seconds"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from killing import killed_at_each_change
 from torch import nn
 
 from training.checkpoints import CheckpointError, Checkpoints
+from training.fit import Progress
 from training.processes import state
 
 
@@ -148,3 +151,27 @@ def test_a_damaged_one_or_one_of_another_model_is_one_sentence(trained, tmp_path
     weights.write_bytes(weights.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match="can't be read or is of another model"):
         epoch_in(trained, checkpoints)
+
+
+def test_what_a_stranger_wrote_into_one_is_not_run(trained, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoint = write(trained, checkpoints, 1)
+    trap = pickle.dumps(Trap())
+    for name in ("custom_checkpoint_0.pkl", "optimizer.bin", "random_states_0.pkl"):
+        (checkpoint / name).write_bytes(trap)
+    with suppress(CheckpointError):
+        epoch_in(trained, checkpoints)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_states_come_back_as_they_were(trained, tmp_path):
+    progress = Progress("abc", 2, [{"epoch": 1, "loss": 0.1 + 0.2}])
+    write(trained, Checkpoints(tmp_path, states={"progress": progress}), 1)
+    assert not [*tmp_path.rglob("custom_checkpoint*")]
+    found = Progress("other")
+    epoch_in(trained, Checkpoints(tmp_path, states={"progress": found}))
+    assert found == progress

@@ -97,6 +97,7 @@ def killed(tmp_path_factory) -> Path:
     assert code == -signal.SIGKILL, said
     assert not (folder / "config.json").exists()
     assert checkpoints(folder) == ["epoch-00001", "epoch-00002"]
+    assert not [*folder.rglob("custom_checkpoint*")]  # accelerate would run what it says
     return folder
 
 
