@@ -235,7 +235,8 @@ class ViTMAEBackbone(HubBackbone):
         config = self.network.config
         rows, columns = (side // config.patch_size for side in normalised.shape[-2:])
         # The encoder sorts its tokens by this noise: ascending noise leaves them where they are.
-        order = torch.arange(rows * columns, device=normalised.device, dtype=normalised.dtype)
+        # In full precision, for bf16 tells whole numbers above 256 apart no more.
+        order = torch.arange(rows * columns, device=normalised.device, dtype=torch.float32)
         states = self.network(
             normalised,
             noise=order.expand(len(normalised), -1),

@@ -28,7 +28,7 @@ from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .familiarity import Familiarity, measure, save_otherwise
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
 from .outputs import ReconstructionOutput
-from .restoration import Restoration, restoration_loss
+from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
     calibrated_score,
     enlarge,
@@ -84,7 +84,11 @@ class ReconstructionModel(PreTrainedModel, ABC):
             variant = kwargs.get("variant")
             check_weights(pretrained_model_name_or_path, variant=variant, **where)
         kwargs["use_safetensors"] = True
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info`
+        if isinstance(model.target, FeatureTarget):
+            model.target.freeze()  # loading has put new parameters in the place of the frozen ones
+        return loaded
 
     def set_residual_normalisation(self, normalisation: str) -> None:
         """Normalise the residual another way; statistics and calibrations are to be made anew.
@@ -191,6 +195,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         extracted: Sequence[Tensor] | None = None,
         clean_extracted: Sequence[Tensor] | None = None,
         loss_only: bool = False,
+        painted: Painted | None = None,
         return_dict: bool | None = None,
     ) -> ReconstructionOutput | tuple[Tensor, ...]:
         """Reconstruct, judge, and give the training loss.
@@ -204,6 +209,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
             extracted: the target's `extract` of `pixel_values`, if it is at hand.
             clean_extracted: the same of `clean_pixel_values`.
             loss_only: leave all but the loss None, which saves training the time.
+            painted: what teaches the painter, where the pictures are one process's part of a batch:
+                how many of the first, and how much their mean loss counts.
             return_dict: False returns the fields that are not None as a tuple.
 
         Returns:
@@ -219,8 +226,9 @@ class ReconstructionModel(PreTrainedModel, ABC):
             clean_pixels = self.tiles_of(clean_pixel_values, loss_only)
             clean_values = self.target.combine(clean_extracted or self.target.extract(clean_pixels))
         restoration = self.restore(values)
+        weights = self.config.loss_weights
         loss = restoration_loss(
-            self.target, restoration, clean_values, clean_pixels, self.config.loss_weights
+            self.target, restoration, clean_values, clean_pixels, weights, painted
         )
         if loss_only:
             output = ReconstructionOutput(loss=loss)
@@ -278,7 +286,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
             The calibration, which is also stored in `config.calibrations`.
 
         Raises:
-            ValueError: with fewer than 2 parts, a rate outside (0, 1), or an unknown category.
+            ValueError: with fewer than 2 parts (3 for statistics per location), a rate outside
+                (0, 1), or an unknown category.
         """
         number = self.category_numbers(category, 1)
         count = sum(len(pixel_values) for pixel_values in batches)
@@ -286,6 +295,12 @@ class ReconstructionModel(PreTrainedModel, ABC):
             raise ValueError(
                 f"Calibration needs at least 2 held-out good photos, found {count}; add good "
                 "photos or hold out a larger share."
+            )
+        if count < 3 and self.residual_statistics.per_location:
+            raise ValueError(
+                "Statistics per location need at least 3 held-out good photos, found 2: without "
+                "one of them, the other would show no spread; add good photos, hold out a larger "
+                "share, or choose the residual_normalisation none."
             )
         channels = self._fit_channels(batches, number)
         locations = self._fit_locations(batches, number)

@@ -14,6 +14,14 @@ from .targets import FeatureTarget, PixelTarget
 PAINTED_SHARE = 4  # one picture in so many teaches the painter, which needs fewer than the body
 PAINTING_WEIGHTS = {"l1": 1.0, "ssim": 0.5}
 
+# How many of a batch's first pictures teach the painter, and how much their mean loss counts.
+Painted = tuple[int, float]
+
+
+def painted_of(count: int) -> Painted:
+    """The share of a whole batch of `count` pictures that teaches the painter."""
+    return max(1, count // PAINTED_SHARE), 1.0
+
 
 @dataclass
 class Restoration:
@@ -37,6 +45,7 @@ def restoration_loss(
     clean_values: Tensor,
     clean_pixels: Tensor,
     weights: Mapping[str, float],
+    painted: Painted | None = None,
 ) -> Tensor:
     """How far the restored values are from the clean ones, and the picture painted of them.
 
@@ -46,6 +55,7 @@ def restoration_loss(
         clean_values: (B, C, h, w), what it should have made of them.
         clean_pixels: (B, 3, H, W) in 0..1, the pictures that `clean_values` encode.
         weights: names of `DISSIMILARITIES` of the target to weights >= 0.
+        painted: what teaches the painter, where this is a part of a batch; None: `painted_of` it.
 
     Returns:
         (): dissimilarity, the architecture's regulariser, and the painter's loss for features.
@@ -63,15 +73,22 @@ def restoration_loss(
         if restoration.regulariser is not None:
             loss = loss + restoration.regulariser
         if isinstance(target, FeatureTarget):
-            loss = loss + painting_loss(target, restoration, clean_values, clean_pixels)
+            count, share = painted or painted_of(len(clean_pixels))
+            first = slice(None, count)
+            loss = loss + share * painting_loss(
+                target, restoration, clean_values, clean_pixels, first
+            )
     return loss
 
 
 def painting_loss(
-    target: FeatureTarget, restoration: Restoration, clean_values: Tensor, clean_pixels: Tensor
+    target: FeatureTarget,
+    restoration: Restoration,
+    clean_values: Tensor,
+    clean_pixels: Tensor,
+    some: slice,
 ) -> Tensor:
-    """How badly the painter draws the restored values, (); its gradient stops at the painter."""
-    some = slice(None, max(1, len(clean_pixels) // PAINTED_SHARE))
+    """How badly the painter draws some of the values, (); its gradient stops at the painter."""
     values = restoration.values[some].detach().float()
     if restoration.hidden is not None:  # what was seen was not restored, and need not be right
         values = torch.where(restoration.hidden[some] > 0, values, clean_values[some])

@@ -68,11 +68,22 @@ class FeatureTarget(nn.Module):
         self.grid = config.body_size // config.feature_stride
         self.backbone = build_backbone(
             config.backbone, config.backbone_layers, config.backbone_config
-        ).requires_grad_(False)
+        )
+        self.freeze()
         self.channels = sum(self.backbone.channels)
         self.register_buffer("mean", torch.zeros(self.channels))
         self.register_buffer("deviation", torch.ones(self.channels))
         self.painter = Painter(self.channels, config.painter_channels, config.feature_stride)
+
+    def freeze(self) -> None:
+        """Let training move nothing of the backbone, neither weights nor running statistics."""
+        self.backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> FeatureTarget:
+        """As every module, but the backbone sees a photo in training as it does afterwards."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
     @torch.no_grad()
     def extract(self, pixel_values: Tensor) -> list[Tensor]:

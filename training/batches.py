@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from modeling.restoration import Painted, painted_of
 from training.photo_cache import Item
 from training.photos import model_input
 
@@ -58,10 +59,29 @@ class SharedBatches(Sampler[list[int]]):
 
         The mean over the processes then is the mean over the batch, and so is its gradient.
         """
+        for count in self._counts():
+            yield self._share(count) * self.processes / count
+
+    def painted(self) -> Iterator[Painted]:
+        """What of this process's share teaches the painter, in each step.
+
+        The photos are those that would teach it in one process: a batch is dealt out from its
+        first photo on, so they come first in every share.
+        """
+        for weight, count in zip(self.weights(), self._counts(), strict=True):
+            whole, _ = painted_of(count)
+            own = self._share(whole)
+            # The share's loss will be multiplied by its weight, for this mean as for the others.
+            yield max(1, own), own * self.processes / (whole * weight) if own else 0.0
+
+    def _counts(self) -> Iterator[int]:
+        """Photos of each batch."""
         for first in range(0, self.length, self.batch_size):
-            count = min(self.batch_size, self.length - first)
-            share = len(range(self.process, count, self.processes))
-            yield share * self.processes / count
+            yield min(self.batch_size, self.length - first)
+
+    def _share(self, count: int) -> int:
+        """How many of the first photos of a batch are this process's."""
+        return len(range(self.process, count, self.processes))
 
     def _order(self) -> list[int]:
         if self.seed is None:
@@ -112,5 +132,7 @@ class SharedLoader:
         self.batches.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[float, Item]]:
-        for weight, batch in zip(self.batches.weights(), self.loader, strict=True):
-            yield weight, model_input(send_to_device(batch, self.device, non_blocking=True))
+        steps = zip(self.batches.weights(), self.batches.painted(), self.loader, strict=True)
+        for weight, painted, batch in steps:
+            photos = model_input(send_to_device(batch, self.device, non_blocking=True))
+            yield weight, {**photos, "painted": painted}

@@ -6,6 +6,7 @@ from transformers import Dinov2WithRegistersConfig, ResNetConfig, ViTMAEConfig
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
 from transformers.models.resnet import ResNetBackbone
 
+from modeling import Autoencoder, AutoencoderConfig
 from modeling.backbones import EFFICIENTNET_LITE0, BackboneError, EfficientNetLite0, load_backbone
 
 LAYERS = [2, 4, 7, 10, 14]
@@ -106,6 +107,58 @@ def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
     twice = backbone(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     assert all(torch.equal(one, other) for one, other in zip(again, twice, strict=True))
     assert [layer.shape[-1] for layer in backbone(torch.rand(1, 3, 96, 96))] == [6, 6]
+
+
+def test_a_vit_mae_encoder_keeps_the_order_of_many_tokens_in_half_precision(tmp_path):
+    from transformers import ViTMAEModel
+
+    torch.manual_seed(0)
+    config = ViTMAEConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=64,
+        patch_size=16,
+    )
+    ViTMAEModel(config).save_pretrained(tmp_path)
+    backbone = load_backbone(str(tmp_path), [1])[0].eval()
+    pictures = torch.rand(1, 3, 448, 448)  # 784 tokens; bf16 counts to 256
+    with torch.no_grad():
+        (expected,) = backbone(pictures)
+        (found,) = backbone.to(torch.bfloat16)(pictures.to(torch.bfloat16))
+    assert (found.float() - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.fixture
+def on_resnet(tmp_path) -> Autoencoder:
+    """A model on a backbone whose running statistics training could move."""
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    ResNetBackbone(config).save_pretrained(tmp_path / "backbone")
+    backbone, stored = load_backbone(str(tmp_path / "backbone"), [1, 2])
+    fields = {"backbone_layers": [1, 2], "backbone_config": stored, "feature_stride": 8}
+    model = Autoencoder(AutoencoderConfig(image_size=64, backbone="resnet", **fields))
+    model.target.backbone.load_state_dict(backbone.state_dict())
+    return model
+
+
+def test_training_moves_nothing_of_a_frozen_backbone(on_resnet):
+    backbone, pictures = on_resnet.target.backbone, torch.rand(2, 3, 64, 64)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    seen = on_resnet.eval().target.encode(pictures)
+    assert torch.equal(on_resnet.train().target.encode(pictures), seen)
+    on_resnet(pictures, loss_only=True).loss.backward()
+    assert all(torch.equal(backbone.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_loaded_model_asks_for_no_gradient_that_never_comes(on_resnet, tmp_path):
+    on_resnet.save_pretrained(tmp_path / "model")
+    loaded, _ = Autoencoder.from_pretrained(tmp_path / "model", output_loading_info=True)
+    loaded.train()(torch.rand(2, 3, 64, 64), loss_only=True).loss.backward()
+    waiting = [name for name, one in loaded.named_parameters() if one.requires_grad]
+    assert waiting == [name for name, one in loaded.named_parameters() if one.grad is not None]
 
 
 def test_an_unknown_backbone_is_named_in_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 
+from modeling.restoration import painted_of
 from training.batches import SharedBatches
 
 
@@ -48,8 +49,26 @@ def test_weighted_means_of_the_shares_average_to_the_mean_of_the_batch(
         assert average.item() == pytest.approx(values[batch].mean().item(), abs=1e-12)
 
 
+@pytest.mark.parametrize(("length", "batch_size", "processes"), SIZES)
+def test_the_painter_learns_from_the_photos_of_one_process(length, batch_size, processes):
+    values = torch.randn(length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    shares = [
+        zip(one, one.weights(), one.painted(), strict=True)
+        for one in of_all(length, batch_size, processes)
+    ]
+    for batch, *parts in zip(SharedBatches(length, batch_size, seed=5), *shares, strict=True):
+        count, whole = painted_of(len(batch))
+        average = sum(
+            weight * share * values[part[:own]].mean() for part, weight, (own, share) in parts
+        )
+        expected = whole * values[batch[:count]].mean().item()
+        assert average.item() / processes == pytest.approx(expected, abs=1e-12)
+
+
 def test_one_process_counts_every_batch_fully():
-    assert list(SharedBatches(11, 4, seed=0).weights()) == [1.0, 1.0, 1.0]
+    alone = SharedBatches(11, 4, seed=0)
+    assert list(alone.weights()) == [1.0, 1.0, 1.0]
+    assert list(alone.painted()) == [(1, 1.0)] * 3
 
 
 def test_the_order_is_decided_by_seed_and_epoch():

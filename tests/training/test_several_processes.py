@@ -33,8 +33,9 @@ def sentences(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("train.py: ")]
 
 
-def test_two_processes_have_the_learning_curve_of_one(tmp_path):
-    words = (*SHORT, "--target", "pixels", "--batch_size", "4")
+@pytest.mark.parametrize("target", ["pixels", "features"])
+def test_two_processes_have_the_learning_curve_of_one(target, tmp_path):
+    words = (*SHORT, "--target", target, "--batch_size", "4")
     finished = launched(*words, "--output_dir", str(tmp_path / "two"))
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("The model is in") == 1
