@@ -196,7 +196,7 @@ def _load_graph(model: ReconstructionModel, path: Path, backend: str) -> Exporte
         raise ModelLoadError(f"{path.name} could not be read ({reason}); {again}.") from error
     if made_from != fingerprint(model):
         raise ModelLoadError(
-            f"{path.name} was exported from other weights or another calibration than the model "
-            f"beside it has; {again}."
+            f"{path.name} was exported from other weights, settings or another calibration than "
+            f"those of the model beside it; {again}."
         )
     return ExportedModel(model, run)

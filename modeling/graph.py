@@ -8,6 +8,7 @@ import json
 import torch
 from torch import Tensor, nn
 
+from .configuration import ReconstructionConfig
 from .reconstruction import ReconstructionModel
 
 INPUTS = ("pictures", "category")
@@ -47,15 +48,22 @@ class DetectionGraph(nn.Module):
 
 
 def fingerprint(model: ReconstructionModel) -> str:
-    """SHA-256 of all that decides a score: the weights, the statistics and the calibrations.
+    """SHA-256 of all that decides a score: weights, statistics, calibrations and settings.
 
-    A graph that was exported before a model was trained or calibrated anew would judge by the old
-    one; by this number the two can be told apart.
+    A graph that was exported before a model was trained, calibrated or set anew would judge by the
+    old one; by this number the two can be told apart. The settings are this project's own: what
+    transformers adds to a config differs from version to version and decides nothing.
     """
-    digest = hashlib.sha256()
+    own = {
+        name
+        for config_class in type(model.config).__mro__
+        if issubclass(config_class, ReconstructionConfig)
+        for name in config_class.__annotations__
+    }
+    settings = {name: value for name, value in model.config.to_dict().items() if name in own}
+    stored = [model.config.model_type, settings]
+    digest = hashlib.sha256(json.dumps(stored, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    stored = [model.config.categories, model.config.calibrations]
-    digest.update(json.dumps(stored, sort_keys=True).encode())
     return digest.hexdigest()

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from evaluation.inspecting.errors import FolderError
 from evaluation.inspecting.parts import (
     PATTERN,
@@ -21,10 +19,11 @@ from evaluation.inspecting.parts import (
     write_whole,
 )
 from modeling import InspectionPipeline
+from modeling.graph import fingerprint as model_fingerprint
 
 RECORD = "run.json"
 LOCK = ".lock"
-# What settings say of where they lie and of who loads them; publishing a model changes it.
+# What preprocessing says of where it lies and of who loads it; publishing a model changes it.
 OF_LOADING = ("_name_or_path", "auto_map", "custom_pipelines", "transformers_version")
 # What must be the same when a run is taken up again, and what it is called.
 IDENTITY = {
@@ -131,16 +130,14 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress
 
 
 def fingerprint(pipe: InspectionPipeline) -> str:
-    """SHA-256 of what decides a model's results: weights, calibration, settings, preprocessing."""
-    settings = [
-        {name: value for name, value in one.to_dict().items() if name not in OF_LOADING}
-        for one in (pipe.model.config, pipe.image_processor)
-    ]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(pipe.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    """SHA-256 of what decides a model's results: the model, its precision and preprocessing."""
+    prepared = {
+        name: value
+        for name, value in pipe.image_processor.to_dict().items()
+        if name not in OF_LOADING
+    }
+    stored = [model_fingerprint(pipe.model), str(pipe.model.dtype), prepared]
+    return hashlib.sha256(json.dumps(stored, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _compare(record: Path, identity: Identity) -> None:

@@ -122,12 +122,18 @@ def test_auto_goes_on_with_torch_where_there_is_no_graph(trained_model):
     assert load_pipeline(trained_model, backend=AUTO).backend == TORCH
 
 
+@pytest.mark.parametrize("change", ["calibration", "settings"])
 @pytest.mark.parametrize("backend", RUNTIMES)
-def test_a_graph_of_another_calibration_is_refused(graphs, tmp_path, backend):
+def test_a_graph_of_another_calibration_or_other_settings_is_refused(
+    graphs, tmp_path, backend, change
+):
     folder = tmp_path / "nut"
     shutil.copytree(graphs, folder)
     config = json.loads((folder / "config.json").read_text())
-    config["calibrations"]["flange_nut"]["raw_threshold"] *= 1.01
+    if change == "settings":
+        config["map_sigma"] /= 2
+    else:
+        config["calibrations"]["flange_nut"]["raw_threshold"] *= 1.01
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelLoadError, match=r"another calibration.*training\.export"):
         load_pipeline(folder, backend=backend)
