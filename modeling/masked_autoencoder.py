@@ -159,10 +159,11 @@ def fixed_masks(side: int, count: int) -> tuple[tuple[Tensor, Tensor], ...]:
 
     Kept, for an exported graph holds the positions as numbers: how many there are decides shapes.
     """
-    return tuple((mask, (~mask).nonzero()[:, 0]) for mask in complementary_masks(side, count))
+    with torch.inference_mode(False):  # whoever comes next may want gradients
+        return tuple((mask, (~mask).nonzero()[:, 0]) for mask in complementary_masks(side, count))
 
 
-def complementary_masks(side: int, count: int, device: torch.device | None = None) -> Tensor:
+def complementary_masks(side: int, count: int) -> Tensor:
     """Masks that hide every token of a square grid exactly once.
 
     The tokens are dealt out along diagonals, so that a hidden token's neighbours are mostly seen.
@@ -170,17 +171,16 @@ def complementary_masks(side: int, count: int, device: torch.device | None = Non
     Args:
         side: tokens to a side.
         count: number of masks.
-        device: where the masks are made.
 
     Returns:
         (count, side * side), bool; True hides. Rows hide the same number of tokens where the count
         divides the side, else nearly.
     """
-    row = torch.arange(side, device=device)
+    row = torch.arange(side)
     # A step of about the square root of the count spreads a mask's tokens evenly over the grid.
     step = max(1, round(count**0.5))
     number = (row[:, None] * step + row[None, :]) % count  # (side, side)
-    return torch.arange(count, device=device)[:, None] == number.flatten()
+    return torch.arange(count)[:, None] == number.flatten()
 
 
 def sine_cosine_positions(side: int, width: int) -> Tensor:

@@ -81,7 +81,8 @@ def fixed_noise(samples: int, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
     an exported graph holds it as numbers and can't draw it.
     """
     generator = torch.Generator().manual_seed(SAMPLING_SEED)
-    return tuple(torch.randn(shape, generator=generator) for _ in range(samples))
+    with torch.inference_mode(False):  # whoever comes next may want gradients
+        return tuple(torch.randn(shape, generator=generator) for _ in range(samples))
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modeling import MaskedAutoencoder, MaskedAutoencoderConfig
-from modeling.masked_autoencoder import complementary_masks, sine_cosine_positions
+from modeling.masked_autoencoder import complementary_masks, fixed_masks, sine_cosine_positions
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,13 @@ def test_training_hides_the_asked_share_and_counts_only_what_is_hidden(model):
     assert hidden.shape == (4, 1, 64, 64)
     assert torch.equal(hidden.mean(dim=(1, 2, 3)), torch.full((4,), model.config.mask_ratio))
     assert not torch.equal(hidden[0], hidden[1])
+
+
+def test_who_evaluated_first_can_take_gradients_afterwards(model):
+    fixed_masks.cache_clear()
+    pictures = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        model.detect(pictures)
+    pictures.requires_grad_()
+    model.restore(model.target.encode(pictures)).values.sum().backward()
+    assert pictures.grad.abs().sum() > 0
