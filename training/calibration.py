@@ -92,18 +92,18 @@ def choose_normalisation(
     Returns:
         One of `CANDIDATES` of the model's target: the one with the best AUROC, averaged over
         the categories, or the target's default where no other is better beyond chance. A product
-        that may be turned has no statistics per location.
+        that may be turned has no statistics per location, nor has one of too few photos: two of
+        them would find nothing unusual any more.
     """
     default, *others = candidates = _candidates(model, recipe)
     if not others:
         return default
+    if min(map(len, photos.values())) < LEAST_JUDGED:
+        return next(name for name in candidates if "location" not in name)
     trials = {
         category: DamageTrial.of(good, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed)
         for category, good in photos.items()
-        if len(good) >= LEAST_JUDGED
     }
-    if not trials:
-        return default
     aurocs = {}
     for normalisation in candidates:
         model.set_residual_normalisation(normalisation)

@@ -116,7 +116,8 @@ def load_categories(
     Raises:
         DatasetError: as `load_inspection_dataset` does.
     """
-    names: list[str | None] = list(categories) or [None]
+    # Each once: a photo that is there twice could be held out and learned from.
+    names: list[str | None] = list(dict.fromkeys(categories)) or [None]
     if names == ["all"]:
         names = _all_categories(data, seed, where)
     loaded = [load_inspection_dataset(data, name, seed=seed, **where) for name in names]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
+from torch.utils.data import DataLoader
 
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
 from training.calibration import (
@@ -48,10 +49,18 @@ def test_auto_chooses_one_of_the_targets_normalisations_and_calibrates(model, go
     assert len(model.calibration_of().normal_scores) == len(good)
 
 
-def test_the_default_stands_where_too_few_photos_could_choose(model, good):
+def test_too_few_photos_choose_nothing_and_have_no_statistics_per_location(model, good):
     few = PreparedPhotos(good.select(range(LEAST_JUDGED - 1)), PROCESSOR)
-    default = model.config.defaults_for_target("pixels")["residual_normalisation"]
-    assert choose_normalisation(model, {"flange_nut": few}, Recipe()) == default
+    assert choose_normalisation(model, {"flange_nut": few}, Recipe()) == "none"
+
+
+def test_two_photos_have_no_statistics_per_location(model, good):
+    two = PreparedPhotos(good.select(range(2)), PROCESSOR)
+    model.set_residual_normalisation("location")
+    with pytest.raises(ValueError, match="at least 3 held-out good photos, found 2"):
+        model.calibrate(DataLoader(two), 0.3)
+    calibrate(model, good.select(range(2)), PROCESSOR, Recipe(false_alarm_rate=0.34))
+    assert model.config.residual_normalisation == "none"
 
 
 def test_a_part_that_may_be_turned_has_no_statistics_per_location(model, good):

@@ -191,7 +191,7 @@ def two_categories(root) -> Path:
     return root
 
 
-@pytest.mark.parametrize("names", [["nut", "bolt"], ["all"]])
+@pytest.mark.parametrize("names", [["nut", "bolt"], ["nut", "bolt", "nut"], ["all"]])
 def test_several_categories_come_as_one_dataset(two_categories, names):
     root = two_categories
     several = load_categories(root, names)
