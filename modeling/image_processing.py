@@ -112,7 +112,8 @@ def _scale_to_8_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)  # no light was measured
-    # Scaling by the bit depth, not by the picture's own extremes, keeps a dark photo dark.
+    # Scaling by the bit depth, not by the picture's own extremes, keeps a dark photo dark. How many
+    # bits of the 16 a camera fills is not in the file; its brightest pixel says so.
     peak = values.max(initial=0)
     full = 1 if peak <= 1 else 255 if peak <= 255 else 4095 if peak <= 4095 else 65535
     values = np.clip(values, 0, full)
@@ -222,6 +223,20 @@ class InspectionImageProcessor(PilBackend):
     rescale_factor = 1 / 255
     do_normalize = False
     do_convert_rgb = True
+
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
+        """Open paths and addresses as `open_photo` does; transformers' way clips 16 bits to white.
+
+        Raises:
+            PhotoError: as `open_photo` does.
+        """
+        named = image_url_or_urls
+        if isinstance(named, os.PathLike):
+            named = os.fspath(named)
+        # Neither a file nor an address: it may be base64, which transformers knows.
+        if isinstance(named, str) and (named.startswith("http") or os.path.exists(named)):
+            return open_photo(named)
+        return super().fetch_images(named)
 
     def process_image(self, image: Any, **kwargs: Any) -> np.ndarray:
         """Turn a PIL picture upright and into RGB before anything else; arrays pass as they are."""

@@ -226,3 +226,14 @@ def test_maps_come_back_at_the_photos_size():
     assert second.min() >= 0
     with pytest.raises(ValueError, match="target_sizes"):
         InspectionImageProcessor().post_process_anomaly_map(maps, [(16, 16)])
+
+
+def test_a_path_is_opened_as_its_photo_is(tmp_path):
+    deep = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    path = tmp_path / "deep.png"
+    Image.fromarray(deep).save(path)
+    processor = InspectionImageProcessor(size={"height": 32, "width": 32})
+    expected = processor(open_photo(path), return_tensors="pt")["pixel_values"]
+    assert 0.4 < expected.mean() < 0.6
+    for given in (path, str(path), [str(path)]):
+        assert torch.equal(processor(given, return_tensors="pt")["pixel_values"], expected)
