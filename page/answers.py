@@ -286,7 +286,7 @@ class Answers:
         newest = visit.thresholds.get((category, model), threshold)
         if result.threshold != newest:
             visit.result = result.at_threshold(newest)
-        yield self._shown(visit.result, prints, language)
+        yield self._shown(visit, prints, language)
 
     def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
         """An empty light table with a sentence on it."""
@@ -297,17 +297,20 @@ class Answers:
     def rejudge(
         self, visit: Visit, threshold: float, category: str, model: str, language: str
     ) -> tuple[Any, ...]:
-        """The part on the table at another threshold, and what it costs; no model runs."""
+        """The part on the table at another threshold, and what it costs; no model runs.
+
+        A part that another model judged stays as it is.
+        """
         visit.thresholds[category, model] = threshold
         cost = self.cost(visit, threshold, language)
         result = visit.result
-        if result is None:
+        if result is None or visit.keeps_threshold:
             return *unchanged(len(Judged._fields)), cost
         judged = result.at_threshold(threshold)
         if visit.result is not result:  # the visitor has gone on meanwhile
             return *unchanged(len(Judged._fields)), cost
         visit.result = judged
-        return *self._judged(judged, language), cost
+        return *self._judged(visit, language), cost
 
     def decide(
         self, visit: Visit, decision: str | None, note: str, language: str
@@ -331,7 +334,7 @@ class Answers:
         elif decision == result.decision:
             decision = UNDECIDED
         visit.result = replace(result, decision=decision, note=note.strip())
-        card = verdict_card(visit.result, text_in(language))
+        card = self._card(visit, language)
         if visit.batch is None or visit.number is None:
             return card, *unchanged(3)
         visit.batch.decide(visit.number, decision, note.strip())
@@ -375,7 +378,10 @@ class Answers:
         except NoRoomError:
             yield Listed(message_card(text(NO_ROOM_WORDS), "error"), *unchanged(3))
             return
-        batch = Batch(unpack(files, workplace, text), workplace, threshold)
+        uploads, choice = unpack(files, workplace, text), (category, model)
+        # The slider may have been moved since Start was pressed.
+        newest = visit.thresholds.get(choice, threshold)
+        batch = Batch(uploads, workplace, newest, choice)
         visit.start_batch(batch)
         for waiting in self._load_or_leave(entry, language):
             yield Listed(waiting, *unchanged(3))
@@ -406,11 +412,16 @@ class Answers:
         if batch is not visit.batch or batch.selected != number or visit.photo is not None:
             return NOTHING_NEW  # the visitor has gone on meanwhile
         visit.lay(batch.results[number - 1], number)
-        return self._shown(visit.result, visit.prints.get(number), language)
+        return self._shown(visit, visit.prints.get(number), language)
 
-    def rejudge_batch(self, visit: Visit, threshold: float, language: str) -> tuple[Any, ...]:
-        """All photos of the batch at another threshold; no model runs."""
-        if visit.batch is None:
+    def rejudge_batch(
+        self, visit: Visit, threshold: float, category: str, model: str, language: str
+    ) -> tuple[Any, ...]:
+        """All photos of the batch at another threshold; no model runs.
+
+        A batch that another model judged stays as it is.
+        """
+        if visit.batch is None or visit.batch.choice != (category, model):
             return unchanged(3)
         visit.batch.rejudge(threshold)
         return self._listed(visit.batch, language)[1:]
@@ -467,14 +478,19 @@ class Answers:
         except ModelLoadError:
             return
 
-    def _judged(self, result: Result, language: str) -> Judged:
-        text = text_in(language)
-        return Judged(verdict_card(result, text), outlines(result), region_table(result, text))
+    def _card(self, visit: Visit, language: str) -> str:
+        """The verdict card, which page.js leaves alone where the slider has no say in it."""
+        card = verdict_card(visit.result, text_in(language))
+        return f"<div data-keeps-threshold>{card}</div>" if visit.keeps_threshold else card
 
-    def _shown(self, result: Result, prints: Any, language: str) -> Shown:
+    def _judged(self, visit: Visit, language: str) -> Judged:
+        table = region_table(visit.result, text_in(language))
+        return Judged(self._card(visit, language), outlines(visit.result), table)
+
+    def _shown(self, visit: Visit, prints: Any, language: str) -> Shown:
+        result, visible = visit.result, gr.Row(visible=True)
         pictures = "" if prints is None else lay_out(result, prints, text_in(language))
-        visible = gr.Row(visible=True)
-        return Shown(*self._judged(result, language), pictures, result.note, visible, visible)
+        return Shown(*self._judged(visit, language), pictures, result.note, visible, visible)
 
     def _listed(self, batch: Batch, language: str) -> Listed:
         text = text_in(language)

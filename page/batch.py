@@ -75,6 +75,7 @@ class Batch:
         uploads: what was given.
         workplace: where photos, maps and thumbnails are; close it when the batch is replaced.
         threshold: the operating threshold of all verdicts, 0..1.
+        choice: the category and model that judge, as the page names them, if it was told.
         results: of the photos that are done, in the order given.
         thumbnails: a small JPEG each; None where there is no picture.
         selected: number of the photo whose details are shown; None for none.
@@ -85,6 +86,7 @@ class Batch:
     uploads: Sequence[Upload]
     workplace: Workplace
     threshold: float
+    choice: tuple[str, str] | None = None
     results: list[Result] = field(default_factory=list)
     thumbnails: list[Path | None] = field(default_factory=list)
     selected: int | None = None

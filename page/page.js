@@ -9,6 +9,7 @@
       chart.style.setProperty("--threshold", threshold);
     }
     for (const card of document.querySelectorAll(".verdict[data-score]")) {
+      if (card.closest("[data-keeps-threshold]")) continue; // another model judged it
       card.style.setProperty("--threshold", threshold);
       const limit = card.querySelector(".limit-value");
       limit.textContent = Number(threshold).toFixed(2).replace(".", limit.dataset.mark);

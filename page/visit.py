@@ -78,6 +78,14 @@ class Visit:
         """Whether an answer about a single photo is still about what the visitor looks at."""
         return (self.photo, self.choice) == (photo, (category, model))
 
+    @property
+    def keeps_threshold(self) -> bool:
+        """Whether the part on the light table is one of a batch that another model judged.
+
+        The slider, which stands at the threshold of the chosen model, has no say in it.
+        """
+        return self.number is not None and self.batch.choice not in (None, self.choice)
+
     def lay(self, result: Result | None, number: int | None = None) -> None:
         """Put a part on the light table in the place of the last one; of a batch, by its number."""
         self.result, self.number = result, number

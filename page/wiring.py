@@ -170,7 +170,7 @@ class Wiring:
         )
         c.threshold.change(
             answers.rejudge_batch,
-            [c.visit, c.threshold, c.language],
+            [c.visit, c.threshold, *self.choice, c.language],
             self.batch[1:],
             trigger_mode="always_last",
             **AT_ONCE,

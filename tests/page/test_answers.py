@@ -9,6 +9,7 @@ from conftest import ROOT
 from page.answers import NOTHING_NEW, Answers
 from page.bench import Bench
 from page.catalogue import Catalogue, shipped_models
+from page.results import ACCEPT
 from page.visit import Visit
 
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
@@ -133,3 +134,23 @@ def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
     )
     assert (visit.result.verdict, visit.result.threshold) == ("PASS", 1.0)
     assert 'data-verdict="PASS"' in shown.verdict
+
+
+def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(catalogue, tmp_path):
+    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
+    answers.open(visit, "en", *NUT)
+    answers.rejudge(visit, 0.1, *NUT, "en")  # while the batch waits
+    list(answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en"))
+    batch = visit.batch
+    assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
+    answers.choose_category(visit, "key", "key", NUT, "en")
+    answers.show(visit, "en", gr.EventData(None, {"number": 1}))
+    for threshold in (0.5, 0.9):
+        assert answers.rejudge_batch(visit, threshold, *KEY, "en") == (gr.skip(),) * 3
+        assert answers.rejudge(visit, threshold, *KEY, "en")[0] == gr.skip()
+        assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
+        assert (visit.result.threshold, visit.result.verdict) == (0.1, "FAIL")
+    assert "data-keeps-threshold" in answers.decide(visit, ACCEPT, "", "en")[0]
+    answers.choose_category(visit, "flange_nut", "flange_nut", KEY, "en")
+    answers.rejudge_batch(visit, 0.5, *NUT, "en")
+    assert batch.results[0].verdict == "PASS"

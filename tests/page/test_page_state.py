@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from browsing import (
@@ -13,6 +14,7 @@ from browsing import (
     give_photo,
     open_page,
     set_threshold,
+    shown_verdict,
 )
 from conftest import ROOT
 from PIL import Image
@@ -35,6 +37,18 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     yield page
     page.close()
     assert not errors
+
+
+def give_many(page: Page, photos: Sequence[Path]) -> None:
+    page.click("#ways button[role=tab] >> nth=1")
+    page.set_input_files("#files input[type=file]", photos)
+    expect(page.locator("#files")).to_contain_text(photos[-1].stem, timeout=30_000)
+
+
+def inspect_many(page: Page, photos: Sequence[Path]) -> None:
+    give_many(page, photos)
+    page.click("#start")
+    expect(page.locator("#progress .batch-progress")).to_contain_text("done", timeout=WHILE_BUSY)
 
 
 def test_no_verdict_stands_beside_another_photo_or_category(page, tmp_path):
@@ -61,3 +75,25 @@ def test_no_verdict_stands_beside_another_photo_or_category(page, tmp_path):
     page.wait_for_timeout(3000)  # by then an answer about the nut would be there
     assert page.locator("#verdict .badge").count() == 0
     expect(page.locator("#verdict .message.empty")).to_be_visible()
+
+
+def test_the_threshold_of_another_product_leaves_a_batch_as_it_is(page):
+    """Choosing a product moves the slider, which is no wish to judge the batch of the last one."""
+    set_threshold(page, 0.1)
+    inspect_many(page, [EXAMPLES / "flange_nut" / "good.jpg"])
+    row = page.locator("#batch_table tr[data-number]")
+    expect(row).to_contain_text("FAIL")
+    choose(page, "category", "key")
+    expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
+    row.click()
+    expect(page.locator("#verdict .badge.fail")).to_be_visible(timeout=WHILE_BUSY)
+    set_threshold(page, 0.9)
+    expect(page.locator("#cost")).to_contain_text("none of 40 was", timeout=WHILE_BUSY)
+    page.wait_for_timeout(500)
+    expect(row).to_contain_text("FAIL")
+    assert shown_verdict(page) == "FAIL"
+    assert page.inner_text("#verdict .limit-value") == "0.10"
+    choose(page, "category", "flange_nut")
+    expect(page.locator("#threshold input[type=number]")).to_have_value("0.1")
+    set_threshold(page, 0.5)
+    expect(row).to_contain_text("PASS")
