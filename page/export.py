@@ -22,6 +22,8 @@ COLUMNS = (
 CSV_ENCODING = "utf-8-sig"  # without the mark, Excel shows "ü" as "Ã¼"
 ZIP_NAME = "inspection.zip"
 MAX_NAME = 80  # characters of a folder or file in the zip; Windows takes 260 for the whole path
+# What begins a formula in Excel; the wide ones do in Japanese.
+FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in a file's name on Windows
 
 
@@ -33,7 +35,8 @@ def csv_text(results: Sequence[Result]) -> str:
     from modeling.regions import describe
 
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    # All quoted: where a semicolon separates cells, a name that holds one would begin a formula.
+    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for result in results:
         is_judged = not result.error
@@ -100,7 +103,7 @@ def write_zip(
 
 def _guarded(cell: str) -> str:
     """A cell that a spreadsheet would run as a formula, as text."""
-    return f"'{cell}" if cell[:1] in tuple("=+-@\t\r\n") else cell
+    return f"'{cell}" if cell[:1] in FORMULAS else cell
 
 
 def _names(results: Sequence[Result]) -> Iterator[str]:

@@ -32,6 +32,7 @@ MAX_NAME = 200  # characters of a name that is shown
 JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
 MAC_FOLDER = "__MACOSX"  # where a Mac puts icons and labels beside the photos
 ENCRYPTED, NAME_IS_UTF_8 = 0x1, 0x800  # bits of a member's flags
+WINDOWS_NAMES = {"ja": "cp932", "zh": "gbk"}  # how names are written there, if not in UTF-8
 # Deflate and no compression at all are what every zip program writes; the others may ask for
 # gigabytes of memory before the first byte comes out.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -149,7 +150,8 @@ class _Unpacker:
         if len(archive.infolist()) > MAX_ENTRIES:
             yield self._failed(name, "batch.too_many_entries", limit=MAX_ENTRIES)
             return
-        members = [(_shown_name(member), member) for member in archive.infolist()]
+        language = self._text.language
+        members = [(_shown_name(member, language), member) for member in archive.infolist()]
         members = [pair for pair in members if not _is_skipped(*pair)]
         if not members:
             yield self._failed(name, "batch.empty_zip")
@@ -204,15 +206,26 @@ def natural_key(name: str) -> list[tuple[str, int, str]]:
     return [(words, len(number), number) for words, number in numbers]
 
 
-def _shown_name(member: zipfile.ZipInfo) -> str:
+def _shown_name(member: zipfile.ZipInfo, language: str) -> str:
     """A member's name with its folders; "" where nothing is left of it."""
     name = member.filename
     if not member.flag_bits & NAME_IS_UTF_8:
-        with suppress(UnicodeError):  # many programs write UTF-8 without saying so
-            name = name.encode("cp437").decode("utf-8")
+        name = _decoded(name.encode("cp437"), language) or name
     parts = [part for part in re.split(r"[\\/]+", name) if part not in ("", ".", "..")]
     shown = "/".join(parts)[-MAX_NAME:]
     return "".join(letter if letter.isprintable() else "_" for letter in shown)
+
+
+def _decoded(name: bytes, language: str) -> str:
+    """A name that does not say how it is written; "" where it can't be told.
+
+    Many programs write UTF-8 without saying so, and Windows what its own language writes.
+    """
+    for encoding in ("utf-8", WINDOWS_NAMES.get(language)):
+        with suppress(UnicodeError):
+            if encoding:
+                return name.decode(encoding)
+    return ""
 
 
 def _is_skipped(shown: str, member: zipfile.ZipInfo) -> bool:

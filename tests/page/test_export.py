@@ -102,11 +102,17 @@ def test_a_decision_without_a_verdict_is_final_too(unreadable):
     assert (row["verdict"], row["final"]) == ("", "FAIL")
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", [*export.FORMULAS])
 def test_cells_that_a_spreadsheet_would_run_are_text(unreadable, start):
     evil = start + 'HYPERLINK("x","y")'
     (row,) = rows_of(csv_text([replace(unreadable, file=evil, note=evil, category=evil)]))
     assert row["file"] == row["note"] == row["category"] == f"'{evil}"
+
+
+def test_a_cell_stays_one_where_a_semicolon_separates_them(unreadable):
+    table = csv_text([replace(unreadable, file="a;=HYPERLINK(1);b.png")])
+    rows = csv.reader(io.StringIO(table), delimiter=";")
+    assert not [cell for row in rows for cell in row if cell.startswith("=")]
 
 
 def test_the_csv_keeps_commas_quotes_lines_and_every_script(unreadable):

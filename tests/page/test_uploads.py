@@ -131,6 +131,17 @@ def test_names_in_utf_8_are_read_whether_the_zip_says_so_or_not(workplace, tmp_p
     assert [row.file for row in found] == ["部品.png", "部品.png"]
 
 
+@pytest.mark.parametrize(
+    ("language", "encoding", "name"), [("ja", "cp932", "良品写真.png"), ("zh", "gbk", "合格品.png")]
+)
+def test_names_as_windows_writes_them_are_read(language, encoding, name, workplace, tmp_path):
+    stand_in = "x" * len(name.encode(encoding))
+    archive = zipped(tmp_path / "a.zip", {stand_in: b"1"})
+    archive.write_bytes(archive.read_bytes().replace(stand_in.encode(), name.encode(encoding)))
+    (row,) = unpack([archive], workplace, Text(language))
+    assert row.file == name
+
+
 def test_a_zip_that_is_none_is_one_row_and_the_rest_goes_on(workplace, tmp_path):
     none, photo = tmp_path / "none.zip", tmp_path / "a.png"
     none.write_bytes(b"this is no zip")
