@@ -41,7 +41,7 @@ from starlette.middleware import Middleware
 from page.bench import Bench
 from page.catalogue import ASSETS, Catalogue, find_models, shipped_models
 from page.components import translate
-from page.guards import OwnFilesOnly, SecurityHeaders
+from page.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
 from page.head import HeadScripts
 from page.leftovers import visitors_folder
 from page.limits import MAX_UPLOAD_BYTES
@@ -76,7 +76,7 @@ def guards(rates: Rates, account: Account | None) -> list[Middleware]:
     """What stands before the page, outermost first."""
     own_pages_only = [] if account is None else [Middleware(OwnPagesOnly)]
     limits = Middleware(RateLimits, rates=rates)
-    within = [Middleware(OwnFilesOnly), Middleware(HeadScripts)]
+    within = [Middleware(each) for each in (OwnFilesOnly, ErrorsInSentences, HeadScripts)]
     return [Middleware(SecurityHeaders), *own_pages_only, limits, *within]
 
 

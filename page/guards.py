@@ -1,7 +1,7 @@
 """What every answer tells the browser: to load from this app alone, and show it nowhere else.
 
 Should a file's name or a note ever get onto the page as markup, the policy is what still keeps a
-script in it from running. And what of Gradio's answers nobody gets.
+script in it from running. And what of Gradio's answers nobody gets, and what they get instead.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from page.languages import closest_language, text_in
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 NONCE = "golden_sample.nonce"  # in the scope of a request: what marks a script as the app's own
 FILES = "/gradio_api/file="
 FILE_ELSEWHERE = re.compile("/gradio_api/file[=/]https?:", re.IGNORECASE)
+CALLS = tuple(f"/gradio_api/{name}" for name in ("call", "queue/join", "run", "api", "component_"))
+NO_FUNCTION = "There is no such function; there are models, inspect and inspect_batch."
+WRONG_ARGUMENTS = "{problem}; /gradio_api/info describes the arguments."
+MAX_PROBLEM = 200  # characters of what is repeated to who sent it
 MCP_PAGE = "/gradio_api/mcp"
 # A Space is shown in a frame of the Hub's page.
 MAY_SHOW_THE_APP = "'self' https://huggingface.co https://*.hf.space"
@@ -122,6 +128,55 @@ class OwnFilesOnly:
             await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class ErrorsInSentences:
+    """ASGI middleware, innermost, that answers with one sentence where Gradio raises.
+
+    Without it such an answer would be made outside of all guards. What a program can mend is told
+    it; all else is raised anew, for the server's log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; an answer that has begun can't be mended."""
+        has_begun = False
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_see)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            status, sentence = mistake_in_a_call(scope["path"], error) or (500, None)
+            sentence = sentence or sentence_for(scope, "broke")
+            await JSONResponse({"detail": sentence}, status)(scope, receive, send)
+            if status == 500:
+                raise
+
+
+def mistake_in_a_call(path: str, error: Exception) -> tuple[int, str] | None:
+    """Status and sentence for who called what isn't there, or with arguments that don't fit.
+
+    Gradio catches what its functions raise; what comes out of a call's route is raised before, when
+    function and arguments are looked for.
+    """
+    if not path.startswith(CALLS):
+        return None
+    if isinstance(error, FnIndexInferError | KeyError):
+        return 404, NO_FUNCTION
+    if isinstance(error, TypeError):
+        problem = str(error).partition(". Please")[0][:MAX_PROBLEM]
+        return 422, WRONG_ARGUMENTS.format(problem=problem)
+    return None
 
 
 def sentence_for(scope: Scope, name: str, **values: object) -> str:

@@ -211,7 +211,7 @@ def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:
         for number in offered["inputs"]:
             # Gradio would fetch an address itself, and answer later with what it showed first.
             blocks.blocks[number].async_move_resource_to_block_cache = _as_given
-    _refuse_foreign_files(blocks)
+    _refuse_wrong_inputs(blocks)
     if mcp_is_installed():
         _answer_mcp_in_json()
 
@@ -274,15 +274,21 @@ async def _as_given(source: str) -> str:
     return source
 
 
-def _refuse_foreign_files(blocks: gr.Blocks) -> None:
+def _refuse_wrong_inputs(blocks: gr.Blocks) -> None:
     """Answer a path that was not uploaded, and an address on the page, with a sentence.
 
-    Gradio refuses the path before a function is called, says nothing and logs a traceback. What is
-    at the address it would fetch itself, for any input, and hold in memory however much it is.
+    Gradio refuses the path before a function is called, says nothing and logs a traceback; so it
+    does where arguments are missing. What is at the address it would fetch itself, for any input,
+    and hold in memory however much it is.
     """
     preprocess_data = blocks.preprocess_data
 
     async def refusing(function: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        if len(inputs) < len(function.inputs):
+            raise refusal(
+                f"The function takes {len(function.inputs)} arguments, found {len(inputs)}; "
+                "/gradio_api/info describes them."
+            )
         given = [*zip(function.inputs, inputs, strict=False)]
         if any(_would_be_fetched(value) for block, value in given if not _is_as_given(block)):
             language = next((value for block, value in given if block.elem_id == LANGUAGE), None)

@@ -7,14 +7,19 @@ import re
 import urllib.error
 import urllib.request
 from email.message import Message
+from pathlib import Path
 
 import pytest
 from browsing import DESKTOP, EXAMPLES, WHILE_BUSY, give_photo, inspect, open_page, set_threshold
 from conftest import ROOT
 from playwright.sync_api import Page, expect
 from running_app import running_app
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
-from page.guards import HEADERS
+from page.guards import HEADERS, ErrorsInSentences, SecurityHeaders
 from page.languages import Text
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
@@ -23,8 +28,14 @@ DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "sta
 
 
 @pytest.fixture(scope="module")
-def address():
-    with running_app(ROOT) as address:
+def log(tmp_path_factory) -> Path:
+    """What the app prints."""
+    return tmp_path_factory.mktemp("app") / "log"
+
+
+@pytest.fixture(scope="module")
+def address(log):
+    with running_app(ROOT, log=log) as address:
         yield address
 
 
@@ -123,6 +134,47 @@ def test_no_file_from_elsewhere_is_shown(address, path):
         assert caught.value.headers["X-Content-Type-Options"] == "nosniff"
         if method == "GET":
             assert json.load(caught.value) == {"detail": Text("en")("guards.own_files_only")}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("call/v2/inspect", {"bad": 1}, 422, "Parameter `bad` is not a valid key-word argument; "),
+        ("call/v2/inspect", {}, 422, "No value provided for required argument: photo; "),
+        ("call/v2/nope", {}, 404, "There is no such function; "),
+        ("call/nope", {"data": []}, 404, "There is no such function; "),
+        ("run/nope", {"data": []}, 404, "There is no such function; "),
+        ("queue/join", {"data": [], "fn_index": 999, "session_hash": "a"}, 404, "There is no such"),
+    ],
+)
+def test_a_call_of_what_is_not_there_is_told_so_quietly(address, log, path, body, status, words):
+    before = log.read_text()
+    asked = urllib.request.Request(f"{address}gradio_api/{path}", json.dumps(body).encode(), JSON)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked)
+    assert caught.value.code == status
+    assert {name: caught.value.headers[name] for name in HEADERS} == HEADERS
+    told = json.load(caught.value)["detail"]
+    assert told.startswith(words)
+    assert "\n" not in told
+    assert log.read_text() == before
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/inspect", "/config"])
+def test_what_nobody_expected_is_told_with_the_headers_and_raised_for_the_log(path):
+    async def break_down(_):
+        raise RuntimeError("of /srv/secret")
+
+    within = [Middleware(SecurityHeaders), Middleware(ErrorsInSentences)]
+    app = Starlette(routes=[Route(path, break_down)], middleware=within)
+    answer = TestClient(app, raise_server_exceptions=False).get(
+        path, headers={"Accept-Language": "de"}
+    )
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": Text("de")("guards.broke")}
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    with pytest.raises(RuntimeError, match="of /srv/secret"):
+        TestClient(app).get(path)
 
 
 def test_the_page_s_scripts_have_a_nonce_that_is_new_each_time(address):

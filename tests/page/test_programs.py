@@ -382,6 +382,11 @@ def test_what_is_no_photo_at_all_is_refused(address, photo):
     assert sentence.startswith("There is no photo: expected a file that was uploaded")
 
 
+def test_arguments_that_are_missing_are_counted(address):
+    told = said(ask(address, "inspect", "inspect", {"data": ["a.jpg"]}))
+    assert told.startswith("The function takes 5 arguments, found 1; ")
+
+
 @pytest.mark.parametrize("photo", ["data:image/jpeg;base64,%%%", "data:image/jpeg,abc", "data:"])
 def test_a_data_uri_that_cannot_be_decoded_is_refused(address, photo):
     sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
