@@ -1,12 +1,15 @@
 """Callers without a visit are forgotten; whoever has one is kept until the visit ends."""
 
+from pathlib import Path
+
 import gradio as gr
 import gradio.routes
 import pytest
 from gradio.state_holder import StateHolder
 from gradio_client.utils import synchronize_async
 
-from page.sessions import KEPT, Sessions, forget_calls
+from page.sessions import KEPT, SECONDS_UNUSED, Sessions, forget_calls
+from page.visit import Visit
 
 
 def inspect(photo: int) -> str:
@@ -54,3 +57,50 @@ def test_an_app_is_made_with_them(monkeypatch, sessions):
     forget_calls()
     app = gradio.routes.App.create_app(sessions.blocks)
     assert isinstance(app.state_holder, Sessions)
+
+
+class Visits:
+    """Sessions of visitors who have photos, and a clock that is set by hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.now = 0.0
+        self.sessions = Sessions(lambda: self.now)
+        with gr.Blocks(analytics_enabled=False) as blocks:
+            self.visit = gr.State(Visit(root), delete_callback=lambda visit: visit.end())
+        blocks.state_session_capacity = 3
+        self.sessions.set_blocks(blocks)
+
+    def come(self, name: str) -> Path:
+        """The photo of a visitor, who comes, or comes back."""
+        visit: Visit = self.sessions[name][self.visit._id]
+        photo = visit.workplace.folder / "photo.png"
+        photo.write_bytes(b"of a part")
+        return photo
+
+
+@pytest.fixture
+def visits(tmp_path) -> Visits:
+    return Visits(tmp_path)
+
+
+def test_who_has_not_been_there_for_an_hour_has_left(visits):
+    gone, there = visits.come("gone"), visits.come("there")
+    visits.now += SECONDS_UNUSED / 2
+    visits.come("there")
+    visits.now += SECONDS_UNUSED / 2
+    visits.sessions.delete_all_expired_state()
+    assert gone.exists()  # not longer than an hour
+    visits.now += 1
+    visits.sessions.delete_all_expired_state()
+    assert not gone.parent.exists()
+    assert there.exists()
+    assert [*visits.sessions.session_data] == [*visits.sessions.time_last_used] == ["there"]
+
+
+def test_whose_place_is_taken_leaves_nothing_behind(visits):
+    photos = {name: visits.come(name) for name in ("a", "b", "c")}
+    visits.come("a")
+    photos |= {name: visits.come(name) for name in ("d", "e")}
+    kept = [name for name, photo in photos.items() if photo.exists()]
+    assert kept == ["a", "d", "e"]
+    assert {*visits.sessions.session_data} == {*visits.sessions.time_last_used} == {*kept}
