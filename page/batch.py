@@ -81,6 +81,9 @@ class Batch:
         selected: number of the photo whose details are shown; None for none.
         error: one sentence why the batch ended early: its model can't be loaded.
         is_running: whether photos are being inspected.
+
+    Raises:
+        ValueError: when the threshold is no number from 0 to 1.
     """
 
     uploads: Sequence[Upload]
@@ -96,6 +99,9 @@ class Batch:
     _last_done: float = float("nan")
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        _check(self.threshold)
 
     def run(self, bench: Bench, entry: ModelEntry) -> Iterator[Batch]:
         """Inspect photo after photo; yields the batch after each, and once more at the end.
@@ -135,7 +141,11 @@ class Batch:
 
         A later call takes over from one that is still under way. Photos that are not done yet
         will be judged at it too.
+
+        Raises:
+            ValueError: when it is no number from 0 to 1.
         """
+        _check(threshold)
         with self._changing:
             self.threshold = threshold
         for index, result in enumerate(self.results):  # photos done meanwhile come along
@@ -218,6 +228,12 @@ class Batch:
             self.thumbnails.append(thumbnail)
             self.results.append(result)
             return True
+
+
+def _check(threshold: float) -> None:
+    """NaN differs even from itself: photos would be judged at the newest threshold for ever."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"The threshold must be a number from 0 to 1, found {threshold}.")
 
 
 def _save_thumbnail(photo: Image.Image, path: Path) -> Path | None:

@@ -12,7 +12,7 @@ import gradio as gr
 from page.batch_view import SELECT_ON_CLICK, progress_html
 from page.catalogue import Catalogue, examples_of
 from page.languages import DEFAULT, NAMES, Text, all_words
-from page.programs import name_models
+from page.programs import name_models, refusal, shown
 from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
@@ -254,16 +254,7 @@ def _answer(text: Text) -> dict[str, Any]:
             elem_id="note",
         )
     with gr.Column(elem_id="limit"):
-        parts["threshold"] = gr.Slider(
-            0,
-            1,
-            value=CALIBRATED_THRESHOLD,
-            step=0.01,
-            label=translate("page.threshold"),
-            info=translate("page.threshold_info"),
-            buttons=[],
-            elem_id="threshold",
-        )
+        parts["threshold"] = _threshold_slider()
         with gr.Row(elem_id="limit_row"):
             parts["cost"] = _html("cost", scale=1)
             parts["calibrated"] = _button("calibrated", size="sm", scale=0, min_width=220)
@@ -274,6 +265,33 @@ def _answer(text: Text) -> dict[str, Any]:
         parts["csv"] = _button("csv", size="sm")
         parts["zip"] = _button("zip", size="sm")
     return parts
+
+
+def _threshold_slider() -> gr.Slider:
+    """A slider that refuses what is no number from 0 to 1, NaN among it, with a sentence.
+
+    The page itself sends none such (see page.js); Gradio's own check lets NaN pass, and logs a
+    traceback where nothing was given.
+    """
+    slider = gr.Slider(
+        0,
+        1,
+        value=CALIBRATED_THRESHOLD,
+        step=0.01,
+        label=translate("page.threshold"),
+        info=translate("page.threshold_info"),
+        buttons=[],
+        elem_id="threshold",
+    )
+    slider.preprocess = _checked_threshold
+    return slider
+
+
+def _checked_threshold(payload: Any) -> float:
+    is_number = isinstance(payload, int | float) and not isinstance(payload, bool)
+    if not is_number or not 0 <= payload <= 1:
+        raise refusal(f"The threshold must be a number from 0 to 1, found {shown(payload)}.")
+    return float(payload)
 
 
 def _batch() -> dict[str, Any]:

@@ -258,6 +258,19 @@ def test_a_later_threshold_takes_over_from_an_earlier_one(workplace):
     assert [result.threshold for result in batch.results] == [0.9, 0.9]
 
 
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, -0.1, 1.1])
+def test_a_threshold_that_is_none_is_refused(workplace, threshold):
+    """With NaN, which differs from itself, a photo was judged anew for ever."""
+    batch = Batch([], workplace, 0.5)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        batch.rejudge(threshold)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Batch([], workplace, threshold)
+    batch.results.append(of("PASS"))
+    batch.rejudge(0.7)
+    assert batch.results[0].threshold == batch.threshold == 0.7
+
+
 def test_totals_count_verdicts_and_the_yield_is_of_those_judged():
     totals = count_verdicts(["PASS", "FAIL", "", "CHECK", "PASS", "PASS"])
     assert totals == (3, 1, 1, 1)
