@@ -39,6 +39,7 @@ DEFAULT = "default"
 MEASURED = ("bottle", "screw")  # the categories of MVTec AD on which the recipes are compared
 SEEDS = (0, 1, 2)
 KEPT = ("metrics.json", "roc.png", "calibration.png", "scores.png")  # beside a model that ships
+MINUTES = re.compile(r"(?<=\| )\d+ min(?= \|)")
 HEAD = ("category", "image AUROC", "pixel AUROC", "AUPRO", "F1", "false alarms", "misses")
 
 
@@ -139,8 +140,10 @@ def recipes(workshop: Workshop) -> str:
         for category in MEASURED:
             model = workshop.trained(path.stem, category, SEEDS[0])
             metrics = workshop.evaluated(model, category)
-            rows.append([f"`{path.name}`", f"`{category}`", *ranking(metrics), *errors(metrics)])
-    return markdown_table(("recipe", *HEAD[:4], *HEAD[5:]), rows)
+            minutes = f"{metrics['cost']['training_seconds'] / 60:.0f} min"
+            names = (f"`{path.name}`", f"`{category}`")
+            rows.append([*names, *ranking(metrics), *errors(metrics), minutes])
+    return markdown_table(("recipe", *HEAD[:4], *HEAD[5:], "training"), rows)
 
 
 def guard(workshop: Workshop) -> str:
@@ -245,11 +248,13 @@ def table_under(heading: str, text: str) -> str:
 
 
 def difference(name: str, printed: str, made: str) -> list[str]:
-    """The lines in which a table comes out otherwise; none when it agrees to the last digit."""
+    """The lines in which a table comes out otherwise; none when it agrees to the last digit.
+
+    How long something took is no such digit: it is another every time.
+    """
     names = (f"README.md, {name}", f"made now, {name}")
-    return list(
-        difflib.unified_diff(printed.splitlines(), made.splitlines(), *names, lineterm="", n=0)
-    )
+    lines = [MINUTES.sub("", text).splitlines() for text in (printed, made)]
+    return list(difflib.unified_diff(*lines, *names, lineterm="", n=0))
 
 
 def update_cards(workshop: Workshop) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,23 @@ def test_a_digit_that_differs_is_shown_and_one_that_agrees_is_not():
     assert "-| 99.8 |" in lines
     assert "+| 99.7 |" in lines
     assert not any("1.0" in line for line in lines)
+
+
+def test_the_time_that_a_training_took_may_differ():
+    assert difference("recipes", "| 99.8 | 8 min |", "| 99.8 | 11 min |") == []
+    assert difference("recipes", "| 99.8 | 8 min |", "| 99.7 | 11 min |")
+
+
+def test_the_recipes_are_compared_with_a_table_of_the_same_columns(monkeypatch):
+    metrics = dict.fromkeys(("image_auroc", "pixel_auroc", "aupro"), 0.5)
+    metrics |= dict.fromkeys(("false_alarms", "n_normal", "misses", "n_anomalous"), 1)
+    metrics["cost"] = {"training_seconds": 60.0}
+    monkeypatch.setattr(Workshop, "trained", lambda *_: Path("model"))
+    monkeypatch.setattr(Workshop, "evaluated", lambda *_: metrics)
+    made = reproduce.recipes(Workshop("photos", Path("out"))).splitlines()
+    printed = block(README.read_text(), "recipes").splitlines()
+    assert made[:2] == printed[:2]
+    assert len(made) == len(printed)
 
 
 def test_the_table_under_a_heading_is_the_first_one_there():
