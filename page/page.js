@@ -3,8 +3,28 @@
 (() => {
   const root = document.documentElement;
 
+  // Gradio passes on whatever stands in the box while one types: nothing, 5, -1. And when the box is
+  // left, it would take nothing for 0 and 5 for 1; instead the last threshold comes back.
+  const isThreshold = (value) => typeof value === "number" && value >= 0 && value <= 1;
+  const THRESHOLD_BOX = "#threshold input[type=number]";
+  let lastThreshold = 0.5;
+  const keepThreshold = (value) => {
+    if (isThreshold(value)) lastThreshold = value;
+    return lastThreshold;
+  };
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches?.(THRESHOLD_BOX)) keepThreshold(target.valueAsNumber);
+  });
+  const restoreThreshold = ({ target }) => {
+    if (!target.matches?.(THRESHOLD_BOX) || isThreshold(target.valueAsNumber)) return;
+    target.value = lastThreshold;
+    target.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  document.addEventListener("blur", restoreThreshold, true); // before Gradio's own listener
+
   // The verdict at once, while the server brings note, outlines and table up to date.
   const showVerdict = (threshold) => {
+    if (!isThreshold(threshold)) return;
     for (const chart of document.querySelectorAll("[data-follows-threshold]")) {
       chart.style.setProperty("--threshold", threshold);
     }
@@ -16,6 +36,12 @@
       if (card.dataset.verdict === "CHECK") continue; // no threshold makes it a part
       card.dataset.verdict = Number(card.dataset.score) > threshold ? "FAIL" : "PASS";
     }
+  };
+
+  // The threshold that the server is told.
+  const followThreshold = (value) => {
+    showVerdict(value);
+    return keepThreshold(value);
   };
 
   // What is taken home.
@@ -84,8 +110,17 @@
   };
   const stages = new ResizeObserver(measureStage);
   const observed = new WeakSet();
+  // To a screen reader Gradio's examples are buttons without a name; their files have one.
+  const nameExamples = () => {
+    for (const picture of document.querySelectorAll("#examples button img")) {
+      const file = decodeURIComponent(picture.src.split("/").pop());
+      picture.closest("button").ariaLabel = file.replace(/\.\w+$/, "").replaceAll("_", " ");
+    }
+  };
+
   new MutationObserver(() => {
     showSettings();
+    nameExamples();
     for (const stage of document.querySelectorAll(".picture .stage")) {
       if (observed.has(stage)) continue;
       observed.add(stage);
@@ -168,6 +203,7 @@
 
   Object.assign((window.goldenSample ??= {}), {
     showVerdict,
+    followThreshold,
     saveText,
     saveUrl,
     link,

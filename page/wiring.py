@@ -24,6 +24,10 @@ ASKED = """() => {
   const { category, model } = window.goldenSample.link();
   return [null, window.goldenSample.language(), category, model];
 }"""
+# In place of what stands in the slider's box, the last of it that was a threshold.
+FOLLOWED = """(visit, threshold, ...rest) => {
+  return [visit, window.goldenSample.followThreshold(threshold), ...rest];
+}"""
 QUIET: dict[str, Any] = {
     **PRIVATE,
     "show_progress": "hidden",
@@ -160,27 +164,24 @@ class Wiring:
     def _moving_the_threshold(self) -> None:
         """The browser flips the verdict at once; the server brings what has to be computed."""
         c, answers = self.components, self.answers
+        following = {"js": FOLLOWED, "trigger_mode": "always_last", **AT_ONCE}
         c.threshold.change(
             answers.rejudge,
             [c.visit, c.threshold, *self.choice, c.language],
             [*self.judged, c.cost],
-            js="(...given) => { window.goldenSample.showVerdict(given[1]); return given; }",
-            trigger_mode="always_last",
-            **AT_ONCE,
+            **following,
         )
         c.threshold.change(
             answers.rejudge_batch,
             [c.visit, c.threshold, *self.choice, c.language],
             self.batch[1:],
-            trigger_mode="always_last",
-            **AT_ONCE,
+            **following,
         )
         c.threshold.change(
             answers.charts,
             [c.visit, c.threshold, c.language],
             c.charts,
-            trigger_mode="always_last",
-            **AT_ONCE,
+            **following,
         )
         c.calibrated.click(None, None, c.threshold, js=f"() => {CALIBRATED_THRESHOLD}")
 

@@ -73,7 +73,7 @@ def address(tmp_path_factory) -> Iterator[str]:
             judged,
             [number, threshold],
             everything[:3],
-            js="(...given) => { window.goldenSample.showVerdict(given[1]); return given; }",
+            js="(n, limit) => [n, window.goldenSample.followThreshold(limit)]",
             queue=False,
             show_progress="hidden",
             trigger_mode="always_last",
@@ -175,6 +175,24 @@ def test_the_slider_brings_new_outlines_and_leaves_the_pictures(page):
     expect(page.locator("g[id^=outlines] .outline")).to_have_count(1)
     expect(page.locator("table.regions tbody tr")).to_have_count(1)
     assert page.evaluate("[...document.querySelectorAll('.stage img')].every(i => i.seen)")
+
+
+@pytest.mark.parametrize("typed", ["", "5", "-1"])
+def test_what_is_no_threshold_changes_nothing_and_is_gone_when_the_box_is_left(page, typed):
+    inspect(page)
+    box = page.locator("#threshold input[type=number]")
+    box.fill("0.9")
+    expect(page.locator(".limit-value")).to_have_text("0.90")
+    verdict = page.locator(".verdict").get_attribute("data-verdict")
+    box.fill(typed)
+    page.wait_for_timeout(300)
+    assert page.inner_text(".limit-value") == "0.90"
+    assert page.locator(".verdict").get_attribute("data-verdict") == verdict
+    box.press("Tab")
+    expect(box).to_have_value("0.9")
+    expect(page.locator("#threshold input[type=range]")).to_have_value("0.9")
+    page.wait_for_timeout(300)
+    assert page.inner_text(".limit-value") == "0.90"
 
 
 def test_the_wipe_the_heat_and_the_outlines_keep_their_setting_across_photos(page):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from browsing import (
@@ -23,8 +26,14 @@ from running_app import running_app
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with running_app(ROOT) as address:
+def log(tmp_path_factory) -> Path:
+    """What the app prints."""
+    return tmp_path_factory.mktemp("app") / "log"
+
+
+@pytest.fixture(scope="module")
+def address(log: Path) -> Iterator[str]:
+    with running_app(ROOT, log=log) as address:
         yield address
 
 
@@ -97,3 +106,38 @@ def test_the_threshold_of_another_product_leaves_a_batch_as_it_is(page):
     expect(page.locator("#threshold input[type=number]")).to_have_value("0.1")
     set_threshold(page, 0.5)
     expect(row).to_contain_text("PASS")
+
+
+def test_a_threshold_that_is_none_is_neither_judged_nor_sent(page, log):
+    give_photo(page, EXAMPLES / "flange_nut" / "good.jpg")
+    page.click("#inspect")
+    expect(page.locator("#verdict .badge.pass")).to_be_visible(timeout=WHILE_BUSY)
+    failed = []
+    page.on("response", lambda response: failed.append(response.url) if not response.ok else None)
+    box = page.locator("#threshold input[type=number]")
+    for typed in ("", "5", "-1", ""):
+        box.fill(typed)
+        page.wait_for_timeout(300)
+        assert shown_verdict(page) == "PASS"
+        assert page.inner_text("#verdict .limit-value") == "0.50"
+    page.click("#inspect")  # leaves the box
+    expect(box).to_have_value("0.5")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#verdict .badge.pass")).to_be_visible(timeout=WHILE_BUSY)
+    assert not failed
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("sent", ["NaN", "Infinity", "1.5", "-1", "null", '"0.5"', "true"])
+def test_a_threshold_that_only_a_program_can_send_is_refused_with_a_sentence(address, log, sent):
+    """The page's own functions have no names for programs, but numbers that everybody can read."""
+    with urlopen(f"{address}config") as answer:
+        functions = json.load(answer)["dependencies"]
+    (number,) = (each["id"] for each in functions if each["api_name"] == "rejudge")
+    data = f'[null, {sent}, "flange_nut", "flange_nut", "en"]'
+    body = f'{{"data": {data}, "fn_index": {number}, "session_hash": "somebody"}}'
+    headers = {"Content-Type": "application/json"}
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(f"{address}gradio_api/run/predict", body.encode(), headers))
+    assert "The threshold must be a number from 0 to 1" in refused.value.read().decode()
+    assert "Traceback" not in log.read_text()
