@@ -11,7 +11,9 @@ good photos, one of defective ones, and the photos that were wrongly refused or 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
+from evaluation.command_line import unusable_path, whole_number_from
 from evaluation.measuring.panel import GOOD, Judge, batches, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
 from modeling.allocator import keep_freed_memory
@@ -188,39 +191,64 @@ def wrong_photos(refusals: Sequence[Refusals]) -> str:
     return "\n".join(lines) or "- No photo is wrongly refused or wrongly judged."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
         prog="cross_category.py", description="Every model on every product's photos."
     )
-    parser.add_argument("--models", nargs="+", required=True, metavar="FOLDER")
-    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE")
-    parser.add_argument("--seed", type=int, default=0, help="of synthetic parts (default: 0)")
-    parser.add_argument(
-        "--good_only", action="store_true", help="show the models the good photos alone"
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="FOLDER")
+    add("--data", nargs="+", required=True, metavar="SOURCE")
+    add("--seed", type=whole_number_from(0), default=0, help="of synthetic parts (default: 0)")
+    add("--good_only", action="store_true", help="show the models the good photos alone")
+    add(
+        "--limit",
+        type=whole_number_from(1),
+        metavar="N",
+        help="N good and N defective photos of each product",
     )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="N good and N defective photos of each product"
-    )
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    options = parser.parse_args(arguments)
+    add("--output", type=Path, help="JSON file for the numbers")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    options = parse_arguments(arguments)
     keep_freed_memory()
     disable_progress_bar()  # of `datasets`
     try:
+        _make_ready(options.output)
         photos = load_photos(options.data, seed=options.seed, limit=options.limit)
         if options.good_only:
             photos = {product: _good_ones(dataset) for product, dataset in photos.items()}
         refusals = cross(load_judges(options.models), photos, progress=True)
+        kinds = ("good",) if options.good_only else ("good", "defective")
+        tables = [as_table(refusals, kind) for kind in kinds]
+        print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
+        if options.output:
+            content = json.dumps([_plain(one) for one in refusals], indent=2)
+            options.output.write_text(content + "\n")
     except (DatasetError, ModelLoadError, PhotoError) as error:
         print(f"cross_category.py: {error}", file=sys.stderr)
         return 2
-    kinds = ("good",) if options.good_only else ("good", "defective")
-    tables = [as_table(refusals, kind) for kind in kinds]
-    print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps([_plain(one) for one in refusals], indent=2) + "\n")
+    except OSError as error:
+        sentence = unusable_path(error, options.output, "--data and --output")
+        print(f"cross_category.py: {sentence}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _make_ready(output: Path | None) -> None:
+    """Make the folder of a file that is written after hours of judging.
+
+    Raises:
+        OSError: when it can't be made, or the file is a folder.
+    """
+    if output is None:
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output))
 
 
 def _opinions(output: ReconstructionOutput, known: Mapping[str, Sequence[str]]) -> list[Opinion]:

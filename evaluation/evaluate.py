@@ -24,7 +24,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from datasets import Dataset, DatasetDict
 from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 
+from evaluation.command_line import whole_number_from
 from evaluation.measuring.baselines import format_baselines, measure_baselines
 from evaluation.measuring.map_files import FORMATS
 from evaluation.measuring.prediction import (
@@ -148,14 +149,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output_dir", required=True, type=Path, help="folder that gets the results")
     add(
         "--batch_size",
-        type=_count_from(1),
+        type=whole_number_from(1),
         default=BATCH_SIZE,
         help=f"photos at a time (default: {BATCH_SIZE})",
     )
     add("--device", type=_device, help="such as cpu or cuda (default: a GPU if there is one)")
     add(
         "--num_pictures",
-        type=_count_from(0),
+        type=whole_number_from(0),
         default=20,
         help="rows of pictures.png, misses and false alarms first; 0 draws no photo (default: 20)",
     )
@@ -361,17 +362,6 @@ def _check_category(known: Sequence[str], shown: str) -> None:
 def _warn(sentence: str) -> None:
     if state().is_main_process:
         print(f"evaluate.py: warning: {sentence}", file=sys.stderr)
-
-
-def _count_from(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least} up, found {text!r}"
-            )
-        return int(text)
-
-    return read
 
 
 def _device(text: str) -> str:

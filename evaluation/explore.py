@@ -29,6 +29,7 @@ if not __package__:
 
 import datasets
 
+from evaluation.command_line import unusable_path, whole_number_from
 from evaluation.exploring.exploration import Exploration, as_record, count_good, explore
 from evaluation.exploring.page import exploration_page
 from evaluation.exploring.problems import LOOK, STOPS
@@ -70,7 +71,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--category", nargs="+", default=[], help="which products (default: all)")
     add("--output_dir", required=True, type=Path, help="folder that gets the results")
-    add("--seed", type=int, default=0, help="which synthetic parts are drawn (default: 0)")
+    add(
+        "--seed",
+        type=whole_number_from(0),
+        default=0,
+        help="which synthetic parts are drawn (default: 0)",
+    )
     add("--revision", help="branch, tag or commit of the Hub dataset (default: main)")
     return parser.parse_args(arguments)
 
@@ -100,11 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"explore.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(
-            f"explore.py: {error.filename or options.output_dir} can't be read or written "
-            f"({error.strerror or error}); check --data and --output_dir.",
-            file=sys.stderr,
-        )
+        sentence = unusable_path(error, options.output_dir, "--data and --output_dir")
+        print(f"explore.py: {sentence}", file=sys.stderr)
         return 2
     _print_summary(options.output_dir, exploration, record["seconds"])
     return 0

@@ -27,6 +27,7 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
+from evaluation.command_line import unusable_path, whole_number_from
 from evaluation.measuring.panel import BATCH, Judge, load_judges, load_photos, opinions
 from evaluation.perturbing.measures import CLEAN, Condition, Trial, conditions, measure
 from evaluation.perturbing.perturbations import PERTURBATIONS
@@ -115,8 +116,8 @@ def is_located(anomaly_map: np.ndarray, mask: Image.Image | None) -> bool | None
     return bool(near.any())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
         prog="robustness.py", description="One test set under controlled changes of the photos."
     )
@@ -126,39 +127,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--category", nargs="+", default=[], help="only these products")
     add("--changes", nargs="+", choices=PERTURBATIONS, default=list(PERTURBATIONS), metavar="NAME")
     add("--output_dir", required=True, type=Path, help="folder that gets the results")
-    add("--seed", type=int, default=0, help="of synthetic parts, noise, directions and bootstrap")
-    add("--limit", type=int, metavar="N", help="N good and N defective photos of each product")
-    options = parser.parse_args(arguments)
+    add(
+        "--seed",
+        type=whole_number_from(0),
+        default=0,
+        help="of synthetic parts, noise, directions and bootstrap",
+    )
+    add(
+        "--limit",
+        type=whole_number_from(1),
+        metavar="N",
+        help="N good and N defective photos of each product",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     keep_freed_memory()
     disable_progress_bar()  # of `datasets`
     try:
-        photos = load_photos(options.data, options.category, seed=options.seed, limit=options.limit)
-        judges = [
-            judge
-            for judge in load_judges(options.models)
-            if not options.category or judge.category in options.category
-        ]
-        _check_pairs(judges, photos, options.models)
-        chosen = conditions(options.changes)
-        trials = try_out(judges, photos, chosen, seed=options.seed, progress=True)
+        options.output_dir.mkdir(parents=True, exist_ok=True)  # before hours of judging
+        _study(options, published_command("evaluation/robustness.py", words))
     except (DatasetError, ModelLoadError, PhotoError) as error:
         print(f"robustness.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        sentence = unusable_path(error, options.output_dir, "--data and --output_dir")
+        print(f"robustness.py: {sentence}", file=sys.stderr)
+        return 2
+    print(f"Results are in {options.output_dir}")
+    return 0
+
+
+def _study(options: argparse.Namespace, command: str) -> None:
+    """Show the models all photos under all conditions, and write what came of it."""
+    photos = load_photos(options.data, options.category, seed=options.seed, limit=options.limit)
+    judges = [
+        judge
+        for judge in load_judges(options.models)
+        if not options.category or judge.category in options.category
+    ]
+    _check_pairs(judges, photos, options.models)
+    chosen = conditions(options.changes)
+    trials = try_out(judges, photos, chosen, seed=options.seed, progress=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # a dash says it in the tables
         measured = [measure(trial, options.seed) for trial in trials]
     example = photos[trials[0].category].select_columns(["image", "image_id"])
     picture, image_id = open_photo(decode_picture(example, 0, "image")), example[0]["image_id"]
-    write_report(
-        options.output_dir,
-        measured,
-        {one: change(picture, None, one, image_id, options.seed)[0] for one in chosen},
-        published_command("evaluation/robustness.py", words),
-        options.seed,
-    )
-    print(f"Results are in {options.output_dir}")
-    return 0
+    samples = {one: change(picture, None, one, image_id, options.seed)[0] for one in chosen}
+    write_report(options.output_dir, measured, samples, command, options.seed)
 
 
 def _try_photo(

@@ -40,6 +40,7 @@ from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
+from evaluation.command_line import unusable_path, whole_number_from
 from evaluation.measuring.prediction import predict
 from evaluation.metrics import MetricError
 from evaluation.thresholds.report import as_text, write_report
@@ -142,10 +143,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="folders in MVTec AD layout, Hub datasets ORG/NAME, or synthetic:PART",
     )
     add("--output_dir", type=Path, metavar="OUT", help="folder that gets the tables and the scores")
-    add("--seeds", type=_at_least(2), default=100, help="random splits (default: 100)")
+    add("--seeds", type=whole_number_from(2), default=100, help="random splits (default: 100)")
     add(
         "--seed",
-        type=_at_least(0),
+        type=whole_number_from(0),
         default=1,
         help="of synthetic parts; another one than a model was trained with (default: 1)",
     )
@@ -171,11 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"threshold_study.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(
-            f"threshold_study.py: {error.filename or options.output_dir} can't be read or written "
-            f"({error.strerror or error}); check --output_dir.",
-            file=sys.stderr,
-        )
+        sentence = unusable_path(error, options.output_dir, "--output_dir")
+        print(f"threshold_study.py: {sentence}", file=sys.stderr)
         return 2
     print(as_text(outcomes))
     return 0
@@ -192,17 +190,6 @@ def _provenance(options: argparse.Namespace, words: Sequence[str]) -> dict[str, 
             **{library: version(library) for library in LIBRARIES},
         },
     }
-
-
-def _at_least(least: int) -> Any:
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least} up, found {text!r}"
-            )
-        return int(text)
-
-    return read
 
 
 if __name__ == "__main__":

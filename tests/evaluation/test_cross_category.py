@@ -148,6 +148,29 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
     assert len([line for line in lines if "does not exist" in line]) == 2
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"), [("", "Is a directory"), ("file/cross.json", "File exists")]
+)
+def test_a_file_that_can_not_be_written_is_told_before_any_model_is_loaded(
+    place, reason, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    nowhere = ["--models", str(tmp_path / "none"), "--data", DATA[0]]
+    assert main([*nowhere, "--output", str(tmp_path / place)]) == 2
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert f"can't be read or written ({reason}); check --data and --output." in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(("--limit", "0"), "from 1 up, found '0'"), (("--seed", "-1"), "from 0 up, found '-1'")],
+)
+def test_a_number_out_of_range_is_one_sentence(words, expected, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--models", str(MODELS[0]), "--data", DATA[0], *words])
+    assert f"expected a whole number {expected}" in capsys.readouterr().err
+
+
 # The panel
 
 

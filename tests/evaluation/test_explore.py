@@ -163,6 +163,13 @@ def test_data_that_is_not_there_is_one_sentence_and_exit_code_2(data, tmp_path, 
     assert "Traceback" not in error
 
 
+def test_a_negative_seed_is_one_sentence(tmp_path, capsys):
+    words = ["--data", "synthetic:key", "--output_dir", str(tmp_path / "out"), "--seed", "-1"]
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "expected a whole number from 0 up, found '-1'" in capsys.readouterr().err
+
+
 def test_the_process_keeps_its_threads(root, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -247,4 +247,38 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
     assert main(["--models", str(MODEL), "--data", DATA, "--category", "cup", *output]) == 2
     assert "no test photos of cup" in capsys.readouterr().err
+    assert not [*(tmp_path / "out").iterdir()]
+
+
+@pytest.mark.parametrize(("place", "reason"), [("", "File exists"), ("out", "Not a directory")])
+def test_a_folder_that_can_not_be_made_is_told_before_any_model_is_loaded(
+    place, reason, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / place
+    nowhere = ["--models", str(tmp_path / "none"), "--data", DATA]
+    assert main([*nowhere, "--output_dir", str(output)]) == 2
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence == (
+        f"robustness.py: {output} can't be read or written ({reason}); check --data and "
+        "--output_dir."
+    )
+
+
+def test_what_can_not_be_written_at_the_end_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "samples").touch()  # where a folder is to be
+    words = ["--models", str(MODEL), "--data", DATA.replace("defect=1", "defect=0")]
+    assert main([*words, "--changes", "JPEG", "--output_dir", str(tmp_path)]) == 2
+    assert f"{tmp_path / 'samples'} can't be read or written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(("--limit", "0"), "from 1 up, found '0'"), (("--seed", "-1"), "from 0 up, found '-1'")],
+)
+def test_a_number_out_of_range_is_one_sentence(words, expected, tmp_path, capsys):
+    needed = ["--models", str(MODEL), "--data", DATA, "--output_dir", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="2"):
+        main([*needed, *words])
+    assert f"expected a whole number {expected}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
