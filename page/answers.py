@@ -43,6 +43,14 @@ class Judged(NamedTuple):
     regions: str
 
 
+class Inspected(NamedTuple):
+    """A single photo before it is laid on the light table."""
+
+    result: Result
+    prints: Prints | None
+    table: Workplace  # where its files are
+
+
 class Shown(NamedTuple):
     """All that lies on the light table."""
 
@@ -259,7 +267,7 @@ class Answers:
         """
         entry, text = self.find(category, model), text_in(language)
         is_looked_at = partial(visit.looks_at, photo, category, model)
-        result = prints = sentence = None
+        inspected, sentence = None, ""
         try:
             if not photo:
                 raise ValueError(text("page.no_photo"))
@@ -267,26 +275,25 @@ class Answers:
                 raise ValueError(text("page.gone"))
             for waiting in self._load(entry, language):
                 yield waiting if is_looked_at() else NOTHING_NEW
-            kept = visit.workplace.keep(photo)
-            result, inspection = self.bench.inspect(
-                Path(photo).name, kept, entry, threshold, visit.workplace
-            )
-            prints = _prints(inspection, visit.workplace)
+            inspected = self._inspected(photo, entry, threshold, visit.new_table())
         except NoRoomError:
             sentence = text(NO_ROOM_WORDS)
         except ValueError as error:  # also a ModelLoadError: one sentence
             sentence = str(error)
         if not is_looked_at():
+            if inspected is not None:
+                inspected.table.close()
             yield NOTHING_NEW
-            return
-        visit.lay(result)
-        if result is None:
+        elif inspected is None:
+            visit.lay(None)
             yield self.cleared(language, sentence, "error")
-            return
-        newest = visit.thresholds.get((category, model), threshold)
-        if result.threshold != newest:
-            visit.result = result.at_threshold(newest)
-        yield self._shown(visit, prints, language)
+        else:
+            result, prints, table = inspected
+            visit.lay(result, table=table)
+            newest = visit.thresholds.get((category, model), threshold)
+            if result.threshold != newest:
+                visit.result = result = result.at_threshold(newest)
+            yield self._shown(visit, result, prints, language)
 
     def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
         """An empty light table with a sentence on it."""
@@ -310,7 +317,7 @@ class Answers:
         if visit.result is not result:  # the visitor has gone on meanwhile
             return *unchanged(len(Judged._fields)), cost
         visit.result = judged
-        return *self._judged(visit, language), cost
+        return *self._judged(visit, judged, language), cost
 
     def decide(
         self, visit: Visit, decision: str | None, note: str, language: str
@@ -333,8 +340,8 @@ class Answers:
             decision = result.decision
         elif decision == result.decision:
             decision = UNDECIDED
-        visit.result = replace(result, decision=decision, note=note.strip())
-        card = self._card(visit, language)
+        visit.result = result = replace(result, decision=decision, note=note.strip())
+        card = self._card(visit, result, language)
         if visit.batch is None or visit.number is None:
             return card, *unchanged(3)
         visit.batch.decide(visit.number, decision, note.strip())
@@ -411,8 +418,9 @@ class Answers:
                 visit.prints[number] = prints
         if batch is not visit.batch or batch.selected != number or visit.photo is not None:
             return NOTHING_NEW  # the visitor has gone on meanwhile
-        visit.lay(batch.results[number - 1], number)
-        return self._shown(visit, visit.prints.get(number), language)
+        result = batch.results[number - 1]
+        visit.lay(result, number)
+        return self._shown(visit, result, visit.prints.get(number), language)
 
     def rejudge_batch(
         self, visit: Visit, threshold: float, category: str, model: str, language: str
@@ -440,7 +448,7 @@ class Answers:
         """Address of a zip with the pictures of the result on the light table."""
         if visit.result is None:
             return ""
-        return _packed([visit.result], visit.workplace)
+        return _packed([visit.result], visit.table)
 
     def batch_zip(self, visit: Visit) -> str:
         """Address of a zip with the pictures of the whole batch."""
@@ -462,6 +470,18 @@ class Answers:
         samples = [[path] for path in examples_of(category)]
         return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
 
+    def _inspected(
+        self, photo: str, entry: ModelEntry, threshold: float, table: Workplace
+    ) -> Inspected:
+        """Inspect a single photo; what was begun is deleted where that fails."""
+        try:
+            kept = table.keep(photo)
+            result, found = self.bench.inspect(Path(photo).name, kept, entry, threshold, table)
+        except BaseException:
+            table.close()
+            raise
+        return Inspected(result, _prints(found, table), table)
+
     def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:
         """Load a model, and say on the light table how far it is."""
         for progress in load_with_progress(self.catalogue, entry):
@@ -478,19 +498,20 @@ class Answers:
         except ModelLoadError:
             return
 
-    def _card(self, visit: Visit, language: str) -> str:
+    def _card(self, visit: Visit, result: Result, language: str) -> str:
         """The verdict card, which page.js leaves alone where the slider has no say in it."""
-        card = verdict_card(visit.result, text_in(language))
+        card = verdict_card(result, text_in(language))
         return f"<div data-keeps-threshold>{card}</div>" if visit.keeps_threshold else card
 
-    def _judged(self, visit: Visit, language: str) -> Judged:
-        table = region_table(visit.result, text_in(language))
-        return Judged(self._card(visit, language), outlines(visit.result), table)
+    def _judged(self, visit: Visit, result: Result, language: str) -> Judged:
+        table = region_table(result, text_in(language))
+        return Judged(self._card(visit, result, language), outlines(result), table)
 
-    def _shown(self, visit: Visit, prints: Any, language: str) -> Shown:
-        result, visible = visit.result, gr.Row(visible=True)
+    def _shown(self, visit: Visit, result: Result, prints: Any, language: str) -> Shown:
         pictures = "" if prints is None else lay_out(result, prints, text_in(language))
-        return Shown(*self._judged(visit, language), pictures, result.note, visible, visible)
+        visible = gr.Row(visible=True)
+        judged = self._judged(visit, result, language)
+        return Shown(*judged, pictures, result.note, visible, visible)
 
     def _listed(self, batch: Batch, language: str) -> Listed:
         text = text_in(language)

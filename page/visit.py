@@ -49,6 +49,8 @@ class Visit:
     calibration: Calibration | None = None
     defect_scores: tuple[float, ...] | None = None
     _workplace: Workplace | None = None
+    _table: Workplace | None = None  # of the single photo on the light table
+    _last_table: Workplace | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
         """A visit of its own for every visitor: Gradio copies the first value of a state."""
@@ -57,7 +59,7 @@ class Visit:
 
     @property
     def workplace(self) -> Workplace:
-        """The folder for single photos; made when the first is given."""
+        """The visitor's folder, for all but batches; made when it is first needed."""
         if self._workplace is None:
             self._workplace = Workplace(self.root)
         return self._workplace
@@ -86,8 +88,36 @@ class Visit:
         """
         return self.number is not None and self.batch.choice not in (None, self.choice)
 
-    def lay(self, result: Result | None, number: int | None = None) -> None:
-        """Put a part on the light table in the place of the last one; of a batch, by its number."""
+    @property
+    def table(self) -> Workplace:
+        """The folder for what is made of the part on the light table."""
+        return self.workplace if self._table is None else self._table
+
+    def new_table(self) -> Workplace:
+        """A folder for one single photo.
+
+        Raises:
+            NoRoomError: when the disk is full.
+        """
+        return Workplace(self.workplace.folder)
+
+    def lay(
+        self,
+        result: Result | None,
+        number: int | None = None,
+        table: Workplace | None = None,
+    ) -> None:
+        """Put a part on the light table in the place of the last one.
+
+        Args:
+            result: of the part; None for none.
+            number: its number in the batch; None for a single photo.
+            table: where the files of a single photo are. They are deleted one step after it has
+                left the table: a picture of it may be on its way to the browser.
+        """
+        if self._last_table is not None:
+            self._last_table.close()
+        self._last_table, self._table = self._table, table
         self.result, self.number = result, number
 
     def clear(self) -> None:

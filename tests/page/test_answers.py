@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -154,3 +155,33 @@ def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(cata
     answers.choose_category(visit, "flange_nut", "flange_nut", KEY, "en")
     answers.rejudge_batch(visit, 0.5, *NUT, "en")
     assert batch.results[0].verdict == "PASS"
+
+
+def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tmp_path):
+    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
+    list(answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en"))
+    of_batch = {*visit.batch.workplace.folder.iterdir()}
+
+    def files() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if path.is_file()} - of_batch
+
+    counts = []
+    for photo in (DENT, GOOD, DENT, GOOD):
+        press_inspect(answers, visit, photo)
+        counts.append(len(files()))
+        assert Path(answers.zip(visit).split("file=")[1]) in files()
+        assert visit.result.photo in files()
+    assert len({*counts}) == 1
+    for _ in range(2):  # the same photo once more
+        press_inspect(answers, visit, GOOD)
+    assert len(files()) <= 2 * counts[0] + 1
+    answers.give_photo(visit, None, "en")
+    answers.give_photo(visit, DENT, "en")
+    assert not files()
+    assert {*visit.batch.workplace.folder.iterdir()} == of_batch
+
+
+def test_an_answer_that_is_dropped_leaves_no_file(catalogue, tmp_path):
+    visit = Visit(tmp_path)
+    during_an_inspection(catalogue, visit, lambda answers: answers.give_photo(visit, GOOD, "en"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
