@@ -410,13 +410,22 @@ def test_the_page_fits_and_nothing_overlaps(browser, address, defective, name, v
     assert_nothing_overlaps(page, ("heading", "category", "model", "photo", *top_to_bottom))
     order = [page.locator(f"#{part}").bounding_box()["y"] for part in top_to_bottom[1:]]
     assert order == sorted(order)
-    for part in ("#verdict .badge:visible .word", "#verdict .note", "#cost"):
+    tab = "#ways [role=tab][aria-selected=true]"
+    for part in ("#verdict .badge:visible .word", "#verdict .note", "#cost", tab):
         assert contrast(page.locator(part).first) >= 4.5, part
     assert hosts == {address.split("/")[2]}  # nothing is asked of anybody else
     page.close()
 
 
-def test_no_page_and_no_answer_names_a_path_of_the_server(page, address):
+def test_a_screen_reader_knows_the_examples_by_name(page):
+    names = [
+        button.get_attribute("aria-label") for button in page.locator("#examples button").all()
+    ]
+    assert names and all(names)
+    assert "good" in names
+
+
+def test_the_page_names_no_folder_of_models(page):
     config = page.evaluate("JSON.stringify(window.gradio_config)")
     assert "assets/models" not in config
     assert json.loads(config)["title"] == "Golden Sample"
