@@ -39,7 +39,8 @@ def summarise(
 
     METRICS.md says what each key holds. A kind of defect is measured against all the good photos,
     its pixels against all the normal pixels. Anomalous photos without a mask, or with an empty one,
-    take no part in pixel metrics. Maps and masks are asked for once, one photo at a time.
+    take no part in pixel metrics. A photo that the model refuses to judge counts by its score, as
+    every other one. Maps and masks are asked for once, one photo at a time.
 
     Args:
         predictions: N of them.
@@ -59,10 +60,12 @@ def summarise(
     for defect in sorted({prediction.defect for prediction in anomalous}):
         members = [prediction for prediction in anomalous if prediction.defect == defect]
         per_defect[defect] = _measure_defect(good, members, counts.ranks(defect))
+    checks = _checks(predictions)
     return {
         **_measure_ranking(predictions),
         **_measure_pixels(counts.ranks()),
         **_measure_verdicts(predictions),
+        **_spell_out("check_rate", "checks", checks),
         **_operating_point(calibration),
         "n_normal": len(good),
         "n_anomalous": len(anomalous),
@@ -73,7 +76,7 @@ def summarise(
             "anomalous": _rounded([prediction.raw_score for prediction in anomalous]),
         },
         "calibration_scores": None if calibration is None else _rounded(calibration.normal_scores),
-        "notes": _notes(len(good), len(anomalous), counts.photos, calibration),
+        "notes": _notes(len(good), len(anomalous), counts.photos, calibration, checks),
     }
 
 
@@ -142,6 +145,12 @@ def _measure_verdicts(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
+def _checks(predictions: Sequence[Prediction]) -> Rate:
+    """The photos that the model refuses to judge."""
+    judged = [prediction for prediction in predictions if prediction.failed is not None]
+    return rate(sum(prediction.doubt is not None for prediction in judged), len(judged))
+
+
 def _measure_defect(
     good: Sequence[Prediction], members: Sequence[Prediction], ranks: PixelRanks
 ) -> dict[str, Any]:
@@ -179,7 +188,11 @@ def _operating_point(calibration: Calibration | None) -> dict[str, Any]:
 
 
 def _notes(
-    n_normal: int, n_anomalous: int, n_with_mask: int, calibration: Calibration | None
+    n_normal: int,
+    n_anomalous: int,
+    n_with_mask: int,
+    calibration: Calibration | None,
+    checks: Rate,
 ) -> list[str]:
     """One sentence for everything that limits what the metrics say."""
     notes = []
@@ -201,6 +214,12 @@ def _notes(
         notes.append(
             f"{n_anomalous - n_with_mask} of {n_anomalous} anomalous photos have no mask and take "
             "no part in pixel AUROC and AUPRO."
+        )
+    if checks.count:
+        notes.append(
+            f"{checks.count} of {checks.total} photos would be CHECK in the app, which judges no "
+            "photo that does not look like the product; these figures count every photo by its "
+            "score."
         )
     return notes
 

@@ -19,7 +19,8 @@ from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
-from modeling import InspectionImageProcessor, ReconstructionModel, open_photo
+from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
+from modeling.familiarity import DOUBTS, NO_DOUBT
 from modeling.outputs import ReconstructionOutput
 from training.cores import single_threaded
 from training.dataset import decode_picture
@@ -63,7 +64,9 @@ class Prediction:
         label: 0 normal, 1 anomalous.
         raw_score: unbounded, >= 0; ranks photos.
         score: 0..1; NaN while the model is uncalibrated.
-        failed: the verdict at the calibrated threshold; None while uncalibrated.
+        failed: whether the score exceeds the calibrated threshold; None while uncalibrated.
+        doubt: why the model refuses to judge, one of `modeling.familiarity.DOUBTS`; None where it
+            judges.
         anomaly_map: (h, w) float32 at the model's input size; from `predict`, a view of a file.
         photo_size: (height, width) of the upright photo.
     """
@@ -75,17 +78,20 @@ class Prediction:
     raw_score: float
     score: float
     failed: bool | None
+    doubt: str | None
     anomaly_map: np.ndarray
     photo_size: tuple[int, int]
 
     @property
     def verdict(self) -> str:
-        """FAIL or PASS, empty while the model is uncalibrated."""
-        return "" if self.failed is None else "FAIL" if self.failed else "PASS"
+        """What the pipeline says: CHECK, FAIL or PASS; empty while the model is uncalibrated."""
+        if self.failed is None:
+            return ""
+        return CHECK if self.doubt is not None else FAIL if self.failed else PASS
 
     @property
     def is_error(self) -> bool:
-        """A miss or a false alarm."""
+        """A miss or a false alarm, by the score: also where the verdict is CHECK."""
         return self.failed is not None and self.failed != bool(self.label)
 
 
@@ -183,6 +189,9 @@ class _Judge:
         failed = [None] * len(batch)
         if output.is_anomalous is not None:
             failed = output.is_anomalous.tolist()
+        doubts = [NO_DOUBT] * len(batch)  # of what only ranks, such as a baseline
+        if output.doubt is not None:
+            doubts = output.doubt.tolist()
         facts = [
             {
                 "image_id": row["image_id"],
@@ -192,14 +201,16 @@ class _Judge:
                 "raw_score": raw_score,
                 "score": score,
                 "failed": fails,
+                "doubt": None if doubt == NO_DOUBT else DOUBTS[doubt],
                 "photo_size": (picture.height, picture.width),
             }
-            for row, picture, raw_score, score, fails in zip(
+            for row, picture, raw_score, score, fails, doubt in zip(
                 rows,
                 pictures,
                 output.raw_score.tolist(),
                 output.anomaly_score.tolist(),
                 failed,
+                doubts,
                 strict=True,
             )
         ]

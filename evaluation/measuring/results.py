@@ -31,6 +31,7 @@ PREDICTION_FIELDS = (
     "score",
     "threshold",
     "verdict",
+    "doubt",
 )
 
 
@@ -111,6 +112,7 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
                     "score": repr(prediction.score) if judged else "",
                     "threshold": repr(THRESHOLD) if judged else "",
                     "verdict": prediction.verdict,
+                    "doubt": prediction.doubt or "",
                 }
             )
 

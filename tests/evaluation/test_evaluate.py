@@ -15,8 +15,11 @@ from sklearn.metrics import f1_score, roc_auc_score
 from evaluation.evaluate import evaluate, main
 from evaluation.measuring.cases import most_telling, of_every_kind
 from evaluation.measuring.prediction import Prediction, predict
+from evaluation.measuring.stored import read_evaluation
 from evaluation.metrics import MetricError, image_auroc
+from evaluation.reporting.overview import at_a_glance
 from evaluation.summary import format_table
+from evaluation.writing.document import Text
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_pipeline
 from tests.conftest import TINY_DATA, run_script
 from training.dataset import load_inspection_dataset
@@ -77,7 +80,7 @@ def test_metrics_can_be_recomputed_from_the_predictions(results):
     metrics, rows = read_metrics(results), read_predictions(results)
     labels = np.array([row["label"] == "anomalous" for row in rows])
     raw = np.array([float(row["raw_score"]) for row in rows])
-    failed = np.array([row["verdict"] == "FAIL" for row in rows])
+    failed = np.array([float(row["score"]) > float(row["threshold"]) for row in rows])
     assert metrics["image_auroc"] == pytest.approx(roc_auc_score(labels, raw), abs=1e-12)
     assert metrics["f1"] == pytest.approx(f1_score(labels, failed), abs=1e-12)
     assert metrics["recall"] == pytest.approx(failed[labels].mean(), abs=1e-12)
@@ -112,7 +115,7 @@ def test_the_scores_of_the_metrics_are_those_of_the_predictions(results):
 def test_the_verdict_says_whether_the_score_exceeds_the_threshold(results):
     for row in read_predictions(results):
         exceeds = float(row["score"]) > float(row["threshold"])
-        assert row["verdict"] == ("FAIL" if exceeds else "PASS")
+        assert row["verdict"] == ("CHECK" if row["doubt"] else "FAIL" if exceeds else "PASS")
 
 
 def test_score_and_raw_score_tell_the_same_side_of_the_threshold(results):
@@ -131,6 +134,7 @@ def test_scores_are_those_of_the_pipeline(results, trained_model, test_photos):
         assert float(rows[index]["score"]) == pytest.approx(inspection.score, abs=1e-5)
         assert float(rows[index]["raw_score"]) == pytest.approx(inspection.raw_score, rel=1e-5)
         assert rows[index]["verdict"] == inspection.verdict
+        assert rows[index]["doubt"] == (inspection.doubt or "")
 
 
 def test_pixel_auroc_is_that_of_the_pipelines_maps_against_the_masks(
@@ -220,6 +224,29 @@ def test_it_runs_as_a_module_and_on_another_category(trained_model, noise_data, 
     assert metrics["per_defect"]["dent"]["pixel_auroc"] is None
     assert metrics["per_defect"]["dent"]["n"] == 2
     assert 0 <= metrics["image_auroc"] <= 1
+
+
+def test_photos_of_another_product_are_what_the_pipeline_says_of_them(
+    trained_model, tmp_path, capsys
+):
+    data = "synthetic:key?train=3&test_good=2&test_per_defect=1&size=96"
+    assert main(arguments_for(trained_model, data, tmp_path, "--num_pictures", "0")) == 0
+    photos, rows = load_inspection_dataset(data)["test"], read_predictions(tmp_path)
+    inspections = load_pipeline(trained_model)(photos["image"][:])
+    assert [(row["verdict"], row["doubt"]) for row in rows] == [
+        (inspection.verdict, inspection.doubt) for inspection in inspections
+    ]
+    assert {row["verdict"] for row in rows} == {"CHECK"}
+    metrics = read_metrics(tmp_path)
+    assert (metrics["checks"], metrics["check_rate"]) == (len(photos), 1.0)
+    assert 0 < metrics["check_rate_interval"][0] < metrics["check_rate_interval"][1] == 1.0
+    passed = [float(row["score"]) <= float(row["threshold"]) for row in rows]
+    labels = [row["label"] for row in rows]
+    assert metrics["misses"] == sum(np.array(passed) & (np.array(labels) == "anomalous"))
+    sentence = f"{len(photos)} of {len(photos)} photos would be CHECK in the app"
+    assert capsys.readouterr().out.count(sentence) == 1
+    blocks = at_a_glance([read_evaluation(tmp_path)]).blocks
+    assert [sentence in block.text for block in blocks if isinstance(block, Text)].count(True) == 1
 
 
 def test_without_anomalous_photos_what_remains_is_measured(
@@ -357,7 +384,8 @@ def test_a_model_that_gives_nan_names_the_photo(uncalibrated, test_photos):
 def test_misses_and_false_alarms_come_first():
     def prediction(label: int, raw_score: float) -> Prediction:
         failed = raw_score > 5
-        return Prediction("", "", "", label, raw_score, 0.0, failed, np.zeros((1, 1)), (1, 1))
+        nothing = np.zeros((1, 1))
+        return Prediction("", "", "", label, raw_score, 0.0, failed, None, nothing, (1, 1))
 
     predictions = [prediction(*case) for case in [(1, 9), (0, 1), (1, 4), (0, 8), (1, 2), (1, 7)]]
     assert most_telling(predictions, 6) == [4, 3, 2, 0, 5, 1]

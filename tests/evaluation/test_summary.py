@@ -18,7 +18,7 @@ from evaluation.measuring.prediction import MadeOnDemand, Prediction
 from evaluation.metrics import MetricError
 from evaluation.pixel_metrics import EXACT_PIXELS, MANTISSA_BITS, count_pixels
 from evaluation.summary import format_table, summarise
-from modeling import Calibration
+from modeling import Calibration, rate
 from tests.conftest import ROOT
 
 # Keys of metrics.json whose own keys are names: of libraries, of kinds of defect, of baselines.
@@ -29,7 +29,7 @@ def photo(number: int, defect: str, raw_score: float, failed: bool | None) -> Pr
     nothing = np.zeros((1, 1), np.float32)
     label = int(defect != "good")
     name = f"test/{defect}/{number:03d}"
-    return Prediction(name, "part", defect, label, raw_score, 0.5, failed, nothing, (30, 40))
+    return Prediction(name, "part", defect, label, raw_score, 0.5, failed, None, nothing, (30, 40))
 
 
 @pytest.fixture
@@ -100,6 +100,28 @@ def test_a_kind_of_defect_stands_against_all_good_photos(predictions, maps, mask
     assert part["pixel_auroc"] == pytest.approx(area, abs=1e-12)
     assert part["misses"] == 1
     assert set(metrics["per_defect"]) == {"cut", "dent"}
+
+
+def test_photos_that_are_refused_are_counted_and_change_no_other_figure(
+    predictions, maps, masks, calibration
+):
+    judged = summarise(predictions, maps, masks, calibration)
+    assert (judged["checks"], judged["check_rate"]) == (0, 0.0)
+    for index in (2, 6):  # a false alarm and a miss
+        predictions[index] = dataclasses.replace(predictions[index], doubt="blurred")
+    refused = summarise(predictions, maps, masks, calibration)
+    share = rate(2, 7)
+    assert refused["checks"] == 2
+    assert refused["check_rate"] == share.value
+    assert refused["check_rate_interval"] == [share.low, share.high]
+    *notes, sentence = refused["notes"]
+    assert sentence.startswith("2 of 7 photos would be CHECK in the app")
+    assert format_table(refused).endswith(f"\nNote: {sentence}")
+    changed = ("checks", "check_rate", "check_rate_interval", "notes")
+    for name in changed:
+        del refused[name]
+    assert refused == {key: value for key, value in judged.items() if key not in changed}
+    assert notes == judged["notes"]
 
 
 def test_maps_and_masks_are_made_once_a_photo(predictions, maps, masks, calibration):
