@@ -363,6 +363,11 @@ class Answers:
 
     # Many photos
 
+    def start(self, visit: Visit, language: str) -> str:
+        """What is said at once when a batch is started, which may wait in the queue."""
+        visit.is_waiting, visit.stop_asked = True, False
+        return message_card(text_in(language)("batch.waiting"), "busy")
+
     def inspect_batch(
         self,
         visit: Visit,
@@ -374,6 +379,10 @@ class Answers:
     ) -> Iterator[Listed]:
         """Inspect many photos; the bar moves with each, the lists once a second."""
         text, entry = text_in(language), self.find(category, model)
+        visit.is_waiting = False
+        if visit.stop_asked:
+            yield Listed(message_card(text("batch.not_begun")), *unchanged(3))
+            return
         if not files or entry is None:
             sentence = text("batch.empty") if entry else text("page.gone")
             yield Listed(message_card(sentence, "error"), *unchanged(3))
@@ -390,6 +399,8 @@ class Answers:
         newest = visit.thresholds.get(choice, threshold)
         batch = Batch(uploads, workplace, newest, choice)
         visit.start_batch(batch)
+        if visit.stop_asked:  # while the photos were unpacked
+            batch.cancel()
         for waiting in self._load_or_leave(entry, language):
             yield Listed(waiting, *unchanged(3))
         drawn = float("-inf")
@@ -400,10 +411,14 @@ class Answers:
                 drawn = time.monotonic()
                 yield self._listed(batch, language)
 
-    def cancel(self, visit: Visit) -> None:
-        """End the batch after the photo that is being inspected."""
+    def cancel(self, visit: Visit, language: str) -> Any:
+        """End the batch after the photo that is being inspected; one that waits does not begin."""
+        visit.stop_asked = True
+        if visit.is_waiting:
+            return message_card(text_in(language)("batch.not_begun"))
         if visit.batch is not None:
             visit.batch.cancel()
+        return gr.skip()
 
     def show(self, visit: Visit, language: str, chosen: gr.EventData) -> Shown:
         """Lay a photo of the batch on the light table."""

@@ -28,6 +28,8 @@ class Visit:
         photo: the single photo that the visitor looks at, as the page gave it; None while they look
             at none, or at one of the batch.
         batch: the latest batch.
+        is_waiting: whether a batch was started that has not begun, for others go first.
+        stop_asked: whether the batch that was started last is to end, or not to begin.
         thresholds: the operating threshold of each model that was moved from the calibrated one,
             by category and model.
         prints: pictures that were made already, by number in the batch.
@@ -42,6 +44,8 @@ class Visit:
     number: int | None = None
     photo: str | None = None
     batch: Batch | None = None
+    is_waiting: bool = False
+    stop_asked: bool = False
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
     prints: dict[int, Prints] = field(default_factory=dict)
     choice: tuple[str, str | None] | None = None

@@ -11,9 +11,11 @@
 
   // The place in the queue. Gradio writes "queue: 3/7" anew ten times a second, but how many wait
   // behind is not kept up to date.
+  const STATUSES = "#verdict .progress-text, #progress .progress-text";
+  const isStopped = (status) => !status.closest("#verdict, #progress:has(section.busy)"); // a batch
   const sayPlace = () => {
-    for (const status of document.querySelectorAll("#verdict .progress-text")) {
-      const [, place] = status.textContent.match(/queue: (\d+)\//) ?? [];
+    for (const status of document.querySelectorAll(STATUSES)) {
+      const [, place] = isStopped(status) ? [] : (status.textContent.match(/queue: (\d+)\//) ?? []);
       const said = place ? say("place", { place }) : "";
       let words = status.parentElement.querySelector(".place");
       if (!words && said) {

@@ -207,13 +207,22 @@ class Wiring:
         c.many.select(lambda: gr.Column(visible=True), None, c.batch_box, **AT_ONCE)
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
         buttons = [c.start, c.cancel]
-        c.start.click(lambda: start_and_stop(is_running=True), None, buttons, **AT_ONCE).then(
+        c.start.click(
+            lambda visit, language: [
+                *start_and_stop(is_running=True),
+                answers.start(visit, language),
+            ],
+            [c.visit, c.language],
+            [*buttons, c.progress],
+            **AT_ONCE,
+        ).then(
             answers.inspect_batch,
             [c.visit, c.files, *self.operating],
             self.batch,
-            **QUIET,
+            **QUIET | {"show_progress": "minimal"},  # whose place in the queue waiting.js reads
+            show_progress_on=c.progress,
         ).then(lambda: start_and_stop(is_running=False), None, buttons, **AT_ONCE)
-        c.cancel.click(answers.cancel, c.visit, None, **AT_ONCE)
+        c.cancel.click(answers.cancel, [c.visit, c.language], c.progress, **AT_ONCE)
         for shown in (c.gallery, c.table):
             shown.select(
                 answers.show,

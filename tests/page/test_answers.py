@@ -185,3 +185,16 @@ def test_an_answer_that_is_dropped_leaves_no_file(catalogue, tmp_path):
     visit = Visit(tmp_path)
     during_an_inspection(catalogue, visit, lambda answers: answers.give_photo(visit, GOOD, "en"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_batch_that_is_stopped_while_it_waits_does_not_begin(catalogue, tmp_path):
+    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
+    assert "Waiting for the first result" in answers.start(visit, "en")
+    stopped = answers.cancel(visit, "en")
+    assert "Stopped before the first photo" in stopped
+    (only,) = answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en")
+    assert (only.progress, visit.batch) == (stopped, None)
+    answers.start(visit, "en")
+    *_, last = answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en")
+    assert "done" in last.progress
+    assert answers.cancel(visit, "en") == gr.skip()

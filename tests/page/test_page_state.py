@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -12,6 +14,7 @@ import pytest
 from browsing import (
     DESKTOP,
     EXAMPLES,
+    OUTPUT,
     WHILE_BUSY,
     choose,
     give_photo,
@@ -23,6 +26,14 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
+from starlette.middleware import Middleware
+
+from modeling.pipeline import InspectionPipeline
+from page import wiring
+from page.bench import Bench
+from page.catalogue import Catalogue, shipped_models
+from page.components import translate
+from page.head import HeadScripts
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +152,55 @@ def test_a_threshold_that_only_a_program_can_send_is_refused_with_a_sentence(add
         urlopen(Request(f"{address}gradio_api/run/predict", body.encode(), headers))
     assert "The threshold must be a number from 0 to 1" in refused.value.read().decode()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def stalled(monkeypatch) -> Iterator[threading.Event]:
+    """Lets the models work only once it is set; at most one batch at a time is under way."""
+    may_work, work = threading.Event(), InspectionPipeline.__call__
+
+    def wait_and_work(self: InspectionPipeline, *words: object, **named: object) -> object:
+        assert may_work.wait(WHILE_BUSY / 1000)
+        return work(self, *words, **named)
+
+    monkeypatch.setattr(InspectionPipeline, "__call__", wait_and_work)
+
+    monkeypatch.setitem(wiring.QUIET, "concurrency_limit", 1)
+    yield may_work
+    may_work.set()
+
+
+def test_a_batch_that_waits_says_so_and_does_not_begin_once_it_is_stopped(
+    browser, stalled, tmp_path
+):
+    blocks = wiring.build(Bench(Catalogue(shipped_models())), tmp_path)
+    _, address, _ = blocks.launch(
+        css="\n".join(path.read_text() for path in sorted((ROOT / "page").glob("*.css"))),
+        i18n=translate,
+        app_kwargs={"middleware": [Middleware(HeadScripts)]},
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    first, second = (browser.new_page(viewport=DESKTOP) for _ in range(2))
+    with closing(blocks):
+        for visitor in (first, second):
+            open_page(visitor, f"{address}?category=flange_nut")
+            give_many(visitor, [EXAMPLES / "flange_nut" / "good.jpg"])
+            visitor.click("#start")
+            expect(visitor.locator("#progress")).not_to_contain_text("Give photos")
+            visitor.wait_for_timeout(1000)
+        place = second.locator("#progress .place")
+        expect(place).to_have_text("You are number 1 in the queue.", timeout=WHILE_BUSY)
+        expect(second.locator("#progress .progress-text:visible")).to_have_count(0)
+        second.screenshot(path=OUTPUT / "queue-batch.png")
+        second.click("#cancel")
+        stopped = second.locator("#progress", has_text="Stopped before the first photo.")
+        expect(stopped).to_be_visible()
+        expect(second.locator("#progress .place:not(:empty)")).to_have_count(0)
+        stalled.set()
+        expect(first.locator("#progress")).to_contain_text("The photo is done", timeout=WHILE_BUSY)
+        expect(second.locator("#start")).to_be_enabled(timeout=WHILE_BUSY)
+        expect(stopped).to_be_visible()
+        assert second.locator("#batch_table").count() == 0
+        first.close()
+        second.close()
