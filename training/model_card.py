@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from transformers import AutoConfig
 
 from hub_models import CATEGORY_PREFIX, PROJECT_TAG
 from modeling import TASK, Calibration, ReconstructionConfig
 from modeling.backbones import EFFICIENTNET_LITE0
+from training.hub_access import first_line
 from training.licences import MVTEC_LICENSE, is_mvtec, license_of, pictures_may_be_shown
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
 from training.training_run import TrainingRun
 
 RECIPE_FILE = "recipe.yaml"
+METRICS_FILE = "metrics.json"
 EVALUATION = "evaluation"  # folder of a model folder, as the README names it to evaluate.py
 MVTEC_DATASET = "Voxel51/mvtec-ad"  # MVTec AD on the Hub; the same photos as the official archive
 
@@ -69,8 +70,9 @@ class CardFacts:
             ValueError: when it is not one that training/train.py wrote.
         """
         run = TrainingRun.read(folder)
-        recipe = Recipe(**yaml.safe_load((folder / RECIPE_FILE).read_text()))
-        return cls(AutoConfig.from_pretrained(folder), recipe, run, evaluations_in(folder), repo)
+        recipe = _read_recipe(folder)
+        evaluations = evaluations_in(folder, recipe)
+        return cls(AutoConfig.from_pretrained(folder), recipe, run, evaluations, repo)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -79,14 +81,48 @@ class CardFacts:
         return {name: Calibration.from_dict(values) for name, values in stored.items()}
 
 
-def evaluations_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results that evaluate.py left in a model folder: evaluation/, or evaluation/CATEGORY/."""
+def evaluations_in(folder: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Results that evaluate.py left in a model folder: evaluation/, or evaluation/CATEGORY/.
+
+    Raises:
+        ValueError: when a card can't be written of one, since it is damaged or of another version.
+    """
     found = [folder / EVALUATION, *sorted((folder / EVALUATION).glob("*/"))]
     return {
-        path.relative_to(folder).as_posix(): json.loads((path / "metrics.json").read_text())
+        path.relative_to(folder).as_posix(): _read_metrics(path, recipe)
         for path in found
-        if (path / "metrics.json").is_file()
+        if (path / METRICS_FILE).is_file()
     }
+
+
+def _read_recipe(folder: Path) -> Recipe:
+    try:
+        recipe = read_recipe(folder / RECIPE_FILE)
+        if recipe.data is None:
+            raise ValueError("it names no data")
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / RECIPE_FILE} is missing, damaged or of another version "
+            f"({first_line(error).rstrip('.')}); expected a folder that training/train.py wrote: "
+            "train the model again, or name another folder."
+        ) from error
+    return recipe
+
+
+def _read_metrics(evaluation: Path, recipe: Recipe) -> dict[str, Any]:
+    path = evaluation / METRICS_FILE
+    try:
+        metrics = json.loads(path.read_text())
+        # All that the card will say of them, which shows whether all of it is there.
+        _eval_results(recipe, metrics)
+        _result(evaluation.parent, evaluation.name, metrics)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise ValueError(
+            f"{path} is damaged or of another version ({reason}); run evaluation/evaluate.py "
+            "again, or remove it."
+        ) from error
+    return metrics
 
 
 def model_card(folder: Path, repo: str | None = None) -> str:
@@ -121,7 +157,9 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     data = facts.recipe.data
     dataset = MVTEC_DATASET if is_mvtec(recipe, categories) else data if _on_hub(data) else None
     results = [
-        result for metrics in facts.evaluations.values() for result in _eval_results(facts, metrics)
+        result
+        for metrics in facts.evaluations.values()
+        for result in _eval_results(facts.recipe, metrics)
     ]
     return ModelCardData(
         library_name="transformers",
@@ -139,9 +177,9 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     )
 
 
-def _eval_results(facts: CardFacts, metrics: dict[str, Any]) -> list[EvalResult]:
+def _eval_results(recipe: Recipe, metrics: dict[str, Any]) -> list[EvalResult]:
     """One entry a metric that is defined, as it stands in metrics.json."""
-    mvtec = is_mvtec(facts.recipe, [metrics["category"]])
+    mvtec = is_mvtec(recipe, [metrics["category"]])
     return [
         EvalResult(
             task_type=TASK,

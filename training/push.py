@@ -283,6 +283,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UploadError as error:
         print(f"push.py: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        name = error.filename or options.folder
+        print(
+            f"push.py: {name} can't be read or written ({error.strerror or error}).",
+            file=sys.stderr,
+        )
+        return 1
     print(f"{options.folder} is at {address}, release {tag}.")
     return 0
 

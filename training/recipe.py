@@ -13,7 +13,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
@@ -24,6 +25,14 @@ CONFORMAL, ROC = "conformal", "roc"
 AUTO = "auto"  # a field's value: chosen by the photos, or by the machine
 FULL_PRECISION, BF16 = "fp32", "bf16"
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
+EXPECTED = {  # what a YAML file must have for a field of each kind, in words
+    dict: "`name: value` pairs such as {l1: 1.0}",
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "text, in quotes where YAML takes it for something else",
+}
+KINDS_IN_LISTS = {"category": str, "backbone_layers": int}
 
 
 def _field(default: Any, help_text: str) -> Any:
@@ -248,6 +257,15 @@ def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
     return Recipe(**values)
 
 
+def read_recipe(path: Path) -> Recipe:
+    """Read a YAML file alone.
+
+    Raises:
+        ValueError: on a file that can't be read, an unknown field or a value out of range.
+    """
+    return Recipe(**_read_yaml(path))
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Learn how good parts look. A YAML file gives the recipe; flags override it.",
@@ -333,17 +351,37 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _as_declared(path: Path, name: str, value: Any) -> Any:
+    """A field's value as the recipe declares it, where YAML has it as something that means it."""
     types = get_type_hints(Recipe)
-    if name == "category" and isinstance(value, str):
-        return [value]
     if name not in types:
         near = difflib.get_close_matches(str(name), types, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(f"The recipe {path} has an unknown field {name!r}{hint}")
+    kinds = get_args(types[name]) or (types[name],)
+    if value is None and NoneType in kinds:
+        return None
+    kind = KINDS_IN_LISTS.get(name, kinds[0])
+    try:
+        if name not in KINDS_IN_LISTS:
+            return _as_kind(kind, value)
+        return [_as_kind(kind, one) for one in (value if isinstance(value, list) else [value])]
+    except (OverflowError, ValueError) as error:
+        several = " (or a list of it)" if name in KINDS_IN_LISTS else ""
+        raise ValueError(
+            f"{name} must be {EXPECTED[kind]}{several}, found {value!r} in the recipe {path}."
+        ) from error
+
+
+def _as_kind(kind: type, value: Any) -> Any:
+    """Raises ValueError where the value does not mean one of this kind."""
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    if isinstance(value, bool):
+        raise ValueError
     # YAML reads `1e-3` as text and `1` as an int; both mean the float that the field asks for.
-    if types[name] is float and isinstance(value, str | int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError as error:
-            raise ValueError(f"{name} must be a number, found {value!r} in {path}.") from error
-    return value
+    if kind is float and isinstance(value, str | int):
+        return float(value)
+    # A folder or a product may have a number for a name.
+    if kind is str and isinstance(value, int | float):
+        return str(value)
+    raise ValueError

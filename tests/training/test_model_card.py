@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from training import push
 from training.model_card import main, model_card
 
 
@@ -70,3 +73,60 @@ def test_a_folder_without_its_facts_is_told_in_one_sentence(
     assert main([str(folder)]) == 2
     (sentence,) = capsys.readouterr().err.strip().splitlines()
     assert "training.json is missing or damaged" in sentence
+
+
+def with_another_field(path: Path) -> None:
+    path.write_text(path.read_text() + "\nepoch_count: 3\n")
+
+
+def cut_off(path: Path) -> None:
+    path.write_text(path.read_text()[:-40] + ": {")
+
+
+def emptied(path: Path) -> None:
+    path.write_text("")
+
+
+def without(*names: str) -> Callable[[Path], None]:
+    def remove(path: Path) -> None:
+        content = inner = json.loads(path.read_text())
+        for name in names[:-1]:
+            inner = inner[name]
+        del inner[names[-1]]
+        path.write_text(json.dumps(content))
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "reason"),
+    [
+        ("recipe.yaml", Path.unlink, "No such file"),
+        ("recipe.yaml", with_another_field, "unknown field 'epoch_count'"),
+        ("recipe.yaml", cut_off, "not valid YAML"),
+        ("recipe.yaml", emptied, "must hold `field: value` lines"),
+        ("recipe.yaml", lambda path: path.write_text("epochs: 3\n"), "it names no data"),
+        ("evaluation/metrics.json", emptied, "Expecting value"),
+        ("evaluation/metrics.json", lambda path: path.write_text("[]"), "list"),
+        ("evaluation/metrics.json", without("aupro"), "no 'aupro'"),
+        ("evaluation/metrics.json", without("data"), "no 'data'"),
+        ("evaluation/metrics.json", without("versions", "torch"), "no 'torch'"),
+        (
+            "evaluation/metrics.json",
+            without("per_defect", "dent", "image_auroc"),
+            "no 'image_auroc'",
+        ),
+    ],
+)
+def test_a_damaged_file_or_one_of_another_version_is_named(
+    file, spoil, reason, evaluated_model, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(evaluated_model, tmp_path / "nut")
+    spoil(folder / file)
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")  # pushing stops before it is shown to anybody
+    for command, words in ((main, [str(folder)]), (push.main, [str(folder), "org/nut"])):
+        assert command(words) == 2
+        sentence = capsys.readouterr().err.splitlines()[-1]  # after transformers' own bar
+        assert sentence.startswith(("model_card.py: ", "push.py: "))
+        assert str(folder / file) in sentence
+        assert reason in sentence

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from conftest import ROOT, TINY_DATA
@@ -16,6 +17,7 @@ from loopback_hub import READER_TOKEN, serve
 from modeling import load_model, load_pipeline
 from training.export import export_model
 from training.model_card import METRICS
+from training.push import main
 
 TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
 PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
@@ -206,6 +208,15 @@ def test_bad_input_is_one_sentence_and_exit_code_2(hub, trained_model, tmp_path)
         (sentence,) = said.strip().splitlines()
         assert part in sentence
     assert [*hub.files("org/public")] == ["README.md"]
+
+
+def test_a_disk_that_takes_no_draft_is_one_sentence(trained_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert main([str(trained_model), "org/nut"]) == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith(f"push.py: {tmp_path / 'gone'}")
+    assert "can't be read or written (No such file or directory)" in sentence
 
 
 def test_training_pushes_by_itself_with_its_checkpoints(hub, tmp_path):

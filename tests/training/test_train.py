@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 
 import pytest
@@ -119,6 +120,51 @@ def test_a_misspelt_field_in_the_file_is_named(tmp_path):
     path.write_text("epoch: 7\n")
     with pytest.raises(ValueError, match="unknown field 'epoch'; did you mean epochs"):
         parse_recipe([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("category: bottle", "category", ["bottle"]),
+        ("category: 7", "category", ["7"]),
+        ("category: [7, nut]", "category", ["7", "nut"]),
+        ("data: 12", "data", "12"),
+        ("backbone_layers: 4", "backbone_layers", [4]),
+        ("learning_rate: 1e-3", "learning_rate", 1e-3),
+        ("gradient_clip: 1", "gradient_clip", 1.0),
+        ("epochs: null", "epochs", None),
+    ],
+)
+def test_a_value_in_the_file_means_what_the_field_asks_for(line, field, value, tmp_path):
+    (tmp_path / "mine.yaml").write_text(line)
+    found = getattr(parse_recipe([str(tmp_path / "mine.yaml")]), field)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("category: {a: b}", "category must be text, .* (or a list of it), found {'a': 'b'}"),
+        ("category: [yes]", "category must be text, .*, found [True]"),
+        ("backbone_layers: 4,7", "backbone_layers must be a whole number (or a list of it), found"),
+        ("data: [12]", "data must be text, .*, found [12]"),
+        ("data: 2026-11-28", "data must be text, in quotes .*, found datetime.date"),
+        ("mixed_precision: no", "mixed_precision must be text, .*, found False"),
+        ("augmentation: rotation", "augmentation must be `name: value` pairs"),
+        ("loss_weights: [l1]", "loss_weights must be `name: value` pairs"),
+        ('push_to_hub: "no"', "push_to_hub must be true or false, found 'no'"),
+        ("image_size: big", "image_size must be a whole number, found 'big'"),
+        ("seed: null", "seed must be a whole number, found None"),
+        ("map_sigma: yes", "map_sigma must be a number, found True"),
+        (f"map_sigma: 1{'0' * 400}", "map_sigma must be a number, found 1000"),
+    ],
+)
+def test_a_value_of_another_kind_in_the_file_is_one_sentence(line, sentence, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(line)
+    assert main([str(tmp_path / "mine.yaml")]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(".*".join(map(re.escape, sentence.split(".*"))), said)
+    assert said.endswith(f"in the recipe {tmp_path / 'mine.yaml'}.")
 
 
 def test_the_saved_recipe_repeats_the_run(trained_model):
