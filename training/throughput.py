@@ -62,11 +62,13 @@ def measure(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[
         accelerator: devices and processes.
 
     Raises:
-        DatasetError: when the photos can't be read.
+        DatasetError: when the photos can't be read or there are none.
         DiskError: when the folder can't be written.
         ElsewhereError: when one of these happened in another process.
     """
     dataset = main_first(lambda: load_categories(recipe.data, recipe.category or ()))["train"]
+    if not len(dataset):
+        raise DatasetError(f"{recipe.data} has no good photos under train; give other --data.")
     good = dataset.select(range(min(len(dataset), PHOTOS)))
     model, _ = build_model(recipe, list(dict.fromkeys(good["category"])))
     side = model.config.image_size
@@ -148,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--data is missing; `--help` says what it takes.")
         recipe = replace(recipe, output_dir=recipe.output_dir or tempfile.gettempdir())
         accelerator = join_processes(recipe)
+        Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=recipe.output_dir) as own:
             folder = Path(together(lambda: own)[0])  # one for all processes
             speeds = list(measure(recipe, folder, accelerator))
@@ -162,6 +165,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if state().is_main_process:
             print(f"throughput.py: {error}", file=sys.stderr)
         return 1 if isinstance(error, DiskError) else 2
+    except OSError as error:
+        name = error.filename or recipe.output_dir
+        if state().is_main_process:
+            print(
+                f"throughput.py: {name} can't be read or written ({error.strerror or error}); give "
+                "another --output_dir.",
+                file=sys.stderr,
+            )
+        return 2
     if accelerator.is_main_process:
         print(as_markdown(recipe, speeds, accelerator))
     return 0
