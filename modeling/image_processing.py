@@ -6,6 +6,7 @@ pipeline and app see the same pixels. The processor's settings are saved beside 
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
 import urllib.request
@@ -192,7 +193,8 @@ def _download(address: str) -> bytes:
     try:
         with urllib.request.urlopen(address, timeout=DOWNLOAD_TIMEOUT) as response:
             content = response.read(MAX_DOWNLOAD_BYTES + 1)
-    except OSError as error:  # URLError, time-out, refused connection
+    # URLError, time-out, refused connection; an answer that breaks off; no address at all.
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise PhotoError(f"{address} could not be downloaded ({error}); check it.") from error
     if len(content) > MAX_DOWNLOAD_BYTES:
         raise PhotoError(f"{address} is larger than {MAX_DOWNLOAD_BYTES // 2**20} MB.")

@@ -57,10 +57,13 @@ def check_config(model: str, **where: Any) -> str | None:
         The commit of the Hub repository that the file is of; None of a folder.
 
     Raises:
-        UntrustedError: when the file is too large, no JSON object, or holds what is not allowed.
-        OSError: as transformers raises it, when there is no such file.
+        UntrustedError: when the file is too large, no JSON object, or holds what is not allowed,
+            and when a folder has none.
+        OSError: as transformers raises it, when a Hub repository has none.
     """
     path = cached_file(model, CONFIG_NAME, **where)
+    if path is None:  # transformers' answer for a folder, where it raises for a Hub id
+        raise UntrustedError(f"no {CONFIG_NAME} there")
     size = os.path.getsize(path)
     if size > MAX_CONFIG_BYTES:
         raise UntrustedError(f"a {CONFIG_NAME} of {size} bytes, of at most {MAX_CONFIG_BYTES}")

@@ -21,7 +21,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from torch import Tensor
 
-from modeling import InspectionImageProcessor
+from modeling import InspectionImageProcessor, PhotoError
 from training.cores import available_cores
 from training.dataset import decode_picture
 from training.disk import disk_errors_told
@@ -85,9 +85,14 @@ def prepare(photos: Dataset, index: int, processor: InspectionImageProcessor) ->
 
     Raises:
         DatasetError: when it is damaged.
-        PhotoError: when it is none that can be inspected.
+        PhotoError: when it is none that can be inspected; the message names it.
     """
-    pixels = processor(decode_picture(photos, index, "image"), return_tensors="pt")["pixel_values"]
+    picture = decode_picture(photos, index, "image")
+    try:
+        pixels = processor(picture, return_tensors="pt")["pixel_values"]
+    except PhotoError as error:
+        name = photos.select_columns(["image_id"])[index]["image_id"]
+        raise PhotoError(f"{name}: {error}", error.reason) from error
     # Resized pixels are whole numbers of 255ths, so bytes hold them without loss.
     return (pixels[0] * 255).round().byte()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import struct
 import zlib
 from functools import partial
@@ -208,6 +209,33 @@ def test_a_photo_is_read_from_its_address(picture, tmp_path):
 def test_an_address_that_does_not_answer():
     with pytest.raises(PhotoError, match="could not be downloaded"):
         open_photo("http://127.0.0.1:9/photo.png")
+
+
+@pytest.mark.parametrize("address", ["http://exa mple.com/a.png", "http://[::1/a.png", "http://"])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(PhotoError, match="could not be downloaded") as caught:
+        open_photo(address)
+    assert address in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n1000\r\n\x89PNG", r"downloaded \(IncompleteRead"),
+        (b"Content-Length: 1000\r\n\r\n\x89PNG", "can be read|damaged"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_one_sentence(answer, message):
+    def break_off() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=break_off, daemon=True).start()
+        with pytest.raises(PhotoError, match=message):
+            open_photo(f"http://127.0.0.1:{server.getsockname()[1]}/a.png")
 
 
 def test_pixel_values_are_the_photo_in_0_to_1(picture):

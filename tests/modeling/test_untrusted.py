@@ -141,6 +141,11 @@ def test_a_config_that_is_none_is_one_sentence(folder, content):
     assert "could not be loaded" in refusal(folder)
 
 
+def test_a_folder_without_a_config_is_one_sentence(folder):
+    (folder / "config.json").unlink()
+    assert refusal(folder).endswith("found: no config.json there.")
+
+
 def test_no_tensor_may_be_missing_left_over_or_of_another_shape(folder):
     path = folder / "model.safetensors"
     tensors = load_file(path)

@@ -11,7 +11,7 @@ from datasets.table import MemoryMappedTable
 from killing import killed_at_each_change
 from torch.utils.data import DataLoader
 
-from modeling import InspectionImageProcessor
+from modeling import InspectionImageProcessor, PhotoError, image_processing
 from training.augmentation import ANY_ROTATION
 from training.dataset import DatasetError, load_inspection_dataset
 from training.disk import DiskError
@@ -81,6 +81,14 @@ def test_a_damaged_photo_is_named(photos, tmp_path):
     damaged = photos.map(damage, with_indices=True, features=photos.features)
     with pytest.raises(DatasetError, match="train/good/00003 is damaged"):
         decoded_once(damaged, PROCESSOR, tmp_path, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_photo_that_is_too_large_is_named(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_processing, "MAX_PHOTO_PIXELS", SIDE**2 - 1)
+    with pytest.raises(PhotoError, match="train/good/00000: The photo is too large") as caught:
+        decoded_once(photos, PROCESSOR, tmp_path, 1.0)
+    assert caught.value.reason == "too_large"
     assert list(tmp_path.iterdir()) == []
 
 
