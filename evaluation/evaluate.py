@@ -246,7 +246,7 @@ class Session:
                 f"{self.options.data} has no test photos, so there is nothing to evaluate; put "
                 "them into test/good and test/DEFECT of the category."
             )
-        _check_category(pipe.model.config.categories, splits["train"]["category"][0])
+        _check_category(pipe.model.config.categories, splits["test"]["category"][0])
         if state().is_main_process:
             pair.folder.mkdir(parents=True, exist_ok=True)
         return pipe, splits
@@ -289,7 +289,7 @@ def _evaluate_pair(session: Session, pair: Pair) -> dict[str, Any]:
         baselines = measure_baselines(model, processor, splits["train"], test, **how)
 
     def write_and_print() -> dict[str, Any]:
-        category = splits["train"]["category"][0]
+        category = splits["test"]["category"][0]
         source = ModelSource(pair.model, options.revision)
         metrics = {
             **provenance(model, source, options.data, category, session.words),

@@ -300,6 +300,11 @@ def test_no_test_photos_are_told_in_one_sentence(trained_model, noise_data, tmp_
     assert_one_sentence(capsys.readouterr().err, str(noise_data), "no test photos")
 
 
+def test_test_photos_alone_are_enough(trained_model, tmp_path):
+    data = "synthetic:flange_nut?train=0&test_good=2&test_per_defect=1&size=64"
+    assert main(arguments_for(trained_model, data, tmp_path, "--num_pictures", "0")) == 0
+
+
 def test_a_damaged_photo_is_named(trained_model, noise_data, tmp_path, capsys):
     cut = noise_data / "noise" / "test" / "dent" / "cut.jpg"
     Image.effect_noise((400, 400), 90).save(cut)
