@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import Dinov2WithRegistersConfig, ResNetConfig, ViTMAEConfig
@@ -85,8 +87,8 @@ def test_an_auto_backbone_loads_with_its_weights(kind, config, tmp_path):
         assert torch.equal(ours, theirs), name
 
 
-def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
-    """ViT-MAE has no AutoBackbone class of its own, so its encoder is read by ours."""
+def save_vit_mae(folder: Path) -> None:
+    """A small encoder of two blocks."""
     from transformers import ViTMAEModel
 
     torch.manual_seed(0)
@@ -98,7 +100,12 @@ def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
         image_size=64,
         patch_size=16,
     )
-    ViTMAEModel(config).save_pretrained(tmp_path)
+    ViTMAEModel(config).save_pretrained(folder)
+
+
+def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
+    """ViT-MAE has no AutoBackbone class of its own, so its encoder is read by ours."""
+    save_vit_mae(tmp_path)
     backbone, stored = load_backbone(str(tmp_path), [1, 2])
     features = backbone.eval()(torch.rand(2, 3, 64, 64))
     assert [tuple(layer.shape) for layer in features] == [(2, 32, 4, 4)] * 2
@@ -110,19 +117,8 @@ def test_a_vit_mae_encoder_serves_as_a_backbone(tmp_path):
 
 
 def test_a_vit_mae_encoder_keeps_the_order_of_many_tokens_in_half_precision(tmp_path):
-    from transformers import ViTMAEModel
-
-    torch.manual_seed(0)
-    config = ViTMAEConfig(
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        image_size=64,
-        patch_size=16,
-    )
-    ViTMAEModel(config).save_pretrained(tmp_path)
-    backbone = load_backbone(str(tmp_path), [1])[0].eval()
+    save_vit_mae(tmp_path)
+    backbone = load_backbone(str(tmp_path), [2])[0].eval()
     pictures = torch.rand(1, 3, 448, 448)  # 784 tokens; bf16 counts to 256
     with torch.no_grad():
         (expected,) = backbone(pictures)
