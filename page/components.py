@@ -12,7 +12,7 @@ import gradio as gr
 from page.batch_view import SELECT_ON_CLICK, progress_html
 from page.catalogue import Catalogue, examples_of
 from page.languages import DEFAULT, NAMES, Text, all_words
-from page.programs import name_models, refusal, shown
+from page.programs import checked_threshold, name_models
 from page.verdict_card import message_card
 from page.visit import CALIBRATED_THRESHOLD, Visit
 
@@ -283,15 +283,8 @@ def _threshold_slider() -> gr.Slider:
         buttons=[],
         elem_id="threshold",
     )
-    slider.preprocess = _checked_threshold
+    slider.preprocess = checked_threshold
     return slider
-
-
-def _checked_threshold(payload: Any) -> float:
-    is_number = isinstance(payload, int | float) and not isinstance(payload, bool)
-    if not is_number or not 0 <= payload <= 1:
-        raise refusal(f"The threshold must be a number from 0 to 1, found {shown(payload)}.")
-    return float(payload)
 
 
 def _batch() -> dict[str, Any]:

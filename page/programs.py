@@ -145,10 +145,7 @@ class Programs:
 
     def _understand(self, category: Any, model: Any, threshold: Any) -> Asked:
         """Check what a program asked for, of whatever types it is; null means the default."""
-        threshold = CALIBRATED if threshold is None else threshold
-        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not is_number or not 0 <= threshold <= 1:
-            raise refusal(f"The threshold must be a number from 0 to 1, found {shown(threshold)}.")
+        threshold = checked_threshold(CALIBRATED if threshold is None else threshold)
         fitting = self._fitting(category, model)
         if not fitting:
             self._bench.catalogue.refresh()  # it may have come since somebody last looked
@@ -239,6 +236,14 @@ def name_models(entries: Iterable[ModelEntry]) -> dict[tuple[str, str], ModelEnt
 def refusal(sentence: str) -> gr.Error:
     """An error that the caller can mend; the server's log stays quiet."""
     return gr.Error(sentence, print_exception=False)
+
+
+def checked_threshold(value: Any) -> float:
+    """A threshold that somebody sent; refuses what is no number from 0 to 1, NaN among it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise refusal(f"The threshold must be a number from 0 to 1, found {shown(value)}.")
+    return float(value)
 
 
 def shown(value: Any) -> str:
