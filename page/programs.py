@@ -37,11 +37,11 @@ from page.records import (
 )
 from page.results import NoRoomError, Result, Workplace, now
 from page.uploads import MAX_PHOTOS
+from page.visit import CALIBRATED_THRESHOLD
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
 
-CALIBRATED = Result.threshold
 LANGUAGE = "language_code"  # the page's input that says what language the visitor reads
 CALLS_AT_ONCE = 8  # of each function; the rest waits in Gradio's queue
 EXAMPLE = """\
@@ -93,7 +93,7 @@ class Programs:
         photo: str | PhotoFile,
         category: str | None = None,
         model: str | None = None,
-        threshold: float = CALIBRATED,
+        threshold: float = CALIBRATED_THRESHOLD,
         pictures: bool = False,
     ) -> InspectionRecord:
         """Inspect a photo of a part: PASS, FAIL or CHECK (can't be judged), where and how strong.
@@ -124,7 +124,7 @@ class Programs:
         photos: list[str | PhotoFile],
         category: str | None = None,
         model: str | None = None,
-        threshold: float = CALIBRATED,
+        threshold: float = CALIBRATED_THRESHOLD,
     ) -> BatchRecord:
         """Inspect many photos of one product; one that can't be read says so, the rest goes on.
 
@@ -145,7 +145,7 @@ class Programs:
 
     def _understand(self, category: Any, model: Any, threshold: Any) -> Asked:
         """Check what a program asked for, of whatever types it is; null means the default."""
-        threshold = checked_threshold(CALIBRATED if threshold is None else threshold)
+        threshold = checked_threshold(CALIBRATED_THRESHOLD if threshold is None else threshold)
         fitting = self._fitting(category, model)
         if not fitting:
             self._bench.catalogue.refresh()  # it may have come since somebody last looked
