@@ -31,25 +31,25 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 if __name__ == "__main__":
-    from page.early_imports import begin_imports
+    from page.server.early_imports import begin_imports
 
     begin_imports()
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from page.bench import Bench
-from page.catalogue import ASSETS, Catalogue, find_models, shipped_models
+from page.api.programs import mcp_is_installed
 from page.components import translate
-from page.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
-from page.head import HeadScripts
-from page.leftovers import visitors_folder
-from page.limits import MAX_UPLOAD_BYTES
-from page.login import Account, OwnPagesOnly
-from page.programs import mcp_is_installed
-from page.rate_limits import RateLimits, believe_the_proxy_of_a_space
-from page.rates import Rates
-from page.sessions import forget_calls
+from page.inspection.inspector import Bench
+from page.models.catalogue import ASSETS, Catalogue, find_models, shipped_models
+from page.server.gradio_sessions import forget_calls
+from page.server.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
+from page.server.head import HeadScripts
+from page.server.limits import MAX_UPLOAD_BYTES
+from page.server.login import Account, OwnPagesOnly
+from page.server.rate_limits import RateLimits, believe_the_proxy_of_a_space
+from page.server.rates import Rates
+from page.server.temporary_files import visitors_folder
 from page.wiring import build
 
 TITLE = "Golden Sample"  # on the page that asks for a name and a password

@@ -1,10 +1,8 @@
-"""Evaluation: a model folder and photos go in, figures and verdicts come out.
+"""A model folder and photos go in, figures and verdicts come out.
 
-Here stand the commands (`evaluate`, `report`, `explore`, `robustness`, `cross_category`,
-`leaderboard`, `threshold_study`, `benchmark`, `inspect_folder`, `reproduce`) and what the figures
-are: `metrics` and `pixel_metrics` are arithmetic on arrays and know no model, `summary` puts both
-together, METRICS.md says what they mean. The rooms do the commands' work: `measuring` shows the
-photos to a model, `writing` makes documents, and `reporting`, `exploring`, `perturbing`,
-`thresholds`, `timing` and `inspecting` belong to one command each. No map, score or verdict is
-computed here: they all come from the model's `detect`.
+Each command has a package of its name: `evaluate`, `report`, `leaderboard`, `explore` and
+`inspect_folder`, which are run as `python -m evaluation.NAME` or by the path of the file beside it;
+`studies` holds the questions that are asked now and then. `metrics` and `pixel_metrics` are
+arithmetic on arrays and know no model; docs/metrics.md says what they mean. `documents` makes HTML
+and Markdown. No map, score or verdict is computed here: they all come from the model's `detect`.
 """

@@ -1,4 +1,4 @@
-"""What runs a model: torch, or a graph that training/export.py wrote, in a faster runtime.
+"""What runs a model: torch, or a graph that publishing/export.py wrote, in a faster runtime.
 
 Everything stays as it is with torch but the time: an exported graph holds the calibration too, and
 gives the same scores to 1e-4.
@@ -153,7 +153,7 @@ def load_detector(
     if path is None:
         raise ModelLoadError(
             f"The model {source} has no {RUNTIMES[backend].file} for the backend {backend}; write "
-            f"it with python -m training.export, or choose {TORCH}."
+            f"it with python -m publishing.export, or choose {TORCH}."
         )
     return _load_graph(model, path, backend), backend
 
@@ -188,7 +188,7 @@ def _find_graph(source: str | os.PathLike, runtime: Runtime, where: dict[str, An
 
 
 def _load_graph(model: ReconstructionModel, path: Path, backend: str) -> ExportedModel:
-    again = f"write it again with python -m training.export, or choose the backend {TORCH}"
+    again = f"write it again with python -m publishing.export, or choose the backend {TORCH}"
     try:
         run, made_from = RUNTIMES[backend].load(path)
     except Exception as error:  # each runtime raises its own kinds

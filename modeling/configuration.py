@@ -187,8 +187,8 @@ class ReconstructionConfig(PreTrainedConfig):
         if target == "pixels":
             # Structure at several scales instead of one. On held-out parts, damaged on purpose, the
             # mean of six models (three architectures, bottle and screw, 2026-11-24) is 82.7 % image
-            # and 93.6 % pixel AUROC by training/compare_residuals.py; one scale has 80.5 and 92.9.
-            # Screws gain 3 to 7 points of the first, bottles lose 0.2 to 0.7.
+            # and 93.6 % pixel AUROC by evaluation.studies.compare_residuals; one scale has 80.5 and
+            # 92.9. Screws gain 3 to 7 points of the first, bottles lose 0.2 to 0.7.
             return {
                 "loss_weights": {"l1": 1.0, "ssim": 1.0},
                 "residual_weights": {"l1": 1.0, "ms_ssim": 1.0},

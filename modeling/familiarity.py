@@ -38,7 +38,7 @@ DOUBT_NOTES = {
 class Tolerance(NamedTuple):
     """How far a photo may lie from the good ones, in the units of its summary.
 
-    Chosen on synthetic parts and their defects (2026-11-24, evaluation/cross_category.py).
+    Chosen on synthetic parts and their defects (2026-11-24, evaluation.studies.cross_category).
 
     Attributes:
         spread: what is added to every deviation of the good parts, which few photos underestimate.

@@ -268,7 +268,7 @@ def load_pipeline(
         device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
         local_files_only: take what was downloaded earlier and ask nobody.
         backend: what runs it: "torch"; "onnxruntime" or "openvino", which need the graph that
-            training/export.py writes beside the model; or "auto", the fastest that is there.
+            publishing/export.py writes beside the model; or "auto", the fastest that is there.
 
     Raises:
         ModelLoadError: when it can't be loaded (see `load_model`), is not calibrated, or can't be

@@ -85,7 +85,7 @@ def _nothing_to_read(model: str | os.PathLike, name: str, where: dict[str, Any])
         )
     return (
         f"{model} has no {name}; expected a folder that training/train.py wrote or a "
-        "repository that training.push filled."
+        "repository that publishing.push filled."
     )
 
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
-from page.about import about_html, charts_html
-from page.batch import Batch
-from page.batch_view import gallery_html, progress_html, table_html, totals_html
-from page.bench import Bench
-from page.catalogue import Catalogue, ModelEntry, examples_of
-from page.downloads import download_html, load_with_progress
-from page.export import csv_text, write_zip
+from page.api.programs import mcp_is_installed, name_models, programs_html, refusal
+from page.inspection.batch import Batch
+from page.inspection.inspector import Bench
+from page.inspection.results import NO_ROOM_WORDS, UNDECIDED, NoRoomError, Result, Workplace
+from page.inspection.uploads import unpack
 from page.languages import text_in
-from page.light_table import Prints, lay_out, make_prints, outlines, region_table
 from page.markup import address
-from page.model_facts import defect_scores, read_facts
-from page.programs import mcp_is_installed, name_models, programs_html, refusal
-from page.results import NO_ROOM_WORDS, UNDECIDED, NoRoomError, Result, Workplace
-from page.uploads import unpack
-from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
-from page.visit import Visit
+from page.models.catalogue import Catalogue, ModelEntry, examples_of
+from page.models.downloads import download_html, load_with_progress
+from page.models.facts import defect_scores, read_facts
+from page.session import Visit
+from page.views.about import about_html, charts_html
+from page.views.batch import gallery_html, progress_html, table_html, totals_html
+from page.views.export import csv_text, write_zip
+from page.views.result_pictures import Prints, lay_out, make_prints, outlines, region_table
+from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection

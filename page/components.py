@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from page.batch_view import SELECT_ON_CLICK, progress_html
-from page.catalogue import Catalogue, examples_of
+from page.api.programs import checked_threshold, name_models
 from page.languages import DEFAULT, NAMES, Text, all_words
-from page.programs import checked_threshold, name_models
-from page.verdict_card import message_card
-from page.visit import CALIBRATED_THRESHOLD, Visit
+from page.models.catalogue import Catalogue, examples_of
+from page.session import CALIBRATED_THRESHOLD, Visit
+from page.views.batch import SELECT_ON_CLICK, progress_html
+from page.views.verdict_card import message_card
 
 # Never mirrored, as Gradio does unless told: on a part that lies the same way every time, that is a
 # defect. A phone takes the camera on its back, and any camera as many pixels as it has.
@@ -113,9 +113,9 @@ def lay_out(catalogue: Catalogue, root: Path) -> Components:
             parts |= _answer(text)
     with gr.Column(visible=False, elem_id="batch") as batch_box:
         parts |= _batch() | {"batch_box": batch_box}
-    with gr.Accordion(translate("page.about"), open=False, elem_id="about_box"):
+    with gr.Accordion(translate("page.views.about"), open=False, elem_id="about_box"):
         parts |= {"about": _html("about"), "charts": _html("charts")}
-    with gr.Accordion(translate("page.programs"), open=False, elem_id="programs_box"):
+    with gr.Accordion(translate("page.api.programs"), open=False, elem_id="programs_box"):
         parts["programs"] = _html("programs")
     return Components(**parts)
 

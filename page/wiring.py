@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from page.answers import Answers
-from page.bench import Bench
+from page.api.programs import Programs, offer
 from page.components import Components, lay_out
-from page.programs import Programs, offer
-from page.results import ACCEPT, REJECT
-from page.visit import CALIBRATED_THRESHOLD
+from page.inspection.inspector import Bench
+from page.inspection.results import ACCEPT, REJECT
+from page.session import CALIBRATED_THRESHOLD
 
 VISITORS_AT_ONCE = 8  # a model that is being downloaded holds only the visitor who asked for it
 # Not for programs, which have functions of their own.

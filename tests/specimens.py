@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from data.synthetic import render
 from modeling import Calibration, Inspection, judge
 from modeling.overlay import paint_heatmap
-from page.results import Result, Workplace
-from training.synthetic import render
+from page.inspection.results import Result, Workplace
 
 PHOTO_SIZE = (240, 320)  # (height, width)
 MAP_SIZE = (48, 64)

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from modeling.image_processing import MAX_DOWNLOAD_BYTES, MAX_PHOTO_PIXELS
-from page import limits
+from page.server import limits
 
 CODE = [
     path

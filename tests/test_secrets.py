@@ -166,9 +166,9 @@ def test_no_card_no_file_and_no_message_of_a_training_has_a_secret(environment, 
     folder = tmp_path / "model"
     commands = {
         "train": ("training/train.py", RECIPE, "--data", FEW, "--output_dir", folder, *TINY),
-        "card": ("-m", "training.model_card", folder),
-        "push": ("-m", "training.push", folder, "org/nut"),
-        "deploy": ("-m", "training.deploy", "org/space"),
+        "card": ("-m", "publishing.model_card", folder),
+        "push": ("-m", "publishing.push", folder, "org/nut"),
+        "deploy": ("-m", "publishing.deploy", "org/space"),
     }
     for name, words in commands.items():
         finished = subprocess.run(
@@ -190,7 +190,7 @@ def test_no_card_no_file_and_no_message_of_a_training_has_a_secret(environment, 
 
 
 def test_what_is_deployed_holds_no_environment_and_no_secret():
-    from training.deploy import Deployment, space_files
+    from publishing.deploy import Deployment, space_files
 
     assert not {path for path in space_files() if Path(path).name.startswith(".")}
     assert {*Deployment("org/space", "org", "v1").variables} == {

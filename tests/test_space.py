@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from PIL import Image
 from test_rooms import imported_by
 
-import training.deploy
+import publishing.deploy
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 LONGEST_DESCRIPTION = 60  # characters; the Hub refuses more
@@ -80,7 +80,7 @@ def test_no_model_is_named_before_one_is_published(card):
 
 
 def test_everything_that_the_space_imports_is_among_its_requirements(requirements):
-    files = [path for path in training.deploy.space_files().values() if path.suffix == ".py"]
+    files = [path for path in publishing.deploy.space_files().values() if path.suffix == ".py"]
     own = {path.stem for path in files} | {"modeling", "page"}
     imported = {name for path in files for name in imported_by(ast.parse(path.read_text()).body)}
     distributions = importlib.metadata.packages_distributions()

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 
-from training.disk import (
+from system.files import (
     DiskError,
     discard,
     disk_errors_told,
@@ -22,8 +22,8 @@ from training.disk import (
     publish,
     remove_leftovers,
 )
-from training.hub_access import first_line
-from training.processes import ElsewhereError, everywhere, on_main, state
+from system.hub_access import first_line
+from system.processes import ElsewhereError, everywhere, on_main, state
 
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
 LATEST = "latest"

@@ -22,16 +22,16 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from publishing.push import CheckpointPush
+from system.cores import available_cores
+from system.files import disk_errors_told, writing_threads_quiet
+from system.processes import on_main
 from training.augmentation import UNCHANGED, augmentation_for
 from training.batches import SharedLoader
 from training.checkpoints import CheckpointError, Checkpoints
-from training.cores import available_cores
-from training.disk import disk_errors_told, writing_threads_quiet
 from training.learner import Learner
 from training.photo_cache import memory_room
 from training.photos import PreparedPhotos, PreparedTiles, RestorationPhotos, model_input
-from training.processes import on_main
-from training.push import CheckpointPush
 from training.recipe import Recipe
 from training.training_run import Cost
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.checkpoints import Checkpoints
-from training.disk import (
+from publishing.model_card import RECIPE_FILE, model_card
+from system.files import (
     DiskError,
     disk_errors_told,
     draft_of,
@@ -20,7 +20,7 @@ from training.disk import (
     publish,
     remove_leftovers,
 )
-from training.model_card import RECIPE_FILE, model_card
+from training.checkpoints import Checkpoints
 from training.recipe import Recipe
 from training.training_run import TrainingRun
 

@@ -21,11 +21,11 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from torch import Tensor
 
+from data.dataset import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
-from training.cores import available_cores
-from training.dataset import decode_picture
-from training.disk import disk_errors_told
-from training.processes import everywhere, state
+from system.cores import available_cores
+from system.files import disk_errors_told
+from system.processes import everywhere, state
 
 PIXELS = "pixels"  # column of a dataset: a prepared photo's bytes, or None
 FEATURES = Features({PIXELS: Value("binary")})

@@ -230,15 +230,17 @@ def public_path(text: str) -> str:
     return path.name if path.is_absolute() or ".." in path.parts else text
 
 
-def published_command(script: str, words: Sequence[str]) -> str:
+def published_command(program: str, words: Sequence[str]) -> str:
     """A command line for a card: as typed, but for the folders of this machine.
 
     Args:
-        script: path of the script in the project, such as training/train.py.
+        program: what Python runs: the path of a script, or "-m" and the name of a package.
         words: its arguments.
     """
     pairs = [word.rpartition("=") for word in words]
-    return shlex.join(["python", script, *(f"{a}{b}{public_path(c)}" for a, b, c in pairs)])
+    return shlex.join(
+        ["python", *program.split(), *(f"{a}{b}{public_path(c)}" for a, b, c in pairs)]
+    )
 
 
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:

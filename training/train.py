@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 # A script started by its path finds only its own folder; the packages lie one above.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import datasets
 import torch
@@ -29,21 +30,21 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch import nn
 
+from data.dataset import VALIDATION, DatasetError, load_categories, split_calibration
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
-from modeling.allocator import keep_freed_memory
 from modeling.backbones import BackboneError, load_backbone
+from publishing.push import check_access, push_model
+from system.cores import use_fair_share_of_cores
+from system.files import DiskError
+from system.hub_access import UploadError
+from system.memory import keep_freed_memory
+from system.processes import ElsewhereError, main_first, on_main, state
 from training import photo_cache
 from training.augmentation import augmentation_for
 from training.calibration import calibrate
 from training.checkpoints import CheckpointError, Checkpoints
-from training.cores import use_fair_share_of_cores
-from training.dataset import VALIDATION, DatasetError, load_categories, split_calibration
-from training.disk import DiskError
 from training.fit import TrainingError, fit, processes_here
-from training.hub_access import UploadError
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
-from training.processes import ElsewhereError, main_first, on_main, state
-from training.push import check_access, push_model
 from training.recipe import (
     AUTO,
     BF16,

@@ -7,8 +7,9 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from evaluation.measuring import baselines as module
-from evaluation.measuring.baselines import (
+from data.dataset import load_inspection_dataset
+from evaluation.evaluate import baselines as module
+from evaluation.evaluate.baselines import (
     BASELINES,
     METRICS,
     REGULARISATION,
@@ -20,8 +21,7 @@ from evaluation.measuring.baselines import (
 )
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
 from modeling.scoring import enlarge, smooth_residual
-from training.cores import single_threaded
-from training.dataset import load_inspection_dataset
+from system.cores import single_threaded
 
 DATA = "synthetic:flange_nut?train=16&test_good=8&test_per_defect=2&size=128"
 

@@ -9,11 +9,11 @@ import pytest
 from conftest import run_script
 from PIL import Image
 
-from evaluation.benchmark import SIDE, draw_photo, main
-from evaluation.timing.floor import count_operations
-from evaluation.timing.stages import DECODE, MODEL, REST, STAGES, Stopwatch, watching
+from data.synthetic import render
+from evaluation.studies.benchmark.command import SIDE, draw_photo, main
+from evaluation.studies.benchmark.floor import count_operations
+from evaluation.studies.benchmark.stages import DECODE, MODEL, REST, STAGES, Stopwatch, watching
 from modeling import load_pipeline
-from training.synthetic import render
 
 RUNS = 3
 
@@ -72,7 +72,7 @@ def test_operations_are_those_of_the_layers(trained_model):
 def test_the_command_writes_a_table_and_rows(trained_model, photo, tmp_path):
     folder = tmp_path / "out"
     finished = run_script(
-        *("evaluation/benchmark.py", "--model", trained_model, "--photo", photo),
+        *("-m", "evaluation.studies.benchmark", "--model", trained_model, "--photo", photo),
         *("--runs", str(RUNS), "--batch_sizes", "1", "2", "--output_dir", folder),
     )
     assert finished.returncode == 0, finished.stderr

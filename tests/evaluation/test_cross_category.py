@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.cross_category import (
+from data.dataset import UnknownCategoryError, decode_picture, load_inspection_dataset
+from evaluation.studies.cross_category import (
     Opinion,
     Refusals,
     as_table,
@@ -15,10 +16,9 @@ from evaluation.cross_category import (
     summary,
     wrong_photos,
 )
-from evaluation.measuring.panel import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
+from evaluation.studies.panel import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, load_pipeline
 from tests.conftest import ROOT
-from training.dataset import UnknownCategoryError, decode_picture, load_inspection_dataset
 
 MODELS = [ROOT / "assets/models" / name for name in ("flange_nut", "key")]
 DATA = [f"synthetic:{part}?test_good=2&test_per_defect=1" for part in ("flange_nut", "key")]
@@ -97,7 +97,7 @@ def test_a_photo_is_prepared_once_for_models_that_are_prepared_alike(judges, pho
 def test_memory_is_bounded_by_a_few_photos_at_a_time(judges, photos, monkeypatch):
     sizes = []
     monkeypatch.setattr(
-        "evaluation.cross_category.opinions",
+        "evaluation.studies.cross_category.opinions",
         lambda judges, pictures: sizes.append(len(pictures)) or [],
     )
     assert all(entry.good.total == 0 for entry in cross(judges, photos))

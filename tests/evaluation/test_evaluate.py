@@ -12,17 +12,17 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
 
-from evaluation.evaluate import evaluate, main
-from evaluation.measuring.cases import most_telling, of_every_kind
-from evaluation.measuring.prediction import Prediction, predict
-from evaluation.measuring.stored import read_evaluation
+from data.dataset import load_inspection_dataset
+from evaluation.documents.document import Text
+from evaluation.evaluate.cases import most_telling, of_every_kind
+from evaluation.evaluate.command import evaluate, main
+from evaluation.evaluate.prediction import Prediction, predict
+from evaluation.evaluate.summary import format_table
 from evaluation.metrics import MetricError, image_auroc
-from evaluation.reporting.overview import at_a_glance
-from evaluation.summary import format_table
-from evaluation.writing.document import Text
+from evaluation.report.overview import at_a_glance
+from evaluation.stored import read_evaluation
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_pipeline
 from tests.conftest import TINY_DATA, run_script
-from training.dataset import load_inspection_dataset
 
 
 def arguments_for(model: Path | str, data: Path | str, output_dir: Path, *more: str) -> list[str]:

@@ -17,11 +17,11 @@ from conftest import ROOT, TINY_DATA, run_script
 from loopback_hub import serve
 from PIL import Image
 
-from evaluation.evaluate import main
-from evaluation.measuring.baselines import BASELINES
-from evaluation.measuring.stored import read_evaluation, read_evaluations
+from data.dataset import load_inspection_dataset
+from evaluation.evaluate.baselines import BASELINES
+from evaluation.evaluate.command import main
+from evaluation.stored import read_evaluation, read_evaluations
 from modeling import load_pipeline
-from training.dataset import load_inspection_dataset
 
 SMALL = "train=4&test_good=5&test_per_defect=1&size=96"
 NUT, EVERY = f"synthetic:flange_nut?{SMALL}", f"synthetic:all?{SMALL}"
@@ -162,7 +162,7 @@ def test_what_fails_on_the_way_is_told_and_the_others_go_on(models, tmp_path, ca
 def test_a_model_on_the_hub_is_measured_and_weighed_as_its_folder_is(trained_model, tmp_path):
     with serve() as hub:
         for script, *words in (
-            ("training.push", trained_model, "org/nut"),
+            ("publishing.push", trained_model, "org/nut"),
             ("evaluation.evaluate", *arguments_for(["org/nut"], NUT, tmp_path / "hub")),
         ):
             finished = subprocess.run(

@@ -13,13 +13,15 @@ import torch
 from conftest import run_script
 from PIL import Image
 
-from evaluation.explore import main
-from evaluation.exploring.duplicates import find_matches
-from evaluation.exploring.exploration import explore
-from evaluation.exploring.photo import PhotoFacts, examine, variance_of_laplacian
-from evaluation.exploring.problems import KINDS, smallest_promise
-from evaluation.exploring.sources import StoredPhoto, find_categories
-from evaluation.exploring.statistics import find_outliers, robust_z
+from data import synthetic
+from data.dataset import load_inspection_dataset, split_calibration
+from evaluation.explore.command import main
+from evaluation.explore.duplicates import find_matches
+from evaluation.explore.exploration import explore
+from evaluation.explore.photo import PhotoFacts, examine, variance_of_laplacian
+from evaluation.explore.problems import KINDS, smallest_promise
+from evaluation.explore.sources import StoredPhoto, find_categories
+from evaluation.explore.statistics import find_outliers, robust_z
 from tests.evaluation.spoiled_folders import (
     SPOILERS,
     break_mask,
@@ -32,8 +34,6 @@ from tests.evaluation.spoiled_folders import (
     save,
     too_few_for_the_promise,
 )
-from training import synthetic
-from training.dataset import load_inspection_dataset, split_calibration
 
 SIDE = 96
 ENOUGH = 95  # good photos, of which a fifth promises a false-alarm rate of 5 %
@@ -371,7 +371,7 @@ def test_the_sample_sheet_outlines_the_defect():
 
 
 def test_the_documented_fields_are_those_of_the_file(nuts):
-    text = (Path(__file__).parents[2] / "evaluation/exploring/EXPLORATION.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/exploration.md").read_text()
     record = nuts["record"]
     for key in (*record, *record["photos"][0], *record["categories"]["flange_nut"]):
         assert f"`{key}" in text, key

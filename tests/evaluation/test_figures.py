@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.metrics import average_precision
-from evaluation.writing.charts import (
+from evaluation.documents.charts import (
     ANOMALOUS,
     GOOD,
     calibration_chart,
@@ -15,8 +14,9 @@ from evaluation.writing.charts import (
     scores_chart,
     spread_chart,
 )
-from evaluation.writing.figures import draw_calibration, draw_roc, draw_scores
-from evaluation.writing.html_page import svg
+from evaluation.documents.html_page import svg
+from evaluation.evaluate.figures import draw_calibration, draw_roc, draw_scores
+from evaluation.metrics import average_precision
 from modeling import Calibration
 
 LABELS = [0, 0, 1, 1, 1]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.writing.html_page import (
+from evaluation.documents.html_page import (
     paragraph,
     picture,
     picture_file,

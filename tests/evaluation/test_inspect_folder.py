@@ -29,11 +29,12 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from evaluation.inspect_folder import main
-from evaluation.inspecting.errors import FolderError
-from evaluation.inspecting.parts import Row, write_whole
-from evaluation.inspecting.photos import list_photos
-from evaluation.inspecting.run import Identity, take_up
+from data import synthetic
+from evaluation.inspect_folder.command import main
+from evaluation.inspect_folder.errors import FolderError
+from evaluation.inspect_folder.parts import Row, write_whole
+from evaluation.inspect_folder.photos import list_photos
+from evaluation.inspect_folder.run import Identity, take_up
 from modeling import (
     Autoencoder,
     AutoencoderConfig,
@@ -41,8 +42,7 @@ from modeling import (
     InspectionImageProcessor,
     load_pipeline,
 )
-from training import synthetic
-from training.cores import single_threaded
+from system.cores import single_threaded
 
 PHOTOS = int(os.environ.get("INSPECTED_PHOTOS", 60))
 SIDE = 192  # as in the training of the model

@@ -5,9 +5,9 @@ import copy
 import pytest
 import yaml
 
-from evaluation.leaderboard import ORDERS, main, rows_of
-from evaluation.measuring.stored import read_evaluations
-from evaluation.published import MEAN, PUBLISHED, PublishedError, read_published
+from evaluation.leaderboard.command import ORDERS, main, rows_of
+from evaluation.leaderboard.published import MEAN, PUBLISHED, PublishedError, read_published
+from evaluation.stored import read_evaluations
 from tests.evaluation.made_evaluations import make_evaluation
 
 ENTRY = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation.perturbing import perturbations
-from evaluation.perturbing.perturbations import PERTURBATIONS
+from data import synthetic
+from evaluation.studies.robustness import perturbations
+from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from modeling.familiarity import measure
-from training import synthetic
 
 SEED = (3, 1, 4)
 

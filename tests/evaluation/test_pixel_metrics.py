@@ -20,7 +20,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evaluation import pixel_metrics
-from evaluation.measuring.prediction import MadeOnDemand
+from evaluation.evaluate.prediction import MadeOnDemand
 from evaluation.metrics import MetricError
 from evaluation.pixel_metrics import (
     Estimate,
@@ -39,7 +39,7 @@ SOME_MAPS, MANY_MAPS = 10, int(os.environ.get("STREAMED_MAPS", 40))
 STREAM = """
 import json, resource
 import numpy as np
-from evaluation.measuring.prediction import MadeOnDemand
+from evaluation.evaluate.prediction import MadeOnDemand
 from evaluation.pixel_metrics import aupro, count_pixels, pixel_auroc
 
 def mask(index):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measuring.prediction import batches_of, map_in_threads, predict
+from data.dataset import DatasetError, load_inspection_dataset
+from evaluation.evaluate.prediction import batches_of, map_in_threads, predict
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training.cores import single_threaded
-from training.dataset import DatasetError, load_inspection_dataset
-from training.processes import ElsewhereError, everywhere, on_main, together
+from system.cores import single_threaded
+from system.processes import ElsewhereError, everywhere, on_main, together
 
 CPU = torch.device("cpu")
 
@@ -132,7 +132,7 @@ def test_what_another_process_fails_at_is_raised_here(monkeypatch):
     def gather(mine: list) -> list:
         return [*mine, (None, "part/7 is damaged")]
 
-    monkeypatch.setattr("training.processes.gather_object", gather)
+    monkeypatch.setattr("system.processes.gather_object", gather)
     with pytest.raises(ElsewhereError, match="part/7 is damaged"):
         everywhere(lambda: 1)
     with pytest.raises(KeyError):  # what failed here says more

@@ -10,10 +10,10 @@ from browsing import DESKTOP, PHONE
 from conftest import ROOT
 from playwright.sync_api import Browser, Page
 
-from evaluation.measuring.stored import StoredEvaluationError, read_evaluations
-from evaluation.report import lead_of, main, sections_of, title_of, write_report
-from evaluation.reporting.overview import name_of, worst_of
-from evaluation.writing.document import as_markdown
+from evaluation.documents.document import as_markdown
+from evaluation.report.command import lead_of, main, sections_of, title_of, write_report
+from evaluation.report.overview import name_of, worst_of
+from evaluation.stored import StoredEvaluationError, read_evaluations
 from tests.evaluation.made_evaluations import make_evaluation
 
 SHIPPED = ROOT / "assets" / "models" / "flange_nut" / "evaluation"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import reproduce
-from evaluation.reproduce import (
+from evaluation.studies import reproduce
+from evaluation.studies.reproduce import (
     FIGURES,
     README,
     ReproductionError,

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from evaluation.measuring import paired
-from evaluation.measuring.paired import FEWEST, auroc_change, happens_more_often
-from evaluation.measuring.panel import load_judges, load_photos
-from evaluation.perturbing.measures import (
+from data.dataset import decode_picture
+from evaluation.studies.panel import load_judges, load_photos
+from evaluation.studies.robustness import paired
+from evaluation.studies.robustness.command import change, is_located, main, try_out
+from evaluation.studies.robustness.measures import (
     AUROC,
     CHECKS,
     CLEAN,
@@ -26,12 +27,11 @@ from evaluation.perturbing.measures import (
     measure,
     spread,
 )
-from evaluation.perturbing.perturbations import PERTURBATIONS
-from evaluation.perturbing.report import HOLDS, write_report
-from evaluation.robustness import change, is_located, main, try_out
+from evaluation.studies.robustness.paired import FEWEST, auroc_change, happens_more_often
+from evaluation.studies.robustness.perturbations import PERTURBATIONS
+from evaluation.studies.robustness.report import HOLDS, write_report
 from modeling import load_pipeline
 from tests.conftest import ROOT
-from training.dataset import decode_picture
 
 MODEL = ROOT / "assets/models/key"
 DATA = "synthetic:key?test_good=1&test_per_defect=1"
@@ -221,7 +221,7 @@ def test_several_models_stand_beside_each_other_and_the_worse_one_is_marked(tmp_
         measure(made_up_trial("second", worse=False), 0),
     ]
     samples = dict.fromkeys((CLEAN, STRONG), Image.new("RGB", (30, 20)))
-    write_report(tmp_path, measured, samples, "python evaluation/robustness.py", 0)
+    write_report(tmp_path, measured, samples, "python -m evaluation.studies.robustness", 0)
     text = (tmp_path / "robustness.md").read_text()
     assert "| change | first on nut | second on nut |" in text
     assert (

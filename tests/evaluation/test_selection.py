@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.measuring.selection import Pair, categories_of, find_models, pair_up
-from training.dataset import DatasetError
+from data.dataset import DatasetError
+from evaluation.evaluate.selection import Pair, categories_of, find_models, pair_up
 
 OUT = Path("out")
 SMALL = "train=2&test_good=1&test_per_defect=1&size=64"

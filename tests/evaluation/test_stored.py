@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evaluation.measuring.stored import StoredEvaluationError, find_evaluations, read_evaluation
+from evaluation.stored import StoredEvaluationError, find_evaluations, read_evaluation
 from tests.evaluation.made_evaluations import ANOMALOUS, GOOD, make_evaluation
 
 

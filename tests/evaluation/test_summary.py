@@ -12,12 +12,11 @@ import pytest
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from evaluation import summary
-from evaluation.measuring import baselines
-from evaluation.measuring.prediction import MadeOnDemand, Prediction
+from evaluation.evaluate import baselines, summary
+from evaluation.evaluate.prediction import MadeOnDemand, Prediction
+from evaluation.evaluate.summary import format_table, summarise
 from evaluation.metrics import MetricError
 from evaluation.pixel_metrics import EXACT_PIXELS, MANTISSA_BITS, count_pixels
-from evaluation.summary import format_table, summarise
 from modeling import Calibration, rate
 from tests.conftest import ROOT
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
+from data.synthetic import render
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
 from modeling.familiarity import DOUBT_NOTES, DOUBTS, Familiarity, measure, summarise_pixels
-from training.synthetic import render
 
 
 def photo(seed: int, category: str = "flange_nut", defect: str = "good") -> Image.Image:

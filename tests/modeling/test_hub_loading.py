@@ -40,10 +40,10 @@ print(json.dumps(results))
 
 @pytest.fixture(scope="module")
 def model_files(trained_model, tmp_path_factory) -> dict[str, bytes]:
-    """What `training.push` puts into a repository."""
+    """What `publishing.push` puts into a repository."""
     with serve() as hub:
         pushed = subprocess.run(
-            [sys.executable, "-m", "training.push", str(trained_model), "org/nut"],
+            [sys.executable, "-m", "publishing.push", str(trained_model), "org/nut"],
             cwd=ROOT,
             env=hub.environment(tmp_path_factory.mktemp("pusher")),
             capture_output=True,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import ROOT
 
+from data.synthetic import render
 from modeling import ModelLoadError, PhotoError, load_pipeline
-from training.synthetic import render
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,10 @@ from huggingface_hub import HfApi
 
 from hub_models import read_hub_model
 from modeling import Calibration
-from page import model_facts
-from page.about import about_html, charts_html
-from page.catalogue import Catalogue, ModelEntry, find_models
 from page.languages import Text
-from page.model_facts import (
+from page.models import facts as model_facts
+from page.models.catalogue import Catalogue, ModelEntry, find_models
+from page.models.facts import (
     LONGEST_CARD,
     MOST_BYTES,
     MOST_SCORES,
@@ -30,6 +29,7 @@ from page.model_facts import (
     normal_scores,
     read_facts,
 )
+from page.views.about import about_html, charts_html
 
 KEY = ROOT / "assets" / "models" / "key"
 FILES = ("README.md", "config.json", "training.json", "evaluation/metrics.json")

@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT
 
 from page.answers import NOTHING_NEW, Answers
-from page.bench import Bench
-from page.catalogue import Catalogue, shipped_models
-from page.results import ACCEPT
-from page.visit import Visit
+from page.inspection.inspector import Bench
+from page.inspection.results import ACCEPT
+from page.models.catalogue import Catalogue, shipped_models
+from page.session import Visit
 
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
 DENT, GOOD = (str(ROOT / f"assets/examples/flange_nut/{name}.jpg") for name in ("dent", "good"))

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from page.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
-from page.bench import Bench
-from page.catalogue import Catalogue, ModelEntry, shipped_models
+from data.synthetic import render
+from page.inspection.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
+from page.inspection.inspector import Bench
+from page.inspection.results import ACCEPT, REJECT, UNDECIDED, UNFINISHED, Result, Workplace
+from page.inspection.uploads import Upload
 from page.languages import Text
-from page.results import ACCEPT, REJECT, UNDECIDED, UNFINISHED, Result, Workplace
-from page.uploads import Upload
-from training.synthetic import render
+from page.models.catalogue import Catalogue, ModelEntry, shipped_models
 
 DEFECTS = ("good", "missing_part", "good", "scratch", "good")
 MANY = 200

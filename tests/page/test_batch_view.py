@@ -14,8 +14,11 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from page.batch import Batch
-from page.batch_view import (
+from page.inspection.batch import Batch
+from page.inspection.results import ACCEPT, REJECT, Result, Workplace
+from page.inspection.uploads import Upload
+from page.languages import Text
+from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,
     gallery_html,
@@ -23,9 +26,6 @@ from page.batch_view import (
     table_html,
     totals_html,
 )
-from page.languages import Text
-from page.results import ACCEPT, REJECT, Result, Workplace
-from page.uploads import Upload
 
 TEXT = Text("en")
 PATIENCE = 60_000  # milliseconds for an answer of a busy machine

@@ -19,8 +19,8 @@ from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
 from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG, readable_names
 from modeling import ModelLoadError
-from page import catalogue
-from page.catalogue import Catalogue, ModelEntry, find_models, shipped_models
+from page.models import catalogue
+from page.models.catalogue import Catalogue, ModelEntry, find_models, shipped_models
 
 SHIPPED = ROOT / "assets" / "models"
 GIVEN = (ModelEntry("flange_nut", "flange_nut", "assets/models/flange_nut"),)
@@ -403,7 +403,7 @@ def test_a_category_from_the_hub_reaches_no_folder_but_the_examples():
 
 def test_listing_needs_neither_torch_nor_transformers():
     code = (
-        "import json, sys; from page import catalogue; catalogue.shipped_models(); "
+        "import json, sys; from page.models import catalogue; catalogue.shipped_models(); "
         "print(json.dumps([name for name in ('torch', 'transformers') if name in sys.modules]))"
     )
     assert run_code(code, os.environ, ROOT) == []

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from page.charts import (
+from page.languages import Text
+from page.views.charts import (
     BINS,
     LEFT,
     RIGHT,
@@ -20,7 +21,6 @@ from page.charts import (
     roc_points,
     roc_svg,
 )
-from page.languages import Text
 
 TEXT = Text("en")
 

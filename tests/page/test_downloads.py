@@ -11,9 +11,9 @@ from conftest import ROOT
 from huggingface_hub import HfApi
 
 from modeling import InspectionPipeline, ModelLoadError, load_pipeline
-from page.catalogue import Catalogue, ModelEntry, find_models
-from page.downloads import Progress, _bar_that_tells, download_html, load_with_progress
 from page.languages import Text
+from page.models.catalogue import Catalogue, ModelEntry, find_models
+from page.models.downloads import Progress, _bar_that_tells, download_html, load_with_progress
 
 FABRIC = ROOT / "assets" / "models" / "fabric"
 WEIGHTS = (FABRIC / "model.safetensors").stat().st_size

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from data.synthetic import render
 from modeling import InspectionPipeline
-from page import export
-from page.bench import Bench
-from page.catalogue import Catalogue, shipped_models
-from page.export import COLUMNS, CSV_ENCODING, ZIP_NAME, csv_text, write_zip
-from page.marking import caption_of
-from page.results import ACCEPT, REJECT, UNFINISHED, NoRoomError, Result, Workplace
-from training.synthetic import render
+from page.inspection.inspector import Bench
+from page.inspection.results import ACCEPT, REJECT, UNFINISHED, NoRoomError, Result, Workplace
+from page.models.catalogue import Catalogue, shipped_models
+from page.views import export
+from page.views.export import COLUMNS, CSV_ENCODING, ZIP_NAME, csv_text, write_zip
+from page.views.marking import caption_of
 
 SIZE = (300, 200)  # width, height of the photos: neither square nor the model's size
 

@@ -19,8 +19,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from page.guards import HEADERS, ErrorsInSentences, SecurityHeaders
 from page.languages import Text
+from page.server.guards import HEADERS, ErrorsInSentences, SecurityHeaders
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
 HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}

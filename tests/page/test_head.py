@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from page.head import HeadScripts
+from page.server.head import HeadScripts
 
 PAGE = "<!doctype html><html><head><title>é</title></head><body><head></body></html>"
 

@@ -19,8 +19,8 @@ from playwright.sync_api import Page, expect
 from running_app import running_app
 
 from page.languages import Text
-from page.limits import WRONG_PASSWORDS_PER_MINUTE
-from page.login import Account
+from page.server.limits import WRONG_PASSWORDS_PER_MINUTE
+from page.server.login import Account
 
 NAME, PASSWORD = "inspector", "Prüf mich: 7 Muttern"
 SET = {"APP_USERNAME": NAME, "APP_PASSWORD": PASSWORD}

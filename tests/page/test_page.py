@@ -35,9 +35,9 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
 
-from page.export import COLUMNS
+from data.synthetic import render
 from page.languages import NAMES, Text
-from training.synthetic import render
+from page.views.export import COLUMNS
 
 TEXT = Text("en")
 

@@ -25,7 +25,7 @@ from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
 
-from training.synthetic import render
+from data.synthetic import render
 
 ROWS = "#batch_table tr[data-number]"
 

@@ -75,7 +75,7 @@ def test_a_model_pushed_while_the_app_runs_appears_after_refresh_and_inspects(
     choose(page, "category", "flange_nut")
     assert "nut-lab (org)" not in options_of(page, "model")
     pushed = subprocess.run(
-        [sys.executable, "-m", "training.push", str(trained_model), "org/nut-lab"],
+        [sys.executable, "-m", "publishing.push", str(trained_model), "org/nut-lab"],
         cwd=ROOT,
         env=hub.environment(tmp_path / "home"),
         capture_output=True,

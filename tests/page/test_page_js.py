@@ -13,11 +13,11 @@ from playwright.sync_api import Browser, Page, expect
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
 from starlette.middleware import Middleware
 
-from page.head import HeadScripts
+from page.inspection.results import ACCEPT, REJECT, Workplace
 from page.languages import NAMES, Text, all_words
-from page.light_table import outlines, pictures, region_table
-from page.results import ACCEPT, REJECT, Workplace
-from page.verdict_card import message_card, threshold_cost, verdict_card
+from page.server.head import HeadScripts
+from page.views.result_pictures import outlines, pictures, region_table
+from page.views.verdict_card import message_card, threshold_cost, verdict_card
 
 OUTPUT = ROOT / "tests" / "output"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -14,10 +14,10 @@ from gradio_client.utils import synchronize_async
 from playwright.sync_api import expect
 from running_app import becomes_true, running_app
 
-from page.bench import Bench
-from page.catalogue import Catalogue, shipped_models
 from page.components import PULSE_SECONDS
-from page.visit import Visit
+from page.inspection.inspector import Bench
+from page.models.catalogue import Catalogue, shipped_models
+from page.session import Visit
 from page.wiring import build
 
 

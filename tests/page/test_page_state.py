@@ -30,10 +30,10 @@ from starlette.middleware import Middleware
 
 from modeling.pipeline import InspectionPipeline
 from page import wiring
-from page.bench import Bench
-from page.catalogue import Catalogue, shipped_models
 from page.components import translate
-from page.head import HeadScripts
+from page.inspection.inspector import Bench
+from page.models.catalogue import Catalogue, shipped_models
+from page.server.head import HeadScripts
 
 
 @pytest.fixture(scope="module")

@@ -31,12 +31,12 @@ from gradio_client.utils import synchronize_async
 from PIL import Image
 from running_app import running_app
 
-from page.bench import Bench
-from page.catalogue import Catalogue, ModelEntry, find_models
-from page.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
+from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
+from page.api.programs import Programs, name_models, programs_html
+from page.inspection.inspector import Bench
+from page.inspection.results import Workplace
 from page.languages import Text
-from page.programs import Programs, name_models, programs_html
-from page.results import Workplace
+from page.models.catalogue import Catalogue, ModelEntry, find_models
 from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
@@ -143,9 +143,9 @@ def test_listing_models_loads_none(tmp_path):
     code = """
 import json, sys
 from pathlib import Path
-from page.bench import Bench
-from page.catalogue import Catalogue, shipped_models
-from page.programs import Programs
+from page.inspection.inspector import Bench
+from page.models.catalogue import Catalogue, shipped_models
+from page.api.programs import Programs
 models = Programs(Bench(Catalogue(shipped_models())), Path(".")).models()
 print(json.dumps([len(models), "torch" in sys.modules, "transformers" in sys.modules]))
 """

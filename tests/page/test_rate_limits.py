@@ -20,10 +20,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-import page.rate_limits as rate_limits
+import page.server.rate_limits as rate_limits
 from page.languages import NAMES, Text
-from page.rate_limits import PRIVATE_NETWORKS, RateLimits, believe_the_proxy_of_a_space, network_of
-from page.rates import Rates
+from page.server.rate_limits import (
+    PRIVATE_NETWORKS,
+    RateLimits,
+    believe_the_proxy_of_a_space,
+    network_of,
+)
+from page.server.rates import Rates
 
 CALL, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from page.limits import CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE
-from page.rates import Addresses, Allowance, Rates
+from page.server.limits import CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE
+from page.server.rates import Addresses, Allowance, Rates
 
 
 def test_the_environment_sets_the_rates():

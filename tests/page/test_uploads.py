@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from page import uploads
+from page.inspection import uploads
+from page.inspection.results import Workplace
+from page.inspection.uploads import Upload, natural_key, unpack
 from page.languages import Text
-from page.results import Workplace
-from page.uploads import Upload, natural_key, unpack
 
 TEXT = Text("en")
 

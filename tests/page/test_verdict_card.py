@@ -10,9 +10,9 @@ import specimens
 from specimens import SCRATCH, SPOT
 
 from modeling.familiarity import DOUBTS
+from page.inspection.results import ACCEPT, REJECT, Result, Workplace
 from page.languages import Text
-from page.results import ACCEPT, REJECT, Result, Workplace
-from page.verdict_card import message_card, notice_html, threshold_cost, verdict_card
+from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
 TEXT = Text("en")
 

@@ -32,12 +32,12 @@ from PIL import Image
 
 from modeling import ModelLoadError, PhotoError, load_pipeline, open_photo
 from modeling.image_processing import MAX_PHOTO_PIXELS
-from page.bench import Bench
-from page.catalogue import Catalogue, find_models
+from page.api.programs import Programs
+from page.inspection.inspector import Bench
+from page.inspection.results import Workplace
+from page.inspection.uploads import unpack
 from page.languages import Text
-from page.programs import Programs
-from page.results import Workplace
-from page.uploads import unpack
+from page.models.catalogue import Catalogue, find_models
 
 TIMES = int(os.environ.get("FUZZ", "1"))
 PHOTOS, ZIPS, CALLS, MODELS = 3_000, 1_000, 500, 1_000  # cases of each kind

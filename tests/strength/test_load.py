@@ -27,9 +27,15 @@ from starlette.middleware import Middleware
 
 import app as page_of_the_app
 import page.wiring
-from evaluation.benchmark_app import CATEGORY, SHIPPED, growth
-from evaluation.timing.app_process import free_port, started_app
-from evaluation.timing.visitors import (
+from modeling import InspectionPipeline, load_pipeline
+from page.components import translate
+from page.inspection.inspector import UNEXPECTED, Bench
+from page.languages import DEFAULT, Text
+from page.models.catalogue import Catalogue, shipped_models
+from page.server.head import HeadScripts
+from tests.strength.app_process import free_port, started_app
+from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth
+from tests.strength.visitors import (
     TOLERANCE,
     VisitError,
     Visitor,
@@ -38,12 +44,6 @@ from evaluation.timing.visitors import (
     inspect_once,
     visiting,
 )
-from modeling import InspectionPipeline, load_pipeline
-from page.bench import UNEXPECTED, Bench
-from page.catalogue import Catalogue, shipped_models
-from page.components import translate
-from page.head import HeadScripts
-from page.languages import DEFAULT, Text
 
 VISITORS = 50
 SECONDS = float(os.environ.get("LOAD_SECONDS", "12"))

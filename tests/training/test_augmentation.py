@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from data.licences import MVTEC_CATEGORIES
+from data.synthetic import PARTS
 from training.augmentation import ANY_ROTATION, FIXED, PRESETS, UNCHANGED, Augmentation, augment
 from training.augmentation import augmentation_for as preset_of
-from training.licences import MVTEC_CATEGORIES
-from training.synthetic import PARTS
 
 
 def only(**fields: float) -> Augmentation:

@@ -10,6 +10,8 @@ import torch
 from conftest import run_script
 from torch.utils.data import DataLoader
 
+from data.dataset import load_inspection_dataset
+from data.synthetic import render
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
 from training.calibration import (
     CANDIDATES,
@@ -18,10 +20,8 @@ from training.calibration import (
     calibrate,
     choose_normalisation,
 )
-from training.dataset import load_inspection_dataset
 from training.photos import PreparedPhotos
 from training.recipe import Recipe
-from training.synthetic import render
 from training.train import main
 
 SIDE = 64

@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from killing import killed_at_each_change
 from torch import nn
 
+from system.processes import state
 from training.checkpoints import CheckpointError, Checkpoints
 from training.fit import Progress
-from training.processes import state
 
 
 @pytest.fixture(scope="module")

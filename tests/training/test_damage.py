@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from data.synthetic import render
 from training.damage import KINDS, REACH, VISIBLE, _around, _place, _structure, damage
-from training.synthetic import render
 
 
 @pytest.fixture(scope="module")

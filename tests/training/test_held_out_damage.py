@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from data.dataset import load_inspection_dataset
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training.dataset import load_inspection_dataset
 from training.held_out_damage import DamageTrial, separations
 from training.photos import PreparedPhotos
 

@@ -12,8 +12,8 @@ import torch
 from killing import killed_at_each_change
 
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_model
+from system.files import DiskError
 from training import model_folder as room
-from training.disk import DiskError
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.recipe import Recipe
 from training.training_run import TrainingRun

@@ -11,10 +11,10 @@ from datasets.table import MemoryMappedTable
 from killing import killed_at_each_change
 from torch.utils.data import DataLoader
 
+from data.dataset import DatasetError, load_inspection_dataset
 from modeling import InspectionImageProcessor, PhotoError, image_processing
+from system.files import DiskError
 from training.augmentation import ANY_ROTATION
-from training.dataset import DatasetError, load_inspection_dataset
-from training.disk import DiskError
 from training.photo_cache import (
     GIGABYTE,
     PIXELS,

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
+from data.dataset import load_inspection_dataset
 from modeling import InspectionImageProcessor
 from training.augmentation import ANY_ROTATION, UNCHANGED
-from training.dataset import load_inspection_dataset
 from training.photos import PreparedPhotos, RestorationPhotos, model_input
 
 

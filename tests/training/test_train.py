@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from transformers import Dinov2WithRegistersConfig
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
 
+from data.dataset import load_inspection_dataset
+from data.licences import license_of
+from data.synthetic import render
 from modeling import ARCHITECTURES, load_pipeline
 from modeling.configuration import TARGETS
-from training.dataset import load_inspection_dataset
-from training.licences import license_of
 from training.recipe import Recipe, parse_recipe
-from training.synthetic import render
 from training.train import main
 
 SMALL_DATA = "synthetic:flange_nut?train=12&test_good=1&test_per_defect=1&size=64"

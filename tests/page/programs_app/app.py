@@ -12,9 +12,9 @@ from pathlib import Path
 import gradio as gr
 from gradio import processing_utils
 
-from page.bench import Bench
-from page.catalogue import Catalogue, find_models, shipped_models
-from page.programs import Programs, mcp_is_installed, offer
+from page.api.programs import Programs, mcp_is_installed, offer
+from page.inspection.inspector import Bench
+from page.models.catalogue import Catalogue, find_models, shipped_models
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--models", nargs="*", default=[])

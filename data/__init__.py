@@ -1,0 +1,1 @@
+"""Where photos come from: folders, the Hub, and parts that our own code draws."""

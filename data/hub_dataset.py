@@ -1,0 +1,156 @@
+"""Datasets on the Hub, one category at a time, in the layouts that exist there.
+
+1. One config a category, parquet, with the columns of `data.dataset.FEATURES` (ours, as
+   data/prepare_data.py pushes it).
+2. One split a category and part, `data/bottle.train-*.parquet`
+   (TheoM55/mvtec_all_objects_split: columns image_path, split, object, defect, label, mask_path).
+3. A FiftyOne export (Voxel51/mvtec-ad: pictures as files, joined by samples.json).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import datasets
+import httpx2
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+from data.dataset import FEATURES, VALIDATION, DatasetError, Rows, UnknownCategoryError, row
+
+SPLIT_FILE = re.compile(r"(?:^|/)(?P<category>[^/]+)\.(?P<split>train|test)-[^/]*\.parquet$")
+PHOTO_COLUMNS = ("image", "image_path")
+MASK_COLUMNS = ("mask", "mask_path")
+
+
+def read_hub_dataset(
+    repo: str, category: str | None, *, token: str | None = None, revision: str | None = None
+) -> dict[str, Rows]:
+    """Download one category of a Hub dataset, and only that one.
+
+    Args:
+        repo: ORG/NAME.
+        category: the product.
+        token: access token for a private dataset.
+        revision: branch, tag or commit.
+
+    Returns:
+        Rows with the columns of `FEATURES` for `train` and `test`, and for `validation` where a
+        dataset of layout 1 has it.
+
+    Raises:
+        DatasetError: when the dataset can't be reached, has another layout or no such category.
+    """
+    where = {"token": token, "revision": revision}
+    try:
+        files = HfApi().list_repo_files(repo, repo_type="dataset", **where)
+        if "samples.json" in files:
+            return _read_fiftyone(repo, category, where)
+        splits = [match for match in map(SPLIT_FILE.search, files) if match]
+        if splits:
+            return _read_splits(repo, category, splits, where)
+        return _read_configs(repo, category, where)
+    except DatasetError:
+        raise
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DatasetError(
+            f"The dataset {repo} could not be read from the Hub ({reason}); check the name, the "
+            "network and, for a private dataset, the token."
+        ) from error
+
+
+def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dict[str, Rows]:
+    names = datasets.get_dataset_config_names(repo, **where)
+    _check_category(repo, category, names)
+    loaded = datasets.load_dataset(repo, category, **where)
+    missing = [name for name in FEATURES if name not in loaded["train"].column_names]
+    if missing:
+        raise DatasetError(
+            f"The dataset {repo} has no column {', '.join(missing)}; expected one config a "
+            "category with image, mask, label, defect, category and image_id, files such as "
+            "data/CATEGORY.train-*.parquet, or a FiftyOne export with samples.json."
+        )
+    found: dict[str, Rows] = {"train": [], "test": []}
+    for split in {*found, VALIDATION} & {*loaded}:
+        found[split] = list(_undecoded(loaded[split]))
+    return found
+
+
+def _read_splits(
+    repo: str, category: str | None, splits: list[re.Match[str]], where: dict[str, Any]
+) -> dict[str, Rows]:
+    _check_category(repo, category, sorted({match["category"] for match in splits}))
+    # Named files: asking for the split by its name would download every category first.
+    data_files = {
+        split: f"**/{category}.{split}-*.parquet"
+        for split in ("train", "test")
+        if any((match["category"], match["split"]) == (category, split) for match in splits)
+    }
+    loaded = datasets.load_dataset(repo, data_files=data_files, **where)
+    found: dict[str, Rows] = {"train": [], "test": []}
+    for split, photos in loaded.items():
+        for number, photo in enumerate(_undecoded(photos)):
+            found[split].append(_row_of_split(photo, category, split, number))
+    return found
+
+
+def _row_of_split(photo: dict[str, Any], category: str, split: str, number: int) -> dict[str, Any]:
+    image = next(photo[name] for name in PHOTO_COLUMNS if photo.get(name))
+    mask = next((photo[name] for name in MASK_COLUMNS if photo.get(name)), None)
+    defect = photo.get("defect") or "good"
+    stem = Path(image.get("path") or "").stem or f"{number:05d}"
+    return row(image, category, split, defect, stem, None if defect == "good" else mask)
+
+
+def _undecoded(photos: datasets.Dataset) -> datasets.Dataset:
+    """Picture columns as {"bytes", "path"}, as stored: nothing is decoded and encoded again."""
+    for name, feature in photos.features.items():
+        if isinstance(feature, datasets.Image):
+            photos = photos.cast_column(name, datasets.Image(decode=False))
+    return photos
+
+
+def _read_fiftyone(repo: str, category: str | None, where: dict[str, Any]) -> dict[str, Rows]:
+    index = hf_hub_download(repo, "samples.json", repo_type="dataset", **where)
+    samples = json.loads(Path(index).read_text())["samples"]
+    _check_category(repo, category, sorted({_label(sample["category"]) for sample in samples}))
+    chosen = [sample for sample in samples if _label(sample["category"]) == category]
+    wanted = [sample["filepath"] for sample in chosen]
+    wanted += [path for path in map(_mask_path, chosen) if path]
+    folder = Path(snapshot_download(repo, repo_type="dataset", allow_patterns=wanted, **where))
+    found: dict[str, Rows] = {"train": [], "test": []}
+    for sample in chosen:
+        marks = [*sample.get("tags", []), _label(sample.get("split"))]
+        split = "train" if "train" in marks else "test"
+        defect, mask = _label(sample["defect"]), _mask_path(sample)
+        found[split].append(
+            row(
+                str(folder / sample["filepath"]),
+                category,
+                split,
+                defect,
+                Path(sample["filepath"]).stem,
+                str(folder / mask) if mask and defect != "good" else None,
+            )
+        )
+    return found
+
+
+def _label(value: Any) -> str:
+    """FiftyOne writes a classification as {"label": ...} and a plain string as it is."""
+    return value["label"] if isinstance(value, dict) else str(value)
+
+
+def _mask_path(sample: dict[str, Any]) -> str | None:
+    return (sample.get("defect_mask") or {}).get("mask_path")
+
+
+def _check_category(repo: str, category: str | None, found: list[str]) -> None:
+    if category not in found:
+        wanted = "no --category was given" if category is None else f"--category {category} is new"
+        raise UnknownCategoryError(
+            f"In {repo}, {wanted}; it holds {', '.join(found) or 'none'}.", found
+        )

@@ -1,0 +1,249 @@
+"""Push a folder of photos to the Hub: a parquet dataset with one configuration a category.
+
+    python -m data.prepare_data mvtec_ad ORG/NAME
+    python -m data.prepare_data parts ORG/NAME --category bolt nut --private --license mit
+
+The folder has the layout of MVTec AD, as training takes it, and `--data ORG/NAME --category C` is
+then the same to training and evaluation as `--data FOLDER --category C`. Categories go one after
+another, each in one commit: what an interruption leaves is whole, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import httpx2
+from huggingface_hub import HfApi, constants, metadata_load
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
+
+from data.dataset import FEATURES, DatasetError, load_inspection_dataset
+from data.dataset_card import dataset_card
+from system.hub_access import UploadError, check_upload
+
+CATEGORY_NAME = re.compile(r"\w[\w .-]*")
+PHOTOS_AT_ONCE = 8  # that are held in memory; a photo may be tens of megabytes
+# The Hub understood and says no, which trying again won't change.
+REFUSALS = (400, 401, 403, 404, 422)
+
+
+def read_categories(
+    folder: Path, categories: Sequence[str] = ()
+) -> dict[str, datasets.DatasetDict]:
+    """Find and check the photos, without holding them.
+
+    Args:
+        folder: in the layout of MVTec AD, or one category's own.
+        categories: which of them; none for all.
+
+    Returns:
+        Category to `train`, `test` and perhaps `validation` as `load_inspection_dataset` reads
+        them; the pictures are paths.
+
+    Raises:
+        DatasetError: when something is missing, damaged, or named as the Hub allows no
+            configuration to be named.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise DatasetError(
+            f"The folder {folder} does not exist; give the folder that holds your categories "
+            "(CATEGORY/train/good/...)."
+        )
+    found = {}
+    for name in dict.fromkeys(categories) or _categories_in(folder):
+        photos = load_inspection_dataset(folder, name)
+        category = photos["train"]["category"][0]
+        if category == "data" or not CATEGORY_NAME.fullmatch(category):
+            raise DatasetError(
+                f"The category {category!r} can't be a configuration on the Hub; rename its folder "
+                "to letters, digits, spaces, and _ . - within, other than data."
+            )
+        found[category] = photos
+    return found
+
+
+def _categories_in(folder: Path) -> list[str | None]:
+    """All that there are; None stands for the only one, as `load_inspection_dataset` takes it."""
+    if (folder / "train").is_dir():
+        return [None]
+    found = [path.name for path in folder.glob("[!.]*") if (path / "train").is_dir()]
+    return sorted(found) or [None]
+
+
+def push_categories(
+    photos: dict[str, datasets.DatasetDict],
+    repo: str,
+    *,
+    private: bool = False,
+    license_id: str | None = None,
+    revision: str | None = None,
+) -> None:
+    """Push categories, one after another, and the card.
+
+    Args:
+        photos: what `read_categories` returned.
+        repo: ORG/NAME, created where it does not exist.
+        private: whether the repository is readable with a token only.
+        license_id: the photos' licence, as the Hub spells it; see `dataset_card`.
+        revision: branch to push to, created where it does not exist; None for main.
+
+    Raises:
+        DatasetError: when the Hub refuses the name, the token, the licence or the branch.
+        UploadError: when the Hub can't be reached, fails or breaks off.
+    """
+    try:
+        _open_repository(repo, private, revision)
+        # The first card has the licence: no photo is there without it, not even for a minute.
+        _push_card(repo, revision, list(photos), license_id)
+        for category, splits in photos.items():
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                _with_files(category, splits, Path(folder)).push_to_hub(
+                    repo,
+                    config_name=category,
+                    revision=revision,
+                    commit_message=f"Push {category}",
+                    embed_external_files=False,  # they are in already
+                )
+            _push_card(repo, revision, list(photos), license_id)
+    except (httpx2.HTTPError, OSError, RuntimeError, KeyboardInterrupt) as error:
+        raise _in_one_sentence(error, repo) from error
+
+
+def _open_repository(repo: str, private: bool, revision: str | None) -> None:
+    """Create repository and branch where they are missing."""
+    hub = HfApi()
+    # None and not False: an organisation may have set that its repositories begin as private.
+    hub.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True)
+    if private and not hub.dataset_info(repo).private:
+        raise DatasetError(
+            f"{repo} exists and is public, expected a private one; make it private on its page, "
+            "or choose another name."
+        )
+    if revision:
+        hub.create_branch(repo, branch=revision, repo_type="dataset", exist_ok=True)
+
+
+def _push_card(
+    repo: str, revision: str | None, categories: Sequence[str], license_id: str | None
+) -> None:
+    where = {"repo_id": repo, "repo_type": "dataset", "revision": revision}
+    hub = HfApi()
+    try:
+        path = Path(hub.hf_hub_download(filename="README.md", **where))
+        present, metadata = path.read_text("utf-8"), metadata_load(path) or {}
+    except RemoteEntryNotFoundError:
+        present, metadata = "", {}
+    card = dataset_card(repo, metadata, categories, license_id)
+    if card == present:
+        return
+    try:
+        hub.upload_file(
+            path_or_fileobj=card.encode(),
+            path_in_repo="README.md",
+            commit_message="Write the card",
+            **where,
+        )
+    except ValueError as error:  # the Hub reads the front matter before it takes it
+        reason = " ".join(str(error).split())
+        raise DatasetError(
+            f"The Hub refuses the card of {repo} ({reason}); check --license."
+        ) from error
+
+
+def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
+    """The same rows with the pictures' files in them, on disk under `folder`."""
+    stored = datasets.Image(decode=False)
+    return datasets.DatasetDict(
+        {
+            split: photos.cast_column("image", stored)
+            .cast_column("mask", stored)
+            .map(
+                _with_file,
+                features=FEATURES,
+                cache_file_name=str(folder / f"{split}.arrow"),
+                writer_batch_size=PHOTOS_AT_ONCE,
+                desc=f"Reading {category}, {split}",
+            )
+            for split, photos in splits.items()
+            if len(photos)
+        }
+    )
+
+
+def _with_file(photo: dict[str, Any]) -> dict[str, Any]:
+    return {name: photo[name] and _file(Path(photo[name]["path"])) for name in ("image", "mask")}
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """As a picture is stored: with its name alone, which says nothing of this machine."""
+    return {"bytes": path.read_bytes(), "path": path.name}
+
+
+def _in_one_sentence(error: BaseException, repo: str) -> Exception:
+    # A large file's error comes wrapped in a RuntimeError that says nothing.
+    answer = next((e for e in (error, error.__cause__) if isinstance(e, HfHubHTTPError)), None)
+    reason = (answer and answer.server_message) or str(error) or type(error).__name__
+    reason = reason.strip().splitlines()[0].rstrip(".")
+    if answer and answer.response.status_code in REFUSALS:
+        return DatasetError(
+            f"{repo} at {constants.ENDPOINT} can't be written ({reason}); check the name, and that "
+            "the token may write to it."
+        )
+    return UploadError(
+        f"The upload to {repo} at {constants.ENDPOINT} failed ({reason}); nothing is lost, and "
+        "categories that were pushed are whole: give the same command again."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input, 1 when the upload failed."""
+    options = parse_arguments(arguments)
+    datasets.utils.logging.set_verbosity_error()
+    try:
+        check_upload(options.repo)
+        photos = read_categories(options.folder, options.category)
+        push_categories(
+            photos,
+            options.repo,
+            private=options.private,
+            license_id=options.license,
+            revision=options.revision,
+        )
+    except (UploadError, ValueError) as error:
+        print(f"prepare_data.py: {error}", file=sys.stderr)
+        return 1 if isinstance(error, UploadError) else 2
+    first = shlex.quote(next(iter(photos)))
+    print(
+        f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"
+        f"python training/train.py --data {options.repo} --category {first} "
+        f"--output_dir runs/{first}"
+    )
+    return 0
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data.prepare_data",
+        description="Push photos in the layout of MVTec AD to the Hub, one configuration each.",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, help="folder that holds the categories, or one category's own")
+    add("repo", help="Hub id ORG/NAME, created where it does not exist")
+    add("--category", nargs="+", default=[], help="which categories (default: all)")
+    add("--private", action="store_true", help="readable with a token only")
+    add("--license", help="of the photos, such as cc-by-4.0 (default: MVTec AD's, or other)")
+    add("--revision", help="branch to push to, created where it does not exist (default: main)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""A report as a list of blocks, written once and printed twice: as HTML and as Markdown.
+
+Both hold the same text and the same tables; charts and pictures stand in the HTML alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from evaluation.documents import html_page
+
+# What Markdown, or HTML within it, would take for a sign of its own.
+SIGNS = re.compile(r"([\\`*\[\]|<>])")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `kind` is "", "lead" or "note"."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it stands, such as a command."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the arguments are those of `html_page.table`."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+    marked: Container[int] = ()
+    mark: str = "worst"
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts beside one another, each with the sentence that says what to see in it."""
+
+    charts: Sequence[tuple[Figure, str]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one thing in a row: (file or None, what it shows); None leaves its words."""
+
+    title: str
+    pictures: Sequence[tuple[Path | None, str]]
+
+
+Block = Text | Heading | Code | Table | Charts | Pictures
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a document with its heading."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+def as_html(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The document as one HTML page that needs no other file."""
+    parts = [
+        (section.title, Markup().join(_html(block) for block in section.blocks))
+        for section in sections
+    ]
+    return html_page.render_page(title, parts, html_page.paragraph(lead, "lead"))
+
+
+def as_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The document without charts and pictures, as GitHub and the Hub read Markdown."""
+    parts = [f"# {_plain(title)}", _plain(lead)]
+    for section in sections:
+        blocks = [text for block in section.blocks if (text := _markdown(block))]
+        parts += [f"## {_plain(section.title)}", *blocks] if blocks else []
+    return "\n\n".join(parts) + "\n"
+
+
+def write_document(output: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
+    """Write the HTML page and, beside it, the same as Markdown.
+
+    Args:
+        output: the HTML file; its folder is made. The Markdown has the same name with ".md".
+        title: of the page.
+        lead: the paragraph above the sections.
+        sections: in order.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(as_html(title, lead, sections), encoding="utf-8")
+    output.with_suffix(".md").write_text(as_markdown(title, lead, sections), encoding="utf-8")
+
+
+def _html(block: Block) -> Markup:
+    match block:
+        case Text(text, kind):
+            return html_page.paragraph(text, kind)
+        case Heading(text):
+            return Markup("<h3>{}</h3>\n").format(text)
+        case Code(text):
+            return html_page.preformatted(text)
+        case Table():
+            return html_page.table(
+                block.head, block.rows, block.caption, block.marked, block.mark, block.faint
+            )
+        case Charts(charts):
+            drawn = Markup().join(html_page.chart(figure, sentence) for figure, sentence in charts)
+            return Markup('<div class="charts">{}</div>\n').format(drawn)
+        case Pictures(title, pictures):
+            shown = Markup().join(_html_picture(path, words, title) for path, words in pictures)
+            return Markup(
+                '<div class="case"><p>{}</p><div class="pictures">{}</div></div>\n'
+            ).format(title, shown)
+
+
+def _html_picture(path: Path | None, words: str, title: str) -> Markup:
+    shown = html_page.picture_file(path, f"{title}: {words}") if path else ""
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(shown, words)
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Text(text):
+            return _plain(text)
+        case Heading(text):
+            return f"### {_plain(text)}"
+        case Code(text):
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+            return f"{fence}\n{text}\n{fence}"
+        case Table():
+            return _markdown_table(block)
+        case _:
+            return ""
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that are Markdown already."""
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *others])
+
+
+def _markdown_table(table: Table) -> str:
+    rows = []
+    for number, row in enumerate(table.rows):
+        cells = ["" if cell is None else _plain(str(cell)) for cell in row]
+        if number in table.marked:
+            cells[0] = f"{cells[0]} ({table.mark})"
+            cells[0] = cells[0] if table.faint else f"**{cells[0]}**"
+        rows.append(cells)
+    caption = [_plain(table.caption), ""] if table.caption else []
+    return "\n".join([*caption, markdown_table([_plain(cell) for cell in table.head], rows)])
+
+
+def _plain(text: str) -> str:
+    """Text that shows as it stands: no sign of Markdown or HTML, no line of its own."""
+    return SIGNS.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,1 @@
+"""Model and photos -> predictions and figures, what they cost, what made them, and files of it."""

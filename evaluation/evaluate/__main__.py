@@ -1,0 +1,7 @@
+"""`python -m evaluation.evaluate`."""
+
+import sys
+
+from evaluation.evaluate.command import main
+
+sys.exit(main())

@@ -1,0 +1,160 @@
+"""What an evaluation looks like as files: curves, and grids of the telling photos.
+
+The curves are those of `evaluation.documents.charts`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from evaluation.documents.charts import ANOMALOUS, calibration_chart, roc_chart, scores_chart
+from modeling import Calibration
+
+DOTS_PER_INCH = 120
+PICTURE_INCHES = 1.9
+CAPTION_INCHES = 2.0
+CAPTION_CHARACTERS = 32  # that fit into CAPTION_INCHES at the font size of a caption
+COLUMNS = ("input", "reconstruction", "heatmap", "truth")
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One photo of the picture grid.
+
+    Attributes:
+        caption: lines of text beside the pictures; the first one is printed bold.
+        is_error: the verdict is wrong, so the first line is marked by colour.
+        photo: RGB.
+        reconstruction: RGB, how the part should look.
+        heatmap: RGB, the photo with the deviation painted over it.
+        truth: (H, W) bool, where the photo is anomalous; None when nobody drew a mask.
+    """
+
+    caption: Sequence[str]
+    is_error: bool
+    photo: Image.Image
+    reconstruction: Image.Image
+    heatmap: Image.Image
+    truth: np.ndarray | None
+
+
+def draw_roc(
+    path: Path,
+    labels: Sequence[int],
+    raw_scores: Sequence[float],
+    area: float,
+    operating_point: tuple[float, float] | None,
+    title: str,
+) -> None:
+    """Draw the ROC curve of whole photos as a PNG.
+
+    Args:
+        path: the file to write.
+        labels: (N,) 0 for normal, 1 for anomalous; both must be present.
+        raw_scores: (N,) higher is more anomalous.
+        area: the image AUROC, printed in the legend.
+        operating_point: (false-alarm rate, recall) of the verdicts; None while uncalibrated.
+        title: printed above.
+    """
+    figure = roc_chart(labels, raw_scores, area, operating_point, title)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_scores(
+    path: Path,
+    labels: Sequence[int],
+    raw_scores: Sequence[float],
+    raw_threshold: float | None,
+    title: str,
+) -> None:
+    """Draw how raw scores are distributed in each class, with the threshold, as a PNG.
+
+    Args:
+        path: the file to write.
+        labels: (N,) 0 for normal, 1 for anomalous.
+        raw_scores: (N,) higher is more anomalous.
+        raw_threshold: the calibrated threshold on the raw score; None while uncalibrated.
+        title: printed above.
+    """
+    figure = scores_chart(labels, raw_scores, raw_threshold, title)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_calibration(
+    path: Path, calibration: Calibration, good_scores: Sequence[float], title: str
+) -> None:
+    """Draw promised against realised false-alarm rate, over all rates, as a PNG.
+
+    Args:
+        path: the file to write.
+        calibration: whose held-out good parts promise.
+        good_scores: (N,) raw scores of good test photos, at least one.
+        title: printed above.
+    """
+    asked = calibration.promised_false_alarm_rate
+    figure = calibration_chart(calibration.normal_scores, asked, good_scores, title)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:
+    """Draw a grid with one row a photo (input, reconstruction, heatmap, truth) as a picture.
+
+    Args:
+        path: the file to write, PNG or JPEG.
+        rows: at least one.
+        title: printed above.
+    """
+    height = PICTURE_INCHES * len(rows) + 0.7
+    width = PICTURE_INCHES * len(COLUMNS) + CAPTION_INCHES
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(
+        len(rows),
+        len(COLUMNS) + 1,
+        squeeze=False,
+        width_ratios=[CAPTION_INCHES] + [PICTURE_INCHES] * len(COLUMNS),
+    )
+    for axes, name in zip(grid[0, 1:], COLUMNS, strict=True):
+        axes.set_title(name, fontsize=10)
+    for line, row in zip(grid, rows, strict=True):
+        _write_caption(line[0], row)
+        pictures = (row.photo, row.reconstruction, row.heatmap)
+        for axes, picture in zip(line[1:-1], pictures, strict=True):
+            axes.imshow(_thumbnail(picture))
+        _show_truth(line[-1], row.truth)
+        for axes in line[1:]:
+            axes.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def _write_caption(axes: Axes, row: PictureRow) -> None:
+    axes.axis("off")
+    first, *others = row.caption
+    colour = ANOMALOUS if row.is_error else "black"
+    axes.text(0, 0.98, first, va="top", fontsize=10, fontweight="bold", color=colour)
+    lines = [line for text in others for line in textwrap.wrap(text, CAPTION_CHARACTERS)]
+    axes.text(0, 0.84, "\n".join(lines), va="top", fontsize=8, linespacing=1.5)
+
+
+def _show_truth(axes: Axes, truth: np.ndarray | None) -> None:
+    if truth is None:
+        axes.text(0.5, 0.5, "no mask", ha="center", va="center", transform=axes.transAxes)
+        return
+    mask = Image.fromarray(truth.astype(np.uint8) * 255)
+    axes.imshow(_thumbnail(mask), cmap="gray", vmin=0, vmax=255)
+
+
+def _thumbnail(picture: Image.Image) -> np.ndarray:
+    """No more pixels than the grid can show, so that large photos do not fill the memory."""
+    side = int(2 * PICTURE_INCHES * DOTS_PER_INCH)
+    picture = picture.copy()
+    picture.thumbnail((side, side))
+    return np.asarray(picture)

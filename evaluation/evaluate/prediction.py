@@ -1,0 +1,298 @@
+"""What a model says of every photo of a test set, in the dataset's order."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from tqdm import tqdm
+
+from data.dataset import decode_picture
+from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
+from modeling.familiarity import DOUBTS, NO_DOUBT
+from modeling.outputs import ReconstructionOutput
+from system.cores import single_threaded
+from system.processes import state, together
+
+# Photos at a time. On a CPU, more need memory and gain nothing.
+BATCH_SIZE = 4
+
+Element = TypeVar("Element")
+Item = TypeVar("Item")
+Detect = Callable[[Tensor, Sequence[str] | None], ReconstructionOutput]
+
+
+class MadeOnDemand(Sequence[Element]):
+    """A sequence whose elements are made when asked for, since all at once may not fit in memory.
+
+    Args:
+        make: makes the element at an index from 0 to length - 1.
+        length: how many there are.
+    """
+
+    def __init__(self, make: Callable[[int], Element], length: int) -> None:
+        self._make = make
+        self._indices = range(length)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Element:
+        return self._make(self._indices[index])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model said of one test photo, beside what is known of it.
+
+    Attributes:
+        image_id: name of the photo in its dataset.
+        category: the product.
+        defect: kind of defect, "good" for a normal photo.
+        label: 0 normal, 1 anomalous.
+        raw_score: unbounded, >= 0; ranks photos.
+        score: 0..1; NaN while the model is uncalibrated.
+        failed: whether the score exceeds the calibrated threshold; None while uncalibrated.
+        doubt: why the model refuses to judge, one of `modeling.familiarity.DOUBTS`; None where it
+            judges.
+        anomaly_map: (h, w) float32 at the model's input size; from `predict`, a view of a file.
+        photo_size: (height, width) of the upright photo.
+    """
+
+    image_id: str
+    category: str
+    defect: str
+    label: int
+    raw_score: float
+    score: float
+    failed: bool | None
+    doubt: str | None
+    anomaly_map: np.ndarray
+    photo_size: tuple[int, int]
+
+    @property
+    def verdict(self) -> str:
+        """What the pipeline says: CHECK, FAIL or PASS; empty while the model is uncalibrated."""
+        if self.failed is None:
+            return ""
+        return CHECK if self.doubt is not None else FAIL if self.failed else PASS
+
+    @property
+    def is_error(self) -> bool:
+        """A miss or a false alarm, by the score: also where the verdict is CHECK."""
+        return self.failed is not None and self.failed != bool(self.label)
+
+
+def predict(
+    model: ReconstructionModel,
+    image_processor: InspectionImageProcessor,
+    dataset: Dataset,
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
+    title: str = "evaluating",
+    detect: Detect | None = None,
+    scratch_dir: Path | None = None,
+) -> list[Prediction]:
+    """What the model says of every photo, in the dataset's order.
+
+    The maps are written to a file without a name, which goes with the last prediction, and are read
+    from it when they are looked at: those of a thousand large photos do not fit in memory.
+
+    Under `accelerate launch` the processes take the batches in turn. A batch is computed by a
+    single thread, several batches at once: the last bit of a result depends on how many threads
+    share it and on what else is in the batch, and so neither cores nor processes change a bit.
+
+    Args:
+        model: calibrated or not.
+        image_processor: the model's own.
+        dataset: with the features of `data.dataset.load_inspection_dataset`.
+        batch_size: photos at a time.
+        progress: show a bar on stderr.
+        title: stands beside the bar.
+        detect: what judges instead of the model's own `detect`, such as a baseline.
+        scratch_dir: folder whose disk gets the maps; None: that of temporary files.
+
+    Returns:
+        N predictions in the main process, none in the others.
+
+    Raises:
+        DatasetError: a photo can't be decoded; the message names it.
+        ElsewhereError: the same in another process.
+    """
+    model.eval()
+    judge = _Judge(model, image_processor, dataset, detect or model.detect)
+    rank, count = state().process_index, state().num_processes
+    batches = batches_of(len(dataset), batch_size)
+    # One batch a process and round; in the last round some have none, but wait for the others.
+    rounds = math.ceil(len(batches) / count)
+    own = batches[rank::count] + [range(0)] * (rounds - len(batches[rank::count]))
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryFile(dir=scratch_dir) as file:
+        with (
+            single_threaded() as threads,
+            closing(map_in_threads(judge, own, model.device, threads)) as judged,
+            tqdm(total=len(dataset), desc=title, unit="photo", disable=not progress) as bar,
+        ):
+            for _ in range(rounds):
+                for facts, maps in together(lambda: next(judged)):
+                    if state().is_main_process:
+                        file.write(maps.tobytes())
+                        found += facts
+                        bar.update(len(facts))
+        file.flush()
+        stored = _read_maps(file, len(found), model.config.image_size)
+    return [
+        Prediction(**facts, anomaly_map=anomaly_map)
+        for facts, anomaly_map in zip(found, stored, strict=True)
+    ]
+
+
+class _Judge:
+    """A batch of photos to what is known of each, a dictionary a photo, and maps, (B, h, w)."""
+
+    def __init__(
+        self,
+        model: ReconstructionModel,
+        image_processor: InspectionImageProcessor,
+        dataset: Dataset,
+        detect: Detect,
+    ) -> None:
+        self.model, self.image_processor, self.detect = model, image_processor, detect
+        self.facts = dataset.remove_columns(["image", "mask"])
+        self.anomalous = dataset.features["label"].str2int("anomalous")
+        self.photos = dataset.select_columns(["image", "image_id"])
+
+    def __call__(self, batch: range) -> tuple[list[dict[str, Any]], np.ndarray]:
+        if not batch:
+            return [], np.empty((0, 0, 0), np.float32)
+        pictures = [open_photo(decode_picture(self.photos, index, "image")) for index in batch]
+        rows = [self.facts[index] for index in batch]
+        categories = [category_for(self.model, row["category"]) for row in rows]
+        pixel_values = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        output = self.detect(
+            pixel_values.to(self.model.device, self.model.dtype),
+            None if None in categories else categories,
+        )
+        failed = [None] * len(batch)
+        if output.is_anomalous is not None:
+            failed = output.is_anomalous.tolist()
+        doubts = [NO_DOUBT] * len(batch)  # of what only ranks, such as a baseline
+        if output.doubt is not None:
+            doubts = output.doubt.tolist()
+        facts = [
+            {
+                "image_id": row["image_id"],
+                "category": row["category"],
+                "defect": row["defect"],
+                "label": int(row["label"] == self.anomalous),
+                "raw_score": raw_score,
+                "score": score,
+                "failed": fails,
+                "doubt": None if doubt == NO_DOUBT else DOUBTS[doubt],
+                "photo_size": (picture.height, picture.width),
+            }
+            for row, picture, raw_score, score, fails, doubt in zip(
+                rows,
+                pictures,
+                output.raw_score.tolist(),
+                output.anomaly_score.tolist(),
+                failed,
+                doubts,
+                strict=True,
+            )
+        ]
+        return facts, output.anomaly_map.float().cpu().numpy()
+
+
+def batches_of(count: int, batch_size: int) -> list[range]:
+    """The positions of `count` things, in order, up to `batch_size` at a time."""
+    return [range(first, min(first + batch_size, count)) for first in range(0, count, batch_size)]
+
+
+def map_in_threads(
+    work: Callable[[Item], Element], items: Sequence[Item], device: torch.device, threads: int
+) -> Iterator[Element]:
+    """Work on items, several at once without gradients, and give the results in their order.
+
+    No item's arithmetic is shared among threads. Few results are in memory at a time.
+
+    Args:
+        work: what to do; it is called from several threads.
+        items: what to do it to.
+        device: where it computes. If that is no CPU, two threads take turns: one reads photos while
+            the other one waits for the device.
+        threads: how many there are on a CPU.
+    """
+    threads = threads if device.type == "cpu" else 2
+
+    @torch.inference_mode()  # each thread has a mode of its own
+    def undisturbed(item: Item) -> Element:
+        return work(item)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = iter(items)
+        running = deque(pool.submit(undisturbed, item) for item in islice(waiting, threads + 1))
+        try:
+            while running:
+                result = running.popleft().result()
+                running.extend(pool.submit(undisturbed, item) for item in islice(waiting, 1))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def category_for(model: ReconstructionModel, category: str) -> str | None:
+    """The category to judge a photo by: its own if the model knows several, else the only one."""
+    return category if len(model.config.categories) > 1 else None
+
+
+def maps_of_photo_size(
+    predictions: Sequence[Prediction], image_processor: InspectionImageProcessor
+) -> Sequence[np.ndarray]:
+    """Each anomaly map at the size of its photo, (H, W) float32, resized when asked for."""
+
+    def resize(index: int) -> np.ndarray:
+        anomaly_map = torch.from_numpy(predictions[index].anomaly_map)[None]  # (1, h, w)
+        size = predictions[index].photo_size
+        return image_processor.post_process_anomaly_map(anomaly_map, [size])[0]
+
+    return MadeOnDemand(resize, len(predictions))
+
+
+def masks_of(dataset: Dataset) -> Sequence[np.ndarray | None]:
+    """Each photo's mask, (H, W) bool or None, decoded when asked for.
+
+    Anomalous is above half of the grey range, as in MVTec AD's own evaluation.
+    """
+    stored = dataset.select_columns(["mask", "image_id"])
+
+    def decode(index: int) -> np.ndarray | None:
+        mask = decode_picture(stored, index, "mask")
+        return None if mask is None else np.asarray(mask.convert("L")) > 127
+
+    return MadeOnDemand(decode, len(stored))
+
+
+def _read_maps(file: Any, count: int, side: int) -> np.ndarray:
+    """(count, side, side) float32 in a file, read where it is looked at.
+
+    Whoever writes to them writes to a copy: torch takes no array that can't be written to.
+    """
+    shape = (count, side, side)
+    if count == 0:
+        return np.empty(shape, np.float32)
+    return np.memmap(file, np.float32, mode="c", shape=shape)

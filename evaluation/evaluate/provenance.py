@@ -1,0 +1,116 @@
+"""What made the figures of an evaluation and what it cost, to stand beside them in metrics.json."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
+
+from modeling import ReconstructionModel
+from system.processes import state
+from training.recipe import public_path, published_command
+from training.training_run import FILE, TrainingRun
+
+LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model was loaded from.
+
+    Attributes:
+        name: its folder or Hub id.
+        revision: the branch, tag or commit of the Hub repository that was asked for.
+    """
+
+    name: str
+    revision: str | None = None
+
+    def file(self, name: str) -> Path | None:
+        """A file of the folder or repository, None where it has none."""
+        path = cached_file(
+            self.name,
+            name,
+            revision=self.revision,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        return Path(path) if path else None
+
+    def commit(self) -> str | None:
+        """The commit of the Hub repository that the cache holds; None of a folder."""
+        config = self.file(CONFIG_NAME)
+        return extract_commit_hash(str(config), None) if config else None
+
+
+def provenance(
+    model: ReconstructionModel, source: ModelSource, data: str, category: str, words: Sequence[str]
+) -> dict[str, Any]:
+    """What made the figures, so that somebody else can make them again.
+
+    Args:
+        model: what was evaluated.
+        source: where it was loaded from.
+        data: where the photos come from.
+        category: what they show.
+        words: the command line.
+    """
+    recipe = source.file("recipe.yaml")
+    return {
+        "category": category,
+        "model": public_path(source.name),
+        "model_revision": source.commit(),
+        "model_categories": model.config.categories,
+        "architecture": model.config.model_type,
+        "data": public_path(data),
+        "seed": yaml.safe_load(recipe.read_text()).get("seed") if recipe else None,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": published_command("evaluation/evaluate.py", words),
+        "versions": {
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        # Not its number: each of several processes has a device of its own.
+        "device": model.device.type if state().num_processes > 1 else str(model.device),
+    }
+
+
+def cost(
+    model: ReconstructionModel, source: ModelSource, photos: int, seconds: float
+) -> dict[str, Any]:
+    """What a model weighs and takes; None where its files do not say.
+
+    Args:
+        model: what was evaluated.
+        source: where it was loaded from.
+        photos: how many it has seen.
+        seconds: from the first photo read to the last one judged.
+    """
+    weights, run = source.file(SAFE_WEIGHTS_NAME), source.file(FILE)
+    return {
+        "photos": photos,
+        "inference_seconds": round(seconds, 3),
+        "seconds_per_photo": round(seconds / photos, 6),
+        "weights_bytes": weights.stat().st_size if weights else None,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "training_seconds": _training_seconds(run) if run else None,
+        "cores": torch.get_num_threads() * state().num_processes,
+        "processes": state().num_processes,
+    }
+
+
+def _training_seconds(run: Path) -> float | None:
+    try:
+        return TrainingRun.read(run.parent).wall_seconds
+    except ValueError:  # damaged, or of another version: the figures do not depend on it
+        return None

@@ -1,0 +1,154 @@
+"""Write an evaluation folder: figures, predictions, pictures, and maps on request."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from evaluation.evaluate.cases import NUM_CASES, Pictures, write_cases, write_sheets
+from evaluation.evaluate.figures import draw_calibration, draw_roc, draw_scores
+from evaluation.evaluate.map_files import write_maps
+from evaluation.evaluate.prediction import Prediction, category_for, maps_of_photo_size
+from modeling import THRESHOLD, Calibration, InspectionPipeline
+from system.cores import single_threaded
+
+LEARNING_CURVE = "learning_curve.csv"
+PREDICTION_FIELDS = (
+    "image_id",
+    "category",
+    "defect",
+    "label",
+    "raw_score",
+    "score",
+    "threshold",
+    "verdict",
+    "doubt",
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A test set seen by a model; without content in all processes but the main one.
+
+    Attributes:
+        predictions: one a photo, in the order of the dataset.
+        metrics: nested plain values (see `evaluation.evaluate.summary.summarise`), the content of
+            metrics.json without provenance, cost and baselines; what is undefined is NaN.
+        masks: (H, W) bool or None a photo, decoded when asked for.
+        seconds: from the first photo read to the last one judged.
+    """
+
+    predictions: list[Prediction]
+    metrics: dict[str, Any]
+    masks: Sequence[np.ndarray | None]
+    seconds: float
+
+
+def write_results(
+    output_dir: Path,
+    evaluation: Evaluation,
+    pipe: InspectionPipeline,
+    dataset: Dataset,
+    metrics: dict[str, Any],
+    *,
+    num_pictures: int,
+    maps: str | None = None,
+    learning_curve: Path | None = None,
+) -> None:
+    """Write everything that is kept of an evaluation.
+
+    What has nothing to show (a ROC curve of one class) is not written, and that of an earlier run
+    is removed, so that the folder never mixes two evaluations.
+
+    Args:
+        output_dir: an existing folder.
+        evaluation: what `evaluate` returned.
+        pipe: the pipeline of the same model; paints the pictures.
+        dataset: the photos that were evaluated.
+        metrics: the content of metrics.json, the evaluation's own metrics among it.
+        num_pictures: number of rows of pictures.png; 0 writes no pictures of photos at all.
+        maps: one of `evaluation.evaluate.map_files.FORMATS`, or None.
+        learning_curve: the model's own, to lie beside its figures; None where it has none.
+    """
+    predictions = evaluation.predictions
+    (output_dir / "metrics.json").write_text(
+        json.dumps(nan_to_none(metrics), indent=2, allow_nan=False) + "\n"
+    )
+    _write_predictions(output_dir / "predictions.csv", predictions)
+    _copy(learning_curve, output_dir / LEARNING_CURVE)
+    calibration = pipe.model.calibration_of(category_for(pipe.model, predictions[0].category))
+    _draw_figures(output_dir, evaluation, calibration, metrics["category"])
+    with single_threaded():  # a single photo is too little work to be shared
+        pictures = Pictures(pipe, dataset, predictions, evaluation.masks)
+        write_sheets(output_dir, pictures, metrics["category"], num_pictures)
+        write_cases(output_dir, pictures, NUM_CASES if num_pictures else 0)
+    anomaly_maps = maps_of_photo_size(predictions, pipe.image_processor)
+    write_maps(output_dir, maps, predictions, anomaly_maps)
+
+
+def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """One line a photo; numbers with all their digits, so that metrics can be recomputed."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=PREDICTION_FIELDS)
+        writer.writeheader()
+        for prediction in predictions:
+            judged = prediction.failed is not None
+            writer.writerow(
+                {
+                    "image_id": prediction.image_id,
+                    "category": prediction.category,
+                    "defect": prediction.defect,
+                    "label": "anomalous" if prediction.label else "normal",
+                    "raw_score": repr(prediction.raw_score),
+                    "score": repr(prediction.score) if judged else "",
+                    "threshold": repr(THRESHOLD) if judged else "",
+                    "verdict": prediction.verdict,
+                    "doubt": prediction.doubt or "",
+                }
+            )
+
+
+def _copy(source: Path | None, destination: Path) -> None:
+    if source is None:
+        destination.unlink(missing_ok=True)
+    elif source.resolve() != destination.resolve():
+        shutil.copyfile(source, destination)
+
+
+def _draw_figures(
+    output_dir: Path, evaluation: Evaluation, calibration: Calibration | None, category: str
+) -> None:
+    metrics = evaluation.metrics
+    labels = [prediction.label for prediction in evaluation.predictions]
+    raw_scores = [prediction.raw_score for prediction in evaluation.predictions]
+    title = f"{category}: {len(labels)} test photos"
+    draw_scores(output_dir / "scores.png", labels, raw_scores, metrics["raw_threshold"], title)
+    roc = output_dir / "roc.png"
+    roc.unlink(missing_ok=True)
+    if not math.isnan(metrics["image_auroc"]):
+        point = (metrics["false_alarm_rate"], metrics["recall"])
+        point = None if math.isnan(sum(point)) else point
+        draw_roc(roc, labels, raw_scores, metrics["image_auroc"], point, title)
+    plot = output_dir / "calibration.png"
+    plot.unlink(missing_ok=True)
+    good = [score for score, label in zip(raw_scores, labels, strict=True) if label == 0]
+    if calibration is not None and good:
+        draw_calibration(plot, calibration, good, title)
+
+
+def nan_to_none(value: Any) -> Any:
+    """JSON knows no NaN: what is undefined becomes null."""
+    if isinstance(value, dict):
+        return {key: nan_to_none(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,127 @@
+"""Which models are evaluated on which categories, and where the results of each pair go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.dataset import DatasetError, UnknownCategoryError, load_inspection_dataset
+
+ALL = "all"
+CONFIG = "config.json"  # a folder is taken for a model by it
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model and one category.
+
+    Attributes:
+        model: folder or Hub id.
+        category: None for the only one that the data has.
+        folder: gets the results.
+    """
+
+    model: str
+    category: str | None
+    folder: Path
+
+
+def find_models(names: Sequence[str]) -> list[str]:
+    """Model folders and Hub ids, each once; a folder that holds model folders stands for them."""
+    found: list[str] = []
+    for name in names:
+        folder = Path(name)
+        within = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG}"))
+        if (folder / CONFIG).is_file() or not within:
+            within = [str(folder) if folder.is_dir() else name]
+        found += within
+    return list(dict.fromkeys(found))
+
+
+def categories_of(data: str) -> list[str]:
+    """The categories that a source of photos holds.
+
+    Raises:
+        DatasetError: as `load_inspection_dataset` does.
+    """
+    try:
+        return load_inspection_dataset(data)["train"]["category"][:1]
+    except UnknownCategoryError as error:
+        if not error.found:
+            raise
+        return error.found
+
+
+def pair_up(
+    known: Mapping[str, Sequence[str]], asked: Sequence[str], data: str, output_dir: Path
+) -> list[Pair]:
+    """Every model with every category that was asked for.
+
+    Several models get a folder each in the output folder; there, or for a single model, several
+    categories get one each. A single pair gets the output folder itself.
+
+    Args:
+        known: models, with the categories that they know.
+        asked: categories; `["all"]` pairs each model with those that it knows and the data has, and
+            none takes the only one that the data has.
+        data: where the photos come from.
+        output_dir: gets the results.
+
+    Returns:
+        The pairs, category after category; models without one are left out.
+
+    Raises:
+        DatasetError: when the data lacks a category, or no model knows one that it has.
+    """
+    wants_all = list(asked) == [ALL]
+    if not asked and len(known) > 1:
+        there = categories_of(data)
+        asked = there if len(there) == 1 else []  # of several, loading says that one must be named
+    elif wants_all or len(asked) > 1:
+        there = categories_of(data)
+        if not wants_all and not {*asked} <= {*there}:
+            raise DatasetError(
+                f"--category takes categories that {data} has ({', '.join(there)}), or {ALL} by "
+                f"itself; found {' '.join(asked)}."
+            )
+        asked = there if wants_all else list(dict.fromkeys(asked))
+    chosen = [
+        (model, category)
+        for category in asked or [None]
+        for model in known
+        if not wants_all or category in known[model]
+    ]
+    if not chosen:
+        knowledge = sorted({category for categories in known.values() for category in categories})
+        raise DatasetError(
+            f"{data} has {', '.join(asked)}, and --model knows {', '.join(knowledge)}; name the "
+            "category to evaluate with --category, or choose other photos."
+        )
+    models, categories = ({pair[side] for pair in chosen} for side in (0, 1))
+    names = _short_names(list(known))
+    return [
+        Pair(
+            model,
+            category,
+            output_dir
+            / (names[model] if len(models) > 1 else "")
+            / (category or "" if len(models) > 1 or len(categories) > 1 else ""),
+        )
+        for model, category in chosen
+    ]
+
+
+def _short_names(models: Sequence[str]) -> dict[str, str]:
+    """Names for folders: the last part of a path or Hub id, or more where that is not unique."""
+    paths = {
+        model: Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models
+    }
+    parts = {
+        model: [part for part in path.parts if part != path.anchor] for model, path in paths.items()
+    }
+    for count in range(1, max(map(len, parts.values())) + 1):
+        names = {model: "--".join(parts[model][-count:]) for model in models}
+        if len({*names.values()}) == len(models):
+            break
+    return names

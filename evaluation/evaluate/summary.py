@@ -1,0 +1,284 @@
+"""All figures of one evaluation: predictions in, one nested dictionary out, and it as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluation.evaluate.prediction import Prediction
+from evaluation.metrics import (
+    average_precision,
+    image_auroc,
+    image_auroc_interval,
+    image_f1_max,
+    verdict_metrics,
+)
+from evaluation.pixel_metrics import (
+    PixelRanks,
+    aupro,
+    count_pixels,
+    pixel_auroc,
+    pixel_average_precision,
+    pixel_f1_max,
+)
+from modeling import THRESHOLD, Calibration, Rate, rate
+
+SCORE_DIGITS = 6  # significant ones of a raw score in `scores`; float32 has seven
+
+
+def summarise(
+    predictions: Sequence[Prediction],
+    anomaly_maps: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray | None],
+    calibration: Calibration | None,
+) -> dict[str, Any]:
+    """All metrics of a test set, as nested plain values; what is undefined is NaN.
+
+    METRICS.md says what each key holds. A kind of defect is measured against all the good photos,
+    its pixels against all the normal pixels. Anomalous photos without a mask, or with an empty one,
+    take no part in pixel metrics. A photo that the model refuses to judge counts by its score, as
+    every other one. Maps and masks are asked for once, one photo at a time.
+
+    Args:
+        predictions: N of them.
+        anomaly_maps: N maps, (H, W) at the size of their photos.
+        masks: N masks, (H, W) bool, or None.
+        calibration: the model's, None while uncalibrated.
+
+    Raises:
+        MetricError: a score or map is not finite, or a mask does not fit; the message names it.
+    """
+    kinds = [prediction.defect if prediction.label else None for prediction in predictions]
+    image_ids = [prediction.image_id for prediction in predictions]
+    counts = count_pixels(anomaly_maps, masks, image_ids, kinds)
+    good = [prediction for prediction in predictions if prediction.label == 0]
+    anomalous = [prediction for prediction in predictions if prediction.label == 1]
+    per_defect = {}
+    for defect in sorted({prediction.defect for prediction in anomalous}):
+        members = [prediction for prediction in anomalous if prediction.defect == defect]
+        per_defect[defect] = _measure_defect(good, members, counts.ranks(defect))
+    checks = _checks(predictions)
+    return {
+        **_measure_ranking(predictions),
+        **_measure_pixels(counts.ranks()),
+        **_measure_verdicts(predictions),
+        **_spell_out("check_rate", "checks", checks),
+        **_operating_point(calibration),
+        "n_normal": len(good),
+        "n_anomalous": len(anomalous),
+        "n_with_mask": counts.photos,
+        "per_defect": per_defect,
+        "scores": {
+            "good": _rounded([prediction.raw_score for prediction in good]),
+            "anomalous": _rounded([prediction.raw_score for prediction in anomalous]),
+        },
+        "calibration_scores": None if calibration is None else _rounded(calibration.normal_scores),
+        "notes": _notes(len(good), len(anomalous), counts.photos, calibration, checks),
+    }
+
+
+def format_table(metrics: dict[str, Any]) -> str:
+    """The metrics as text for a terminal: kinds of defect, total, and what the threshold does."""
+    total = {**metrics, "n": metrics["n_anomalous"]}
+    rows = {**metrics["per_defect"], "all anomalous": total}
+    name_width = max(len(name) for name in rows)
+    lines = [f"{'defect':<{name_width}}  photos  image AUROC  pixel AUROC  AUPRO  missed"]
+    for name, row in rows.items():
+        missed = "-" if row["misses"] is None else str(row["misses"])
+        lines.append(
+            f"{name:<{name_width}}  {row['n']:>6}  {_digits(row['image_auroc']):>11}  "
+            f"{_digits(row['pixel_auroc']):>11}  {_digits(row['aupro']):>5}  {missed:>6}"
+        )
+    sentences = _ranking_sentences(metrics)
+    if metrics["raw_threshold"] is not None:
+        sentences += _threshold_sentences(metrics)
+    sentences += [f"Note: {note}" for note in metrics["notes"]]
+    return "\n".join([*lines, "", *sentences])
+
+
+def _rounded(raw_scores: Sequence[float]) -> list[float]:
+    """Ascending, with `SCORE_DIGITS` significant digits."""
+    return sorted(float(f"{score:.{SCORE_DIGITS}g}") for score in raw_scores)
+
+
+def _measure_ranking(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    labels = [prediction.label for prediction in predictions]
+    raw_scores = [prediction.raw_score for prediction in predictions]
+    image_ids = [prediction.image_id for prediction in predictions]
+    photos = (labels, raw_scores, image_ids)
+    return {
+        "image_auroc": image_auroc(*photos),
+        "image_auroc_interval": list(image_auroc_interval(*photos)),
+        "average_precision": average_precision(*photos),
+        "image_f1_max": image_f1_max(*photos),
+    }
+
+
+def _measure_pixels(ranks: PixelRanks) -> dict[str, float]:
+    estimates = {
+        "pixel_auroc": pixel_auroc(ranks),
+        "pixel_average_precision": pixel_average_precision(ranks),
+        "pixel_f1_max": pixel_f1_max(ranks),
+        "aupro": aupro(ranks),
+        "aupro_5": aupro(ranks, 0.05),
+    }
+    return {
+        **{name: estimate.value for name, estimate in estimates.items()},
+        "pixel_error_bound": max(estimate.error_bound for estimate in estimates.values()),
+    }
+
+
+def _measure_verdicts(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    judged = [prediction for prediction in predictions if prediction.failed is not None]
+    metrics = verdict_metrics(
+        [prediction.label for prediction in judged], [prediction.failed for prediction in judged]
+    )
+    return {
+        "f1": metrics.f1,
+        "precision": metrics.precision,
+        "recall": metrics.recall,
+        **_spell_out("false_alarm_rate", "false_alarms", metrics.false_alarm_rate),
+        **_spell_out("miss_rate", "misses", metrics.miss_rate),
+    }
+
+
+def _checks(predictions: Sequence[Prediction]) -> Rate:
+    """The photos that the model refuses to judge."""
+    judged = [prediction for prediction in predictions if prediction.failed is not None]
+    return rate(sum(prediction.doubt is not None for prediction in judged), len(judged))
+
+
+def _measure_defect(
+    good: Sequence[Prediction], members: Sequence[Prediction], ranks: PixelRanks
+) -> dict[str, Any]:
+    """One kind of defect against all the good photos."""
+    missed = [not member.failed for member in members if member.failed is not None]
+    misses = rate(sum(missed), len(missed))
+    return {
+        "n": len(members),
+        **_measure_ranking([*good, *members]),
+        **_measure_pixels(ranks),
+        "recall": 1.0 - misses.value,
+        **_spell_out("miss_rate", "misses", misses),
+    }
+
+
+def _spell_out(name: str, count_name: str, share: Rate) -> dict[str, Any]:
+    return {
+        name: share.value,
+        f"{name}_interval": [share.low, share.high],
+        count_name: share.count if share.total else None,
+    }
+
+
+def _operating_point(calibration: Calibration | None) -> dict[str, Any]:
+    if calibration is None:
+        names = ("threshold", "raw_threshold", "asked_false_alarm_rate")
+        return dict.fromkeys((*names, "promised_false_alarm_rate", "n_calibration"))
+    return {
+        "threshold": THRESHOLD,
+        "raw_threshold": calibration.raw_threshold,
+        "asked_false_alarm_rate": calibration.false_alarm_rate,
+        "promised_false_alarm_rate": calibration.promised_false_alarm_rate,
+        "n_calibration": len(calibration.normal_scores),
+    }
+
+
+def _notes(
+    n_normal: int,
+    n_anomalous: int,
+    n_with_mask: int,
+    calibration: Calibration | None,
+    checks: Rate,
+) -> list[str]:
+    """One sentence for everything that limits what the metrics say."""
+    notes = []
+    if calibration is None:
+        notes.append(
+            "The model is not calibrated, so threshold, F1, false-alarm and miss rate are "
+            "undefined; train it with training/train.py or call model.calibrate with good photos "
+            "that it was not trained on."
+        )
+    if n_anomalous == 0:
+        notes.append("No test photo is anomalous, so AUROC, AUPRO, F1 and miss rate are undefined.")
+    if n_normal == 0:
+        notes.append(
+            "No test photo is good, so image AUROC, F1 and false-alarm rate are undefined."
+        )
+    if 0 == n_with_mask < n_anomalous:
+        notes.append("No anomalous photo has a mask, so pixel AUROC and AUPRO are undefined.")
+    elif n_with_mask < n_anomalous:
+        notes.append(
+            f"{n_anomalous - n_with_mask} of {n_anomalous} anomalous photos have no mask and take "
+            "no part in pixel AUROC and AUPRO."
+        )
+    if checks.count:
+        notes.append(
+            f"{checks.count} of {checks.total} photos would be CHECK in the app, which judges no "
+            "photo that does not look like the product; these figures count every photo by its "
+            "score."
+        )
+    return notes
+
+
+def _ranking_sentences(metrics: dict[str, Any]) -> list[str]:
+    """What no threshold takes part in, beyond the table."""
+    sentences = []
+    if not math.isnan(metrics["image_auroc"]):
+        low, high = map(_digits, metrics["image_auroc_interval"])
+        sentences.append(
+            f"Photos: image AUROC {_digits(metrics['image_auroc'])} (95 % interval {low} to "
+            f"{high}), average precision {_digits(metrics['average_precision'])}, largest F1 "
+            f"{_digits(metrics['image_f1_max'])}."
+        )
+    if not math.isnan(metrics["pixel_auroc"]):
+        bound = metrics["pixel_error_bound"]
+        exactness = f"off by {bound:.1g} at most" if bound else "exact"
+        sentences.append(
+            f"Pixels: average precision {_digits(metrics['pixel_average_precision'])}, largest F1 "
+            f"{_digits(metrics['pixel_f1_max'])}, AUPRO {_digits(metrics['aupro'])} up to 0.3 and "
+            f"{_digits(metrics['aupro_5'])} up to 0.05; {exactness}."
+        )
+    return sentences
+
+
+def _threshold_sentences(metrics: dict[str, Any]) -> list[str]:
+    """What the threshold promised and what it did."""
+    promised = (
+        f"Threshold {metrics['threshold']} (raw {metrics['raw_threshold']:.4g}) from "
+        f"{metrics['n_calibration']} held-out good photos, promised false-alarm rate "
+        f"{_percent(metrics['promised_false_alarm_rate'])}"
+    )
+    alarms, misses = metrics["false_alarms"], metrics["misses"]
+    if alarms is not None:
+        promised += (
+            f", realised {_percent(metrics['false_alarm_rate'])} ({alarms} of "
+            f"{metrics['n_normal']}; {_interval(metrics['false_alarm_rate_interval'])})"
+        )
+    sentences = [promised + "."]
+    if misses is not None:
+        sentences.append(
+            f"Missed {_percent(metrics['miss_rate'])} of the anomalous photos ({misses} of "
+            f"{metrics['n_anomalous']}; {_interval(metrics['miss_rate_interval'])})."
+        )
+    if not math.isnan(metrics["f1"]):
+        sentences.append(
+            f"F1 {_digits(metrics['f1'])}, precision {_digits(metrics['precision'])}, "
+            f"recall {_digits(metrics['recall'])}."
+        )
+    return sentences
+
+
+def _digits(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"95 % interval {100 * ends[0]:.1f} to {_percent(ends[1])}"

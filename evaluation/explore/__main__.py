@@ -1,0 +1,7 @@
+"""`python -m evaluation.explore`."""
+
+import sys
+
+from evaluation.explore.command import main
+
+sys.exit(main())

@@ -1,0 +1,150 @@
+"""A data set as it is: its photos, its problems, its duplicates and its odd ones out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from evaluation.explore.duplicates import Match, find_matches
+from evaluation.explore.photo import PhotoFacts, examine
+from evaluation.explore.problems import (
+    Problem,
+    category_findings,
+    group_findings,
+    match_findings,
+    smallest_promise,
+)
+from evaluation.explore.sources import GOOD, TRAIN, Category, Finding
+from evaluation.explore.statistics import Outlier, by_group, find_outliers, summarise_group
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """All that was found out about a data set.
+
+    Attributes:
+        photos: by category, all that could be read, in their order.
+        problems: the worst kinds first.
+        matches: equal photos, then nearly equal ones.
+        outliers: good training photos unlike the others, by category, most unusual first.
+    """
+
+    photos: dict[str, list[PhotoFacts]]
+    problems: list[Problem]
+    matches: list[Match]
+    outliers: dict[str, list[Outlier]]
+
+
+def explore(categories: Iterable[Category], *, progress: bool = False) -> Exploration:
+    """Read every photo once and look at all of them together.
+
+    Memory: one photo a core at a time, and some 15 kB a photo for fingerprints and thumbnail.
+
+    Args:
+        categories: from `evaluation.explore.sources.find_categories`.
+        progress: show a bar on stderr.
+    """
+    photos: dict[str, list[PhotoFacts]] = {}
+    findings: list[Finding] = []
+    for category in categories:
+        read, wrong = _read(category, progress)
+        photos[category.name] = read
+        findings += category_findings(category.name, read, [*category.findings, *wrong])
+    matches = find_matches([photo for several in photos.values() for photo in several])
+    return Exploration(
+        photos=photos,
+        problems=group_findings([*findings, *match_findings(matches)]),
+        matches=matches,
+        outliers={name: find_outliers(several) for name, several in photos.items()},
+    )
+
+
+def _read(category: Category, progress: bool) -> tuple[list[PhotoFacts], list[Finding]]:
+    # Decoders and numpy let go of the interpreter, so threads are enough.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        examined = pool.map(examine, category.photos)
+        total = len(category.photos)
+        bar = tqdm(examined, category.name, total, unit="photo", disable=not progress)
+        facts, wrong = zip(*bar, strict=True) if total else ((), ())
+    return [one for one in facts if one is not None], [one for some in wrong for one in some]
+
+
+def as_record(exploration: Exploration) -> dict[str, Any]:
+    """The content of exploration.json without what made it, as EXPLORATION.md describes it."""
+    return {
+        "categories": {
+            name: {
+                "smallest_false_alarm_rate": smallest_promise(count_good(photos)),
+                "groups": {
+                    group: summarise_group(some) for group, some in by_group(photos).items()
+                },
+            }
+            for name, photos in exploration.photos.items()
+        },
+        "problems": [
+            {
+                "severity": problem.severity,
+                "kind": problem.kind,
+                "category": problem.category,
+                "title": problem.title,
+                "advice": problem.advice,
+                "places": [
+                    {"place": finding.place, "detail": finding.detail}
+                    for finding in problem.findings
+                ],
+            }
+            for problem in exploration.problems
+        ],
+        "duplicates": [
+            {
+                "first": match.first.stored.name,
+                "second": match.second.stored.name,
+                "how": match.how,
+                "distance": match.distance,
+                "leak": match.is_leak,
+            }
+            for match in exploration.matches
+        ],
+        "outliers": [
+            {
+                "photo": outlier.photo.stored.name,
+                "category": category,
+                "quantity": outlier.quantity,
+                "value": outlier.value,
+                "usual": outlier.usual,
+                "z": outlier.z,
+            }
+            for category, outliers in exploration.outliers.items()
+            for outlier in outliers
+        ],
+        "photos": [_photo_record(photo) for some in exploration.photos.values() for photo in some],
+    }
+
+
+def _photo_record(photo: PhotoFacts) -> dict[str, Any]:
+    return {
+        "image_id": photo.stored.image_id,
+        "name": photo.stored.name,
+        "category": photo.stored.category,
+        "split": photo.stored.split,
+        "defect": photo.stored.kind,
+        "width": photo.size[0],
+        "height": photo.size[1],
+        "mode": photo.mode,
+        "format": photo.file_format,
+        "brightness": photo.brightness,
+        "contrast": photo.contrast,
+        "sharpness": photo.sharpness,
+        "defect_area": photo.defect_area,
+        "components": photo.components,
+    }
+
+
+def count_good(photos: Sequence[PhotoFacts]) -> int:
+    """How many photos there are to train with."""
+    return sum(photo.stored.split == TRAIN and photo.stored.kind == GOOD for photo in photos)

@@ -1,0 +1,199 @@
+"""What one photo says of itself: size, light, sharpness, fingerprints, and its defect's extent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from evaluation.explore.sources import GOOD, Finding, StoredPhoto
+from evaluation.pixel_metrics import EIGHT_CONNECTED
+from modeling import open_photo
+
+GREY_SIDE = 64  # of the small grey picture that near copies are found by
+COLOUR_SIDE = 16  # of the small colour picture that says how a photo looks as a whole
+THUMBNAIL_SIDE = 192  # longer side, pixels
+THUMBNAIL_QUALITY = 80
+OUTLINE = (213, 94, 0)  # vermilion, as `evaluation.documents.charts.ANOMALOUS`
+HALF_GREY = 127  # a mask is anomalous above it, as in `evaluation.evaluate.prediction.masks_of`
+MOST_OF_A_PICTURE = 0.5
+QUANTITIES = ("brightness", "contrast", "sharpness")  # attributes of `PhotoFacts`
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What was measured on one photo, upright and in 8-bit RGB, as the model gets it.
+
+    Attributes:
+        stored: which photo.
+        size: (width, height) in pixels, upright.
+        mode: as stored, by Pillow's name, such as RGB, L or I;16.
+        file_format: such as PNG.
+        brightness: mean luminance (ITU-R BT.601), 0 black to 1 white.
+        contrast: standard deviation of the luminance, 0 to 0.5 (RMS contrast; Peli, Journal of the
+            Optical Society of America A 1990).
+        sharpness: variance of the Laplacian of the luminance in grey levels of 0..255 (Pech-Pacheco
+            et al., ICPR 2000), at the photo's own size. Noise raises it as detail does: compare
+            only photos of one part and one size.
+        defect_area: share of the picture that its mask marks, 0..1; None without a usable mask.
+        components: number of 8-connected regions of the mask; None without.
+        file_hash: BLAKE2 of the file.
+        pixel_hash: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
+        grey: (64, 64) uint8.
+        colour: (16, 16, 3) uint8.
+        thumbnail: JPEG, the mask outlined.
+    """
+
+    stored: StoredPhoto
+    size: tuple[int, int]
+    mode: str
+    file_format: str
+    brightness: float
+    contrast: float
+    sharpness: float
+    defect_area: float | None
+    components: int | None
+    file_hash: str
+    pixel_hash: str
+    grey: np.ndarray
+    colour: np.ndarray
+    thumbnail: bytes
+
+
+def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Finding]]:
+    """Read a photo and its mask, once each, and measure them.
+
+    Returns:
+        The facts, None when the photo can't be read; and what is wrong with photo and mask.
+    """
+    try:
+        content = _content(stored.photo)
+        photo, mode, file_format = _open(content)
+    except Exception as error:  # each format's decoder raises its own kinds
+        return None, [_finding("unreadable_photo", stored, _reason(error))]
+    mask, findings = _read_mask(stored, photo.size)
+    area = components = None
+    if mask is not None:
+        area, components = float(mask.mean()), ndimage.label(mask, EIGHT_CONNECTED)[1]
+        findings += _odd_mask(stored, area)
+    luminance = photo.convert("L")
+    brightness, contrast = _brightness_and_contrast(luminance)
+    facts = PhotoFacts(
+        stored=stored,
+        size=photo.size,
+        mode=mode,
+        file_format=file_format,
+        brightness=brightness,
+        contrast=contrast,
+        sharpness=variance_of_laplacian(np.asarray(luminance)),
+        defect_area=area,
+        components=components,
+        file_hash=_hash(content),
+        pixel_hash=_hash(repr(photo.size).encode(), np.asarray(photo)),
+        grey=np.asarray(luminance.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)),
+        colour=np.asarray(
+            photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
+        ),
+        thumbnail=_thumbnail(photo, mask),
+    )
+    return facts, findings
+
+
+def variance_of_laplacian(luminance: np.ndarray) -> float:
+    """Sharpness of a grey picture, (H, W) uint8; 0 where it is too small to have any."""
+    grey = luminance.astype(np.int16)
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    laplacian -= 4 * grey[1:-1, 1:-1]
+    return float(laplacian.var(dtype=np.float64)) if laplacian.size else 0.0
+
+
+def _open(content: bytes) -> tuple[Image.Image, str, str]:
+    with Image.open(BytesIO(content)) as image:
+        image.verify()  # checksums, which the decoder reads over and training refuses
+    with Image.open(BytesIO(content)) as image:
+        mode, file_format = image.mode, image.format or ""
+        image.load()
+        return open_photo(image), mode, file_format
+
+
+def _read_mask(
+    stored: StoredPhoto, size: tuple[int, int]
+) -> tuple[np.ndarray | None, list[Finding]]:
+    """The mask, (H, W) bool, where it is there and fits its photo."""
+    if stored.mask is None:
+        missing = stored.kind != GOOD and stored.split == "test"
+        return None, [_finding("photo_without_mask", stored)] if missing else []
+    try:
+        content = _content(stored.mask)
+        with Image.open(BytesIO(content)) as image:
+            image.verify()
+        with Image.open(BytesIO(content)) as image:
+            mask = np.asarray(image.convert("L")) > HALF_GREY
+    except Exception as error:  # each format's decoder raises its own kinds
+        return None, [_finding("unreadable_mask", stored, _reason(error))]
+    height, width = mask.shape
+    if (width, height) != size:
+        found = f"the mask is {width} x {height}, the photo {size[0]} x {size[1]}"
+        return None, [_finding("mask_size", stored, found)]
+    return mask, []
+
+
+def _odd_mask(stored: StoredPhoto, area: float) -> list[Finding]:
+    if stored.kind == GOOD:
+        return [_finding("good_with_defect", stored)] if area else []
+    if area == 0:
+        return [_finding("empty_mask", stored)]
+    if area > MOST_OF_A_PICTURE:
+        return [_finding("large_mask", stored, f"{area:.0%} of the picture")]
+    return []
+
+
+def _brightness_and_contrast(luminance: Image.Image) -> tuple[float, float]:
+    counts = np.asarray(luminance.histogram(), dtype=np.float64)
+    levels = np.arange(256) / 255
+    mean = np.average(levels, weights=counts)
+    return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
+
+
+def _thumbnail(photo: Image.Image, mask: np.ndarray | None) -> bytes:
+    small = photo.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    if mask is not None and mask.any():
+        # By area, and anything above nothing: a defect of a few pixels stays on the sheet.
+        grey = Image.fromarray(mask.astype(np.uint8) * 255).convert("F")
+        marked = np.asarray(grey.resize(small.size, Image.Resampling.BOX)) > 0
+        outline = ndimage.binary_dilation(marked, EIGHT_CONNECTED, iterations=2) & ~marked
+        pixels = np.array(small)
+        pixels[outline] = OUTLINE
+        small = Image.fromarray(pixels)
+    buffer = BytesIO()
+    small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    return buffer.getvalue()
+
+
+def _content(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _hash(*parts: bytes | np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _finding(kind: str, stored: StoredPhoto, detail: str = "") -> Finding:
+    return Finding(kind, stored.category, stored.name, detail)
+
+
+def _reason(error: Exception) -> str:
+    """One line, without the address of the buffer that Pillow names."""
+    text = " ".join(str(error).split())
+    if not text or "BytesIO" in text:
+        return "not a picture" if text else type(error).__name__
+    return text if not isinstance(error, OSError) or not error.strerror else error.strerror

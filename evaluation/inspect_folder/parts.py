@@ -1,0 +1,170 @@
+"""The results as Parquet, a part file at a time; a part is there as a whole or not at all.
+
+A part is written under another name and renamed when it is safe on the disk, so whatever ends the
+program, its rows are those of the parts, and a photo is done exactly when it has a row.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.inspect_folder.errors import FolderError
+
+PATTERN = "part-*.parquet"
+UNFINISHED = ".unfinished"
+START = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
+
+Row = dict[str, Any]
+
+REGION = pa.struct(
+    {
+        "left": pa.int32(),
+        "top": pa.int32(),
+        "right": pa.int32(),
+        "bottom": pa.int32(),
+        "area": pa.float64(),
+        "peak": pa.float64(),
+        "shape": pa.string(),
+        "at_outline": pa.bool_(),
+    }
+)
+SCHEMA = pa.schema(
+    {
+        "path": pa.string(),
+        "verdict": pa.string(),
+        "score": pa.float64(),
+        "raw_score": pa.float64(),
+        "threshold": pa.float64(),
+        "doubt": pa.string(),
+        "region_count": pa.int32(),
+        "regions": pa.list_(REGION),
+        "note": pa.string(),
+        "error": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "bytes": pa.int64(),
+        "sha256": pa.string(),
+        "category": pa.string(),
+        "model": pa.string(),
+        "model_sha256": pa.string(),
+        "overlay": pa.string(),
+        "time": pa.timestamp("ms", tz="UTC"),
+    }
+)
+
+
+class PartWriter:
+    """Collects rows and writes them, a part whenever there are enough.
+
+    Args:
+        folder: gets the parts.
+        start: how often the program was started for this folder, this time included.
+        process: which of its processes writes.
+        size: rows of a part. Some more where they belong to one batch, which stays whole: what is
+            left after a kill is whole batches, so a photo's company, on which the last digits of
+            its score depend, is the same then.
+    """
+
+    def __init__(self, folder: Path, start: int, process: int, size: int) -> None:
+        self._folder, self._size = folder, size
+        self._name = f"part-{start:04d}-{process:03d}"
+        self._rows: list[Row] = []
+        self._written = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take the rows of a batch.
+
+        Raises:
+            OSError: when a part can't be written, for want of room say.
+        """
+        self._rows += rows
+        if len(self._rows) >= self._size:
+            self.write()
+
+    def write(self) -> None:
+        """Write the rows that wait; raises as `add` does."""
+        if not self._rows:
+            return
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), sink, compression="zstd")
+        name = f"{self._name}-{self._written:05d}.parquet"
+        write_whole(self._folder / name, sink.getvalue())
+        self._rows, self._written = [], self._written + 1
+
+
+def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
+    """Write a file that is there as a whole or not at all, even if the power fails.
+
+    Raises:
+        OSError: when it can't be written; what was begun is deleted.
+    """
+    unfinished = path.with_name(path.name + UNFINISHED)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _keep_name(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a program that was killed had begun to write."""
+    for path in folder.glob(f"*{UNFINISHED}"):
+        path.unlink()
+
+
+def next_start(folder: Path) -> int:
+    """1 if nothing was written yet, else one more than the largest START of the parts' names."""
+    found = [START.fullmatch(path.name) for path in folder.glob(PATTERN)]
+    return 1 + max((int(match[1]) for match in found if match), default=0)
+
+
+def done_paths(folder: Path) -> set[str]:
+    """The photos that have a row.
+
+    Raises:
+        FolderError: when a part is damaged.
+    """
+    return {path for part in _columns(folder, "path") for path in part["path"].to_pylist()}
+
+
+def count_verdicts(folder: Path) -> Counter[str]:
+    """How many rows there are of each verdict; raises as `done_paths` does."""
+    counts: Counter[str] = Counter()
+    for part in _columns(folder, "verdict"):
+        counts.update(part["verdict"].to_pylist())
+    return counts
+
+
+def _columns(folder: Path, *names: str) -> Iterator[pa.Table]:
+    for path in sorted(folder.glob(PATTERN)):
+        try:
+            yield pq.ParquetFile(path).read(columns=list(names))
+        except (pa.ArrowException, KeyError) as error:
+            raise FolderError(
+                f"{path} is no whole part of these results; delete it, and its photos are "
+                "inspected again."
+            ) from error
+
+
+def _keep_name(folder: Path) -> None:
+    """Have the folder itself on the disk, since a file's name stands there."""
+    with suppress(OSError):  # some network disks can't, and need not
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,1 @@
+"""Evaluations side by side, and beside figures that others have published."""

@@ -1,0 +1,293 @@
+"""Evaluations side by side: one table over models and categories, with published figures.
+
+    python evaluation/leaderboard.py runs --output_dir runs
+
+Prints Markdown and writes leaderboard.html and leaderboard.md. Measured rows come from the
+evaluation folders at and below the paths named; published ones from published.yaml. They are
+marked, and their protocols stand in a table of their own, since they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from evaluation.documents.document import Code, Section, Table, Text, as_markdown, write_document
+from evaluation.documents.wording import UNDEFINED, duration, figure, megabytes, plural
+from evaluation.leaderboard.published import (
+    MEAN,
+    PUBLISHED,
+    Published,
+    PublishedError,
+    read_published,
+    sources_in_words,
+)
+from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
+from training.recipe import published_command
+
+TITLE = "Leaderboard"
+FILE = "leaderboard.html"
+HEAD = (
+    "model",
+    "category",
+    "image AUROC",
+    "pixel AUROC",
+    "AUPRO (30 %)",
+    "time a photo",
+    "weights",
+    "training",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on a category.
+
+    Attributes:
+        model: its name.
+        category: the product, or a mean over several.
+        image_auroc, pixel_auroc, aupro: 0..1; None where unknown.
+        seconds_per_photo, weights_bytes, training_seconds: None where unknown.
+        architecture: what kind of model; empty where the name says it.
+        published: quoted from others and not measured here.
+    """
+
+    model: str
+    category: str
+    image_auroc: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+    seconds_per_photo: float | None = None
+    weights_bytes: float | None = None
+    training_seconds: float | None = None
+    architecture: str = ""
+    published: bool = False
+
+
+# What the rows of a category can be sorted by: name in words, and the key; the best one first.
+ORDERS: dict[str, tuple[str, Callable[[Row], float | None]]] = {
+    "image_auroc": ("image AUROC, highest first", lambda row: _negative(row.image_auroc)),
+    "aupro": ("AUPRO, highest first", lambda row: _negative(row.aupro)),
+    "latency": ("time a photo, shortest first", lambda row: row.seconds_per_photo),
+    "size": ("size of the weights, smallest first", lambda row: row.weights_bytes),
+    "training": ("training time, shortest first", lambda row: row.training_seconds),
+}
+
+
+def rows_of(
+    evaluations: Sequence[StoredEvaluation], published: Sequence[Published], sort_by: str
+) -> list[Row]:
+    """Measured and published rows, category by category and each sorted.
+
+    A published figure is shown for a category that was measured, and as the mean over all of
+    MVTec AD, which is beside the mean over the measured categories of a model and not equal to it.
+
+    Args:
+        evaluations: what was measured.
+        published: what others say.
+        sort_by: one of `ORDERS`.
+    """
+    measured = [_measured(evaluation) for evaluation in evaluations]
+    categories = sorted({row.category for row in measured})
+    rows = [*measured, *_means(measured)]
+    rows += [
+        _quoted(entry, category)
+        for entry in published
+        for category in (*categories, MEAN)
+        if category in entry.results
+    ]
+    places = [*categories, *sorted({row.category for row in rows} - {*categories, MEAN}), MEAN]
+    key = ORDERS[sort_by][1]
+
+    def order(row: Row) -> tuple[int, bool, float, str]:
+        value = key(row)
+        return places.index(row.category), value is None, value or 0.0, row.model
+
+    return sorted(rows, key=order)
+
+
+def sections_of(
+    rows: Sequence[Row], published: Sequence[Published], sort_by: str, command: str = ""
+) -> list[Section]:
+    """The table, and what the published rows rest on.
+
+    Args:
+        rows: from `rows_of`.
+        published: the same that made the rows.
+        sort_by: one of `ORDERS`.
+        command: what made this; empty leaves it out.
+    """
+    quoted = {index for index, row in enumerate(rows) if row.published}
+    used = {rows[index].model for index in quoted}
+    entries = [entry for entry in published if entry.method in used]
+    table = Table(
+        HEAD,
+        [_cells(row) for row in rows],
+        f"By category, then by {ORDERS[sort_by][0]}; {MEAN} is the mean over MVTec AD. A dash: "
+        "not measured, or not published.",
+        quoted,
+        mark="published",
+        faint=True,
+    )
+    blocks = [table]
+    if quoted:
+        blocks.insert(
+            0,
+            Text(
+                "Rows marked as published are quoted, not measured here: other code, other "
+                "resolution, other choice of checkpoint. Only the unmarked rows were measured by "
+                "one procedure. The times of published methods were measured here, on untrained "
+                "networks of their kind."
+            ),
+        )
+    sections = [Section("Models and categories", blocks)]
+    if entries:
+        head = (
+            "method",
+            "resolution",
+            "crop",
+            "checkpoint",
+            "mask is true",
+            "models",
+            "remarks",
+            "source",
+        )
+        sections.append(
+            Section(
+                "What the published rows rest on",
+                [
+                    Table(head, sources_in_words(entries)),
+                    Text(
+                        "Measured rows: the whole photo is judged, the last checkpoint, masks "
+                        "that are true above half, thresholds and choices without test labels."
+                    ),
+                ],
+            )
+        )
+    if command:
+        sections.append(Section("How this was made", [Code(command)]))
+    return sections
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="leaderboard.py", description="One table over models and categories."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="evaluation folders")
+    parser.add_argument("--output_dir", type=Path, help="folder for leaderboard.html and .md")
+    parser.add_argument("--sort_by", choices=ORDERS, default="image_auroc")
+    parser.add_argument("--published", type=Path, default=PUBLISHED, help="YAML of quoted figures")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    options = parse_arguments(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    command = published_command("evaluation/leaderboard.py", words)
+    try:
+        published = read_published(options.published)
+        evaluations = read_evaluations(options.runs)
+        rows = rows_of(evaluations, published, options.sort_by)
+        sections = sections_of(rows, published, options.sort_by, command)
+        lead = _lead(rows)
+        print(as_markdown(TITLE, lead, sections))
+        if options.output_dir:
+            write_document(options.output_dir / FILE, TITLE, lead, sections)
+    except (PublishedError, StoredEvaluationError) as error:
+        print(f"leaderboard.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"leaderboard.py: {error.filename or options.output_dir} can't be read or written "
+            f"({error.strerror or error}); check the paths.",
+            file=sys.stderr,
+        )
+        return 2
+    return 0
+
+
+def _measured(evaluation: StoredEvaluation) -> Row:
+    return Row(
+        model=evaluation.model,
+        category=evaluation.category,
+        image_auroc=evaluation.number("image_auroc"),
+        pixel_auroc=evaluation.number("pixel_auroc"),
+        aupro=evaluation.number("aupro"),
+        seconds_per_photo=evaluation.number("cost", "seconds_per_photo"),
+        weights_bytes=evaluation.number("cost", "weights_bytes"),
+        training_seconds=evaluation.number("cost", "training_seconds"),
+        architecture=str(evaluation.metrics.get("architecture") or ""),
+    )
+
+
+def _means(rows: Sequence[Row]) -> list[Row]:
+    """The mean of every model that was measured on several categories."""
+    means = []
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        if len({row.category for row in own}) > 1:
+            names = ", ".join(sorted(row.category for row in own))
+            means.append(
+                Row(
+                    model,
+                    f"mean of {len(own)}: {names}",
+                    _mean([row.image_auroc for row in own]),
+                    _mean([row.pixel_auroc for row in own]),
+                    _mean([row.aupro for row in own]),
+                    _mean([row.seconds_per_photo for row in own]),
+                    architecture=own[0].architecture,
+                )
+            )
+    return means
+
+
+def _quoted(entry: Published, category: str) -> Row:
+    figures = entry.results[category]
+    return Row(
+        model=entry.method,
+        category=category,
+        image_auroc=figures.get("image_auroc"),
+        pixel_auroc=figures.get("pixel_auroc"),
+        aupro=figures.get("aupro"),
+        seconds_per_photo=entry.latency,
+        published=True,
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    seconds = duration(row.seconds_per_photo)
+    if row.published and seconds != UNDEFINED:
+        seconds += "\n(measured here)"
+    return [
+        f"{row.model}\n({row.architecture})" if row.architecture else row.model,
+        row.category,
+        figure(row.image_auroc),
+        figure(row.pixel_auroc),
+        figure(row.aupro),
+        seconds,
+        megabytes(row.weights_bytes),
+        duration(row.training_seconds),
+    ]
+
+
+def _lead(rows: Sequence[Row]) -> str:
+    models = {row.model for row in rows if not row.published}
+    categories = {row.category for row in rows if not row.published and "mean" not in row.category}
+    return (
+        f"{plural(len(models), 'model')} measured on {plural(len(categories), 'category')}, beside "
+        f"{plural(len({row.model for row in rows if row.published}), 'published method')}."
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else fmean(values)
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value

@@ -1,0 +1,1 @@
+"""Questions that are asked of models now and then, each a command of its own."""

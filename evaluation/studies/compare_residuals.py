@@ -1,0 +1,157 @@
+"""Which residual tells damage from good parts best, judged by held-out good photos alone.
+
+    python -m evaluation.studies.compare_residuals --model runs/bottle --data DIR --category bottle
+    python -m evaluation.studies.compare_residuals --model runs/bottle --data DIR \
+        --category bottle --residual_weights l1=1,ssim=1 ms_ssim=1
+
+Prints a row for every residual and normalisation: AUROC over photos and over pixels, where damage
+is what training draws on the photos that it held out. The model is not changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import disable_progress_bars
+
+from data.dataset import DatasetError, load_inspection_dataset, split_calibration
+from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
+from modeling.configuration import NORMALISATIONS, check_weights
+from modeling.dissimilarity import DISSIMILARITIES
+from system.memory import keep_freed_memory
+from training.held_out_damage import DamageTrial, Separation, separations
+from training.photos import PreparedPhotos
+from training.recipe import Recipe, parse_recipe, read_weights
+
+Weights = Mapping[str, float]
+
+COMPARED: Mapping[str, Sequence[Weights]] = {
+    "pixels": (
+        {"l1": 1},
+        {"ssim": 1},
+        {"ms_ssim": 1},
+        {"gms": 1},
+        {"msgms": 1},
+        {"l1": 1, "ssim": 1},
+        {"l1": 1, "ms_ssim": 1},
+        {"l1": 1, "msgms": 1},
+    ),
+    "features": (
+        {"l1": 1},
+        {"mse": 1},
+        {"cosine": 1},
+        {"mse": 1, "cosine": 2},
+        {"mse": 1, "cosine": 5},
+        {"mse": 1, "cosine": 10},
+    ),
+}
+BATCH_SIZE = 8
+
+
+def compare(
+    pipe: InspectionPipeline,
+    trial: DamageTrial,
+    category: str,
+    residuals: Sequence[Weights],
+    normalisations: Sequence[str],
+) -> Iterator[tuple[Weights, str, list[Separation]]]:
+    """Judge every residual with every normalisation.
+
+    Args:
+        pipe: holds the model, whose residual and calibration are overwritten.
+        trial: held-out good photos and their damaged copies.
+        category: which of the model's categories they are.
+        residuals: names of dissimilarities to weights.
+        normalisations: some of `NORMALISATIONS` of the model's target.
+
+    Raises:
+        ValueError: when a dissimilarity or a normalisation is unknown.
+    """
+    model = pipe.model
+    for weights in residuals:
+        check_weights("residual_weights", weights, tuple(DISSIMILARITIES[model.config.target]))
+    for weights in residuals:
+        for normalisation in normalisations:
+            model.config.residual_weights = dict(weights)
+            model.set_residual_normalisation(normalisation)
+            yield weights, normalisation, separations(model, trial, category, BATCH_SIZE)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="compare_residuals.py",
+        description="Compare residuals on held-out good photos and damaged copies of them.",
+    )
+    add = parser.add_argument
+    add("--model", required=True, type=Path, help="model folder that training wrote")
+    add("--data", required=True, help="what it was trained on, as training/train.py takes it")
+    add("--category", help="product; not needed if data holds only one")
+    add(
+        "--residual_weights",
+        nargs="+",
+        type=read_weights,
+        help="residuals such as l1=1,ssim=1; default: the usual ones of the model's target",
+    )
+    add(
+        "--residual_normalisation",
+        nargs="+",
+        help="such as channel location; default: all of the model's target",
+    )
+    add("--photos", type=int, default=48, help="held-out photos at most (default: 48)")
+    add("--copies", type=int, default=3, help="damaged copies of each (default: 3)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    keep_freed_memory()
+    disable_progress_bars()
+    options = parse_arguments(arguments)
+    try:
+        pipe = load_pipeline(str(options.model))
+        recipe = parse_recipe([str(options.model / "recipe.yaml")])
+        category, trial = _held_out_trial(options, pipe, recipe)
+        target = pipe.model.config.target
+        residuals = options.residual_weights or COMPARED[target]
+        normalisations = options.residual_normalisation or NORMALISATIONS[target]
+        print(f"{len(trial.good)} held-out photos of {category}, {options.copies} copies of each")
+        print(f"{'residual':24} {'normalisation':18} image AUROC  pixel AUROC")
+        for weights, normalisation, found in compare(
+            pipe, trial, category, residuals, normalisations
+        ):
+            name = ",".join(f"{part}={weight:g}" for part, weight in weights.items())
+            image = np.mean([one.image_auroc for one in found])
+            pixel = np.mean([one.pixel_auroc for one in found])
+            row = f"{name:24} {normalisation:18} {image:11.3f}  {pixel:11.4f}"
+            print(row, flush=True)
+    except (DatasetError, ModelLoadError, PhotoError, ValueError) as error:
+        print(f"compare_residuals.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _held_out_trial(
+    options: argparse.Namespace, pipe: InspectionPipeline, recipe: Recipe
+) -> tuple[str, DamageTrial]:
+    """The photos that this model's training held out, and copies damaged by its seed."""
+    data = load_inspection_dataset(options.data, options.category, seed=recipe.seed)
+    _, held_out = split_calibration(data["train"], recipe.calibration_fraction, recipe.seed)
+    category = held_out["category"][0]
+    pipe.model.category_numbers(category, 1)  # refuses a product that the model does not know
+    prepared = PreparedPhotos(held_out, pipe.image_processor)
+    trial = DamageTrial.of(prepared, options.photos, options.copies, recipe.seed)
+    if len(trial.good) < 4 or options.copies < 1:
+        raise ValueError(
+            f"Comparing needs at least 4 held-out photos and 1 copy of each, found "
+            f"{len(trial.good)} and {options.copies}."
+        )
+    return category, trial
+
+
+if __name__ == "__main__":
+    sys.exit(main())

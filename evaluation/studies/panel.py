@@ -1,0 +1,182 @@
+"""Several models that look at the same photos, and what it takes to show them.
+
+A photo is decoded once, and prepared once for all models whose image processors are set alike.
+Memory does not grow with the photos.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from datasets import Dataset, concatenate_datasets
+from PIL import Image
+from torch import Tensor
+
+from data.dataset import (
+    SYNTHETIC_PREFIX,
+    UnknownCategoryError,
+    decode_picture,
+    load_categories,
+)
+from evaluation.evaluate.selection import find_models
+from modeling import (
+    InspectionImageProcessor,
+    ModelLoadError,
+    ReconstructionModel,
+    ReconstructionOutput,
+    load_model,
+    open_photo,
+)
+
+# Pictures at a time. On a CPU, more are no faster (0.15 s a photo at 448 pixels for 1, 2, 4 and 8,
+# one core, 2026-11-25), and each needs 100 MB within the backbone.
+BATCH = 2
+GOOD = "good"
+
+
+class Judge(NamedTuple):
+    """A model that judges photos as those of one of its categories.
+
+    Attributes:
+        name: of the model, unique among those that were loaded together.
+        category: what it takes every photo for.
+        model: calibrated.
+        processor: its own.
+    """
+
+    name: str
+    category: str
+    model: ReconstructionModel
+    processor: InspectionImageProcessor
+
+
+def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
+    """Load models, each as a judge of every category that it knows.
+
+    Args:
+        models: folders, Hub ids, or folders that hold model folders.
+
+    Raises:
+        ModelLoadError: when one can't be loaded or is not calibrated.
+    """
+    judges = []
+    sources = find_models([os.fspath(model) for model in models])
+    for name, source in zip(_names(sources), sources, strict=True):
+        model, processor = load_model(source)
+        if not model.config.calibrations:
+            raise ModelLoadError(
+                f"The model {source} is not calibrated, so it neither judges nor doubts a photo; "
+                "train it with training/train.py or call model.calibrate with good photos."
+            )
+        judges += [Judge(name, category, model, processor) for category in model.config.categories]
+    return judges
+
+
+def opinions(
+    judges: Sequence[Judge], pictures: Sequence[Image.Image]
+) -> list[ReconstructionOutput]:
+    """What each judge says of pictures, one output a judge.
+
+    Args:
+        judges: any number.
+        pictures: B photos, upright RGB, about `BATCH` of them.
+    """
+    prepared: dict[str, Tensor] = {}  # by the settings of the image processor
+    outputs = []
+    for judge in judges:
+        settings = judge.processor.to_json_string()
+        if settings not in prepared:
+            inputs = judge.processor(list(pictures), return_tensors="pt")
+            prepared[settings] = inputs["pixel_values"]
+        pixel_values = prepared[settings].to(judge.model.device, judge.model.dtype)
+        with torch.inference_mode():
+            outputs.append(judge.model.detect(pixel_values, judge.category))
+    return outputs
+
+
+def load_photos(
+    sources: Sequence[str],
+    categories: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+) -> dict[str, Dataset]:
+    """Test photos by product.
+
+    Args:
+        sources: as `data.dataset.load_categories` takes them.
+        categories: only these products; none takes all. Each must be in one of the sources.
+        seed: decides which synthetic parts are drawn.
+        limit: so many good photos and so many defective ones of each product; None takes all.
+
+    Raises:
+        DatasetError: when a source can't be read, or holds none of the categories.
+    """
+    photos: dict[str, Dataset] = {}
+    for source in sources:
+        test = load_categories(_without_training_photos(source), ["all"], seed=seed)["test"]
+        names = test["category"]
+        for product in dict.fromkeys(names):
+            chosen = test.select([i for i, name in enumerate(names) if name == product])
+            if product in photos:
+                chosen = concatenate_datasets([photos[product], chosen])
+            photos[product] = chosen
+    missing = [category for category in categories if category not in photos]
+    if missing:
+        raise UnknownCategoryError(
+            f"There are no test photos of {', '.join(missing)} in {', '.join(sources)}; "
+            f"there are {', '.join(photos) or 'none at all'}.",
+            list(photos),
+        )
+    return {
+        product: few_of_each(dataset, limit)
+        for product, dataset in photos.items()
+        if not categories or product in categories
+    }
+
+
+def few_of_each(photos: Dataset, limit: int | None) -> Dataset:
+    """The first `limit` good photos and as many defective ones, kinds of defect in turn."""
+    if limit is None:
+        return photos
+    kinds: dict[str, list[int]] = {}
+    for index, defect in enumerate(photos["defect"]):
+        kinds.setdefault(defect, []).append(index)
+    good = kinds.pop(GOOD, [])
+    in_turn = [index for several in zip_longest(*kinds.values()) for index in several]
+    defective = [index for index in in_turn if index is not None]
+    return photos.select(sorted(good[:limit] + defective[:limit]))
+
+
+def batches(photos: Dataset) -> Iterator[tuple[range, list[Image.Image]]]:
+    """Row numbers and decoded photos, `BATCH` at a time.
+
+    Raises:
+        DatasetError: when a photo can't be decoded; the message names it.
+    """
+    stored = photos.select_columns(["image", "image_id"])
+    for first in range(0, len(photos), BATCH):
+        rows = range(first, min(first + BATCH, len(photos)))
+        yield rows, [open_photo(decode_picture(stored, row, "image")) for row in rows]
+
+
+def _without_training_photos(source: str) -> str:
+    """Synthetic photos are drawn when they are loaded, and nobody here looks at those."""
+    if not source.startswith(SYNTHETIC_PREFIX) or "train=" in source:
+        return source
+    return f"{source}{'&' if '?' in source else '?'}train=0"
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """The folders' own names, or as much of their paths as tells them apart."""
+    parts = [Path(model).parts for model in models]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(several[-count:]) for several in parts]
+        if len({*names}) == len(names):
+            return names
+    return list(models)  # each is there once, so that whole paths differ

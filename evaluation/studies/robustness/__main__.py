@@ -1,0 +1,7 @@
+"""`python -m evaluation.studies.robustness`."""
+
+import sys
+
+from evaluation.studies.robustness.command import main
+
+sys.exit(main())

@@ -1,0 +1,221 @@
+"""How a model bears what cameras, lamps and files do: one test set under controlled changes.
+
+    python -m evaluation.studies.robustness --models runs/* --data DIR --output_dir OUT
+
+Writes robustness.html, robustness.md and robustness.json: for every change and strength image
+AUROC, false-alarm rate, miss rate and how often the model refuses to judge (CHECK), against the
+same photos unchanged; and how far categories and kinds of defect lie apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from PIL import Image
+from sklearn.exceptions import UndefinedMetricWarning
+from tqdm import tqdm
+
+from data.dataset import DatasetError, decode_picture
+from evaluation.studies.panel import BATCH, Judge, load_judges, load_photos, opinions
+from evaluation.studies.robustness.measures import CLEAN, Condition, Trial, conditions, measure
+from evaluation.studies.robustness.perturbations import PERTURBATIONS
+from evaluation.studies.robustness.report import write_report
+from modeling import ModelLoadError, PhotoError, open_photo
+from modeling.familiarity import NO_DOUBT
+from system.command_line import unusable_path, whole_number_from
+from system.memory import keep_freed_memory
+from training.recipe import published_command
+
+# The strongest place of a map counts as in a defect up to this share of the photo's longer side
+# from its mask: maps are smooth, and a mask is drawn by hand.
+TOLERANCE = 0.02
+
+
+def try_out(
+    judges: Sequence[Judge],
+    photos: Mapping[str, Dataset],
+    chosen: Sequence[Condition],
+    *,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Trial]:
+    """Show each judge the photos of its category under every condition.
+
+    A photo is decoded once, changed, and shown to all judges of its category.
+
+    Args:
+        judges: from `evaluation.studies.panel.load_judges`.
+        photos: test photos by product; judges of another product see none of them.
+        chosen: the conditions; `CLEAN` must be among them.
+        seed: of noise and directions, which are drawn for each photo by its name.
+        progress: show a bar on stderr.
+
+    Returns:
+        One a judge that saw photos.
+
+    Raises:
+        DatasetError: when a photo can't be decoded.
+    """
+    trials = [
+        Trial.empty(judge.name, judge.category, photos[judge.category], chosen)
+        for judge in judges
+        if judge.category in photos
+    ]
+    seen = {product: [] for product in photos}
+    for judge, trial in zip((j for j in judges if j.category in photos), trials, strict=True):
+        seen[judge.category].append((judge, trial))
+    total = len(chosen) * sum(len(photos[product]) for product, pairs in seen.items() if pairs)
+    with tqdm(total=total, desc="changing photos", unit="photo", disable=not progress) as bar:
+        for product, pairs in seen.items():
+            for row in range(len(photos[product]) if pairs else 0):
+                _try_photo(pairs, photos[product], row, chosen, seed, bar)
+    return trials
+
+
+def change(
+    image: Image.Image, mask: Image.Image | None, condition: Condition, image_id: str, seed: int
+) -> tuple[Image.Image, Image.Image | None]:
+    """A photo and its mask under a condition; its name and the seed give the random numbers."""
+    if condition == CLEAN:
+        return image, mask
+    numbers = (seed, *f"{image_id} {condition.change}".encode())
+    return PERTURBATIONS[condition.change].apply(image, mask, condition.strength, numbers)
+
+
+def is_located(anomaly_map: np.ndarray, mask: Image.Image | None) -> bool | None:
+    """Whether the map is strongest in the defect, or within `TOLERANCE` of it.
+
+    The pointing game of Zhang et al. (Top-down Neural Attention by Excitation Backprop, 2016).
+
+    Args:
+        anomaly_map: (h, w).
+        mask: mode L, of any size; None, or one without a defect, gives None.
+    """
+    truth = None if mask is None else np.asarray(mask) > 127
+    if truth is None or not truth.any():
+        return None
+    peak = np.unravel_index(anomaly_map.argmax(), anomaly_map.shape)
+    y, x = (
+        int((place + 0.5) / side * whole)
+        for place, side, whole in zip(peak, anomaly_map.shape, truth.shape, strict=True)
+    )
+    reach = round(TOLERANCE * max(truth.shape))
+    near = truth[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+    return bool(near.any())
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="robustness.py", description="One test set under controlled changes of the photos."
+    )
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="FOLDER", help="folders or Hub ids")
+    add("--data", nargs="+", required=True, metavar="SOURCE", help="as evaluate.py takes them")
+    add("--category", nargs="+", default=[], help="only these products")
+    add("--changes", nargs="+", choices=PERTURBATIONS, default=list(PERTURBATIONS), metavar="NAME")
+    add("--output_dir", required=True, type=Path, help="folder that gets the results")
+    add(
+        "--seed",
+        type=whole_number_from(0),
+        default=0,
+        help="of synthetic parts, noise, directions and bootstrap",
+    )
+    add(
+        "--limit",
+        type=whole_number_from(1),
+        metavar="N",
+        help="N good and N defective photos of each product",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
+    options = parse_arguments(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    keep_freed_memory()
+    disable_progress_bar()  # of `datasets`
+    try:
+        options.output_dir.mkdir(parents=True, exist_ok=True)  # before hours of judging
+        _study(options, published_command("-m evaluation.studies.robustness", words))
+    except (DatasetError, ModelLoadError, PhotoError) as error:
+        print(f"robustness.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        sentence = unusable_path(error, options.output_dir, "--data and --output_dir")
+        print(f"robustness.py: {sentence}", file=sys.stderr)
+        return 2
+    print(f"Results are in {options.output_dir}")
+    return 0
+
+
+def _study(options: argparse.Namespace, command: str) -> None:
+    """Show the models all photos under all conditions, and write what came of it."""
+    photos = load_photos(options.data, options.category, seed=options.seed, limit=options.limit)
+    judges = [
+        judge
+        for judge in load_judges(options.models)
+        if not options.category or judge.category in options.category
+    ]
+    _check_pairs(judges, photos, options.models)
+    chosen = conditions(options.changes)
+    trials = try_out(judges, photos, chosen, seed=options.seed, progress=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # a dash says it in the tables
+        measured = [measure(trial, options.seed) for trial in trials]
+    example = photos[trials[0].category].select_columns(["image", "image_id"])
+    picture, image_id = open_photo(decode_picture(example, 0, "image")), example[0]["image_id"]
+    samples = {one: change(picture, None, one, image_id, options.seed)[0] for one in chosen}
+    write_report(options.output_dir, measured, samples, command, options.seed)
+
+
+def _try_photo(
+    pairs: Sequence[tuple[Judge, Trial]],
+    photos: Dataset,
+    row: int,
+    chosen: Sequence[Condition],
+    seed: int,
+    bar: tqdm,
+) -> None:
+    """Show one photo under all conditions to all judges of its product."""
+    stored = photos.select_columns(["image", "mask", "image_id"])
+    image_id = photos.select_columns(["image_id"])[row]["image_id"]
+    image = open_photo(decode_picture(stored, row, "image"))
+    mask = decode_picture(stored, row, "mask")
+    mask = None if mask is None else mask.convert("L")
+    for first in range(0, len(chosen), BATCH):
+        some = chosen[first : first + BATCH]
+        changed = [change(image, mask, condition, image_id, seed) for condition in some]
+        outputs = opinions([judge for judge, _ in pairs], [picture for picture, _ in changed])
+        for (_, trial), output in zip(pairs, outputs, strict=True):
+            for position, (condition, (_, truth)) in enumerate(zip(some, changed, strict=True)):
+                observed = trial.observed[condition]
+                observed.raw_scores.append(output.raw_score[position].item())
+                observed.failed.append(output.is_anomalous[position].item())
+                observed.refused.append(output.doubt[position].item() != NO_DOUBT)
+                anomaly_map = output.anomaly_map[position].float().cpu().numpy()
+                observed.located.append(is_located(anomaly_map, truth))
+        bar.update(len(some))
+
+
+def _check_pairs(
+    judges: Sequence[Judge], photos: Mapping[str, Dataset], models: Sequence[str]
+) -> None:
+    """A model without photos is named; no model at all is an error."""
+    idle = [judge.name for judge in judges if judge.category not in photos]
+    if len(idle) == len(judges):
+        known = ", ".join(dict.fromkeys(judge.category for judge in judges)) or "none of these"
+        raise DatasetError(
+            f"There are no photos for {', '.join(models)}: the models know {known}, the data holds "
+            f"{', '.join(photos)}; give both of one product."
+        )
+    if idle:
+        print(f"Left out, for there are no photos of it: {', '.join(idle)}.", file=sys.stderr)

@@ -1,0 +1,183 @@
+"""How many photos a second training prepares and learns from, by what it keeps: a Markdown table.
+
+    python -m evaluation.studies.throughput --data synthetic:flange_nut
+    accelerate launch -m evaluation.studies.throughput --data DIR --category bottle
+
+It takes what training/train.py takes, uses training's own loader and steps, and writes no model.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import datasets
+import torch
+import transformers
+from accelerate import Accelerator
+
+from data.dataset import DatasetError, load_categories
+from modeling import InspectionImageProcessor, PhotoError
+from modeling.backbones import BackboneError
+from system.files import DiskError
+from system.memory import keep_freed_memory
+from system.processes import ElsewhereError, main_first, state, together
+from training.batches import SharedLoader
+from training.fit import restoration_photos, workers_of
+from training.learner import Learner
+from training.photo_cache import decoded_once
+from training.recipe import Recipe, parse_recipe
+from training.train import build_model, join_processes
+
+PHOTOS = 48  # that are measured; more take longer and change nothing
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one pass over the photos was, all processes together.
+
+    Attributes:
+        kept: what was kept from the pass before, in words.
+        prepared: photos a second that the loader gives, while nobody learns from them.
+        learned: photos a second with the steps.
+    """
+
+    kept: str
+    prepared: float
+    learned: float
+
+
+def measure(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[Speed]:
+    """Measure with nothing kept, with decoded photos, and with all that training keeps.
+
+    Args:
+        recipe: what would be trained, on what.
+        folder: gets the decoded photos for the time.
+        accelerator: devices and processes.
+
+    Raises:
+        DatasetError: when the photos can't be read or there are none.
+        DiskError: when the folder can't be written.
+        ElsewhereError: when one of these happened in another process.
+    """
+    dataset = main_first(lambda: load_categories(recipe.data, recipe.category or ()))["train"]
+    if not len(dataset):
+        raise DatasetError(f"{recipe.data} has no good photos under train; give other --data.")
+    good = dataset.select(range(min(len(dataset), PHOTOS)))
+    model, _ = build_model(recipe, list(dict.fromkeys(good["category"])))
+    side = model.config.image_size
+    processor = InspectionImageProcessor(size={"height": side, "width": side})
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    decoded = decoded_once(good, processor, folder, recipe.cache_disk_gb)
+    learner = Learner.of(model, recipe, PHOTOS, accelerator)
+
+    def learn(loader: SharedLoader) -> None:
+        learner.learn(loader, after_step=lambda _: None)
+
+    anew = replace(recipe, cache_memory_gb=0.0)
+    for kept, photos, settings in (
+        ("nothing", good, anew),
+        ("decoded photos", decoded, anew),
+        (_all_kept(recipe, accelerator), decoded, recipe),
+    ):
+        loader = SharedLoader(
+            restoration_photos(photos, model, processor, settings),
+            recipe.batch_size,
+            accelerator,
+            recipe.seed,
+            workers_of(recipe, accelerator),
+        )
+        learn(loader)  # warms up, and fills what is kept
+        prepared, learned = (_seconds(work, loader, accelerator) for work in (_walk, learn))
+        yield Speed(kept, len(good) / prepared, len(good) / learned)
+
+
+def as_markdown(recipe: Recipe, speeds: Sequence[Speed], accelerator: Accelerator) -> str:
+    """The table, and what was measured where."""
+    rows = "\n".join(
+        f"| {speed.kept} | {speed.prepared:.1f} | {speed.learned:.1f} |" for speed in speeds
+    )
+    device = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    if accelerator.device.type == "cuda":
+        device = torch.cuda.get_device_name(accelerator.device)
+    precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
+    return (
+        "| kept | prepared, photos/s | learned, photos/s |\n|---|---|---|\n"
+        f"{rows}\n\n"
+        f"{recipe.architecture} on {recipe.target}, {recipe.image_size} x {recipe.image_size} "
+        f"pixels, {recipe.batch_size} photos a step, {accelerator.num_processes} process(es) on "
+        f"{device}, {precision}, torch {torch.__version__}."
+    )
+
+
+def _all_kept(recipe: Recipe, accelerator: Accelerator) -> str:
+    has_features = recipe.target == "features" and accelerator.device.type == "cpu"
+    return f"decoded photos, variants{' and their features' if has_features else ''}"
+
+
+def _walk(loader: SharedLoader) -> None:
+    for _ in loader:
+        pass
+
+
+def _seconds(
+    work: Callable[[SharedLoader], None], loader: SharedLoader, accelerator: Accelerator
+) -> float:
+    """How long all processes take, the device's work included."""
+    accelerator.wait_for_everyone()
+    start = time.perf_counter()
+    work(loader)
+    if accelerator.device.type == "cuda":
+        torch.cuda.synchronize()
+    accelerator.wait_for_everyone()
+    return time.perf_counter() - start
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input, 1 when the disk could not be written."""
+    keep_freed_memory()
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        recipe = parse_recipe(arguments)
+        if not recipe.data:
+            raise ValueError("--data is missing; `--help` says what it takes.")
+        recipe = replace(recipe, output_dir=recipe.output_dir or tempfile.gettempdir())
+        accelerator = join_processes(recipe)
+        Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=recipe.output_dir) as own:
+            folder = Path(together(lambda: own)[0])  # one for all processes
+            speeds = list(measure(recipe, folder, accelerator))
+    except (
+        BackboneError,
+        DatasetError,
+        DiskError,
+        ElsewhereError,
+        PhotoError,
+        ValueError,
+    ) as error:
+        if state().is_main_process:
+            print(f"throughput.py: {error}", file=sys.stderr)
+        return 1 if isinstance(error, DiskError) else 2
+    except OSError as error:
+        name = error.filename or recipe.output_dir
+        if state().is_main_process:
+            print(
+                f"throughput.py: {name} can't be read or written ({error.strerror or error}); give "
+                "another --output_dir.",
+                file=sys.stderr,
+            )
+        return 2
+    if accelerator.is_main_process:
+        print(as_markdown(recipe, speeds, accelerator))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Rules that set a threshold, trials of what they promise, and the report on both."""

@@ -1,0 +1,208 @@
+"""The JSON that programs get: its fields, and how they are filled.
+
+Gradio describes them in the API's documentation by these types. It can't read annotations that
+are strings, so there is no `from __future__ import annotations` here.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from gradio.data_classes import FileDataMeta
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from hub_models import MODEL_TYPE_PREFIX, read_config
+from page.inspection.batch import count_verdicts
+from page.inspection.results import JPEG_QUALITY, Result, needing_room, writing
+from page.models.catalogue import ModelEntry
+from page.views.marking import scores_and_mask
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Inspection
+
+
+class PhotoFile(TypedDict):
+    """A file as Gradio describes it and `gradio_client.handle_file` makes it."""
+
+    path: str
+    meta: FileDataMeta
+
+
+class ModelRecord(TypedDict):
+    """A model on offer; `category` and `model` are what the other functions take."""
+
+    category: str
+    model: str
+    label: str  # what the page shows
+    architecture: str | None  # None for a model on the Hub: its card says it
+    revision: str | None  # commit, tag or branch on the Hub
+    default: bool  # whether it is taken for the category where no model is named
+
+
+class RegionRecord(TypedDict):
+    """One area above the threshold."""
+
+    number: int  # from 1, strongest first
+    box: list[int]  # left, top, right, bottom in pixels of the photo; right and bottom excluded
+    area: float  # share of the picture, 0..1
+    peak: float  # largest score, 0..1
+    shape: Literal["line", "spot", "area"]
+    at_outline: bool
+
+
+class CountRecord(TypedDict):
+    """How many of how many."""
+
+    count: int
+    total: int
+
+
+class SizeRecord(TypedDict):
+    """Of the upright photo, in pixels."""
+
+    width: int
+    height: int
+
+
+class InspectionRecord(TypedDict, total=False):
+    """What there is to say of one photo; of one that can't be read, `error` and no verdict."""
+
+    file: str
+    category: str
+    model: str
+    revision: str | None
+    time: str  # ISO 8601 with the zone
+    error: str  # one sentence
+    score: float  # 0..1
+    threshold: float  # 0..1; a score above it fails
+    verdict: Literal["PASS", "FAIL", "CHECK"]
+    doubt: str | None  # why the photo can't be judged, with the verdict CHECK
+    note: str  # one sentence
+    regions: list[RegionRecord]
+    good_parts_at_least: CountRecord  # held-out good parts with this score or more
+    photo_size: SizeRecord
+    heatmap: PhotoFile  # JPEG: the photo with the deviation painted over it
+    reconstruction: PhotoFile  # JPEG: how the part should look
+    mask: PhotoFile  # PNG: white where the score exceeds the threshold
+
+
+TotalsRecord = TypedDict(
+    "TotalsRecord",
+    {
+        "photos": int,
+        "passed": int,
+        "failed": int,
+        "to_check": int,
+        "unreadable": int,
+        "yield": float | None,  # passed of those that passed or failed, 0..1
+    },
+)
+
+
+class BatchRecord(TypedDict):
+    """A batch; its results are in the order of the photos."""
+
+    results: list[InspectionRecord]
+    totals: TotalsRecord
+
+
+def model_record(entry: ModelEntry, name: str, default: bool) -> ModelRecord:
+    """A model as `/models` lists it; it is not loaded."""
+    config = None if entry.on_hub else read_config(Path(entry.source) / "config.json")
+    return {
+        "category": entry.category,
+        "model": name,
+        "label": entry.label,
+        "architecture": config and config["model_type"].removeprefix(f"{MODEL_TYPE_PREFIX}-"),
+        "revision": entry.revision,
+        "default": default,
+    }
+
+
+def inspection_record(
+    result: Result, inspection: "Inspection | None", name: str, revision: str | None
+) -> InspectionRecord:
+    """One photo as `/inspect` answers it.
+
+    Args:
+        result: of the photo.
+        inspection: what it was made from; None where the photo could not be read.
+        name: of the model, as `/models` lists it.
+        revision: of the model, if it is on the Hub.
+    """
+    record: InspectionRecord = {
+        "file": result.file,
+        "category": result.category,
+        "model": name,
+        "revision": revision,
+        "time": result.time,
+    }
+    if inspection is None:
+        return {**record, "error": result.error}
+    height, width = result.photo_size
+    as_different = result.calibration.at_least(result.score)
+    return {
+        **record,
+        "score": result.score,
+        "threshold": result.threshold,
+        "verdict": result.verdict,
+        "doubt": result.doubt,
+        "note": inspection.notes,
+        "regions": [
+            {"number": number, **region._asdict(), "box": list(region.box)}
+            for number, region in enumerate(result.regions, start=1)
+        ],
+        "good_parts_at_least": {"count": as_different.count, "total": as_different.total},
+        "photo_size": {"width": width, "height": height},
+    }
+
+
+def batch_record(records: Sequence[InspectionRecord]) -> BatchRecord:
+    """The photos of a batch and how many came out how."""
+    totals = count_verdicts(record.get("verdict", "") for record in records)
+    return {
+        "results": list(records),
+        "totals": {
+            "photos": len(records),
+            **totals._asdict(),
+            "yield": totals.good_share if totals.judged else None,
+        },
+    }
+
+
+def picture_files(inspection: "Inspection") -> dict[str, PhotoFile]:
+    """Heatmap, reconstruction and mask of the photo's size, as files that Gradio serves.
+
+    They lie in its folder of uploads, which it tidies up; in a folder of their own, because two
+    calls with the same photo would write the same files.
+
+    Raises:
+        NoRoomError: when the disk is full.
+    """
+    uploads = Path(get_upload_folder())
+    with needing_room():
+        uploads.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=uploads))
+    pictures = {
+        "heatmap.jpg": inspection.heatmap,
+        "reconstruction.jpg": inspection.reconstruction,
+        "mask.png": _mask(inspection),
+    }
+    for name, picture in pictures.items():
+        with writing(folder / name) as file:
+            picture.save(file, quality=JPEG_QUALITY)
+    return {
+        Path(name).stem: {"path": str(folder / name), "meta": {"_type": "gradio.FileData"}}
+        for name in pictures
+    }
+
+
+def _mask(inspection: "Inspection") -> Image.Image:
+    """White where the score exceeds the threshold; black all over if there is no region."""
+    size = (inspection.photo.height, inspection.photo.width)
+    if not inspection.regions:  # also where a doubt forbids to judge
+        return Image.new("L", inspection.photo.size)
+    _, mask = scores_and_mask(inspection.score_map, size, inspection.threshold)
+    return Image.fromarray(mask).convert("L")

@@ -1,0 +1,248 @@
+"""Many photos one after the other: progress, cancelling, totals, and the operator's decisions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageOps
+
+from page.inspection.inspector import Bench
+from page.inspection.results import ACCEPT, REJECT, NoRoomError, Result, Workplace, now, writing
+from page.inspection.uploads import Upload
+from page.models.catalogue import ModelEntry
+
+THUMBNAIL_SIDE = 160  # pixels
+DECIDED = {ACCEPT: "PASS", REJECT: "FAIL"}
+
+
+class Totals(NamedTuple):
+    """How many photos came out how.
+
+    Attributes:
+        passed: number of parts that pass.
+        failed: number of parts that fail.
+        to_check: number of photos that can't be judged.
+        unreadable: number of files that are no picture, or a damaged one.
+    """
+
+    passed: int
+    failed: int
+    to_check: int
+    unreadable: int
+
+    @property
+    def inspected(self) -> int:
+        """All but the unreadable."""
+        return self.passed + self.failed + self.to_check
+
+    @property
+    def judged(self) -> int:
+        """Those that pass or fail."""
+        return self.passed + self.failed
+
+    @property
+    def good_share(self) -> float:
+        """The yield: passed of those judged, 0..1; NaN while none is."""
+        return self.passed / self.judged if self.judged else float("nan")
+
+
+def count_verdicts(verdicts: Iterable[str]) -> Totals:
+    """Totals of "PASS", "FAIL", "CHECK" and, for what could not be read, ""."""
+    counts = Counter(verdicts)
+    return Totals(counts["PASS"], counts["FAIL"], counts["CHECK"], counts[""])
+
+
+def final_verdict(result: Result) -> str:
+    """What the operator decided, as "PASS" or "FAIL"; where nothing is, the model's verdict."""
+    return DECIDED.get(result.decision, result.verdict)
+
+
+@dataclass
+class Batch:
+    """The photos of one batch and what is known of them so far.
+
+    One object for the whole life of a batch: `run` fills it in one thread while the visitor
+    cancels, decides and moves the threshold in others. A photo's number, from 1, is its place in
+    the batch.
+
+    Attributes:
+        uploads: what was given.
+        workplace: where photos, maps and thumbnails are; close it when the batch is replaced.
+        threshold: the operating threshold of all verdicts, 0..1.
+        choice: the category and model that judge, as the page names them, if it was told.
+        results: of the photos that are done, in the order given.
+        thumbnails: a small JPEG each; None where there is no picture.
+        selected: number of the photo whose details are shown; None for none.
+        error: one sentence why the batch ended early: its model can't be loaded.
+        is_running: whether photos are being inspected.
+
+    Raises:
+        ValueError: when the threshold is no number from 0 to 1.
+    """
+
+    uploads: Sequence[Upload]
+    workplace: Workplace
+    threshold: float
+    choice: tuple[str, str] | None = None
+    results: list[Result] = field(default_factory=list)
+    thumbnails: list[Path | None] = field(default_factory=list)
+    selected: int | None = None
+    error: str = ""
+    is_running: bool = False
+    _first_done: float = float("nan")  # on the monotonic clock
+    _last_done: float = float("nan")
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        _check(self.threshold)
+
+    def run(self, bench: Bench, entry: ModelEntry) -> Iterator[Batch]:
+        """Inspect photo after photo; yields the batch after each, and once more at the end.
+
+        It ends early after `cancel`, or with `error` when the model can't be loaded; what is done
+        is kept. A file that can't be read is a result that says so.
+        """
+        from modeling import ModelLoadError
+
+        self.is_running = True
+        try:
+            for upload in self.uploads:
+                if self._cancelled.is_set():
+                    break
+                self._take(*self._inspect(bench, upload, entry))
+                yield self
+        except ModelLoadError as error:
+            self.error = str(error)
+        except FileNotFoundError:  # the folder was deleted under a photo because the visitor left
+            if self.workplace.folder.is_dir():
+                raise
+        finally:  # also when the visitor leaves
+            self.is_running = False
+        yield self
+
+    def cancel(self) -> None:
+        """End the batch after the photo that is being inspected."""
+        self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it ended, or is about to end, before its last photo because it was told to."""
+        return self._cancelled.is_set() and len(self.results) < len(self.uploads)
+
+    def rejudge(self, threshold: float) -> None:
+        """Judge all photos at another threshold; no model runs.
+
+        A later call takes over from one that is still under way. Photos that are not done yet
+        will be judged at it too.
+
+        Raises:
+            ValueError: when it is no number from 0 to 1.
+        """
+        _check(threshold)
+        with self._changing:
+            self.threshold = threshold
+        for index, result in enumerate(self.results):  # photos done meanwhile come along
+            judged = result.at_threshold(threshold)
+            with self._changing:
+                if self.threshold != threshold:
+                    return
+                newest = self.results[index]  # a decision may have been made meanwhile
+                self.results[index] = replace(judged, decision=newest.decision, note=newest.note)
+
+    def decide(self, number: int, decision: str, note: str) -> Result:
+        """Record what the operator decides of a photo.
+
+        Args:
+            number: of the photo, from 1.
+            decision: `ACCEPT`, `REJECT` or `UNDECIDED`.
+            note: the operator's own words.
+
+        Returns:
+            The photo's result with the decision.
+        """
+        with self._changing:
+            decided = replace(self.results[number - 1], decision=decision, note=note)
+            self.results[number - 1] = decided
+        return decided
+
+    @property
+    def totals(self) -> Totals:
+        """By the model's verdicts."""
+        return count_verdicts(result.verdict for result in self.results)
+
+    @property
+    def totals_decided(self) -> Totals | None:
+        """By the operator's decisions where there are any; None as long as there is none."""
+        results = list(self.results)
+        if not any(result.decision for result in results):
+            return None
+        return count_verdicts(map(final_verdict, results))
+
+    @property
+    def photos_per_minute(self) -> float:
+        """The pace since the first photo was done; NaN before the second."""
+        seconds = self._last_done - self._first_done
+        return 60 * (len(self.results) - 1) / seconds if seconds else float("nan")
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the rest takes at this pace; NaN while the pace is not known."""
+        return 60 * (len(self.uploads) - len(self.results)) / self.photos_per_minute
+
+    def _inspect(
+        self, bench: Bench, upload: Upload, entry: ModelEntry
+    ) -> tuple[Result, Path | None]:
+        """One photo's result and thumbnail; the pictures in full size are dropped at once."""
+        if upload.photo is None:
+            result = Result(
+                upload.file, None, entry.category, entry.identity, entry.key, now(), upload.error
+            )
+            return replace(result, threshold=self.threshold), None
+        result, inspection = bench.inspect(
+            upload.file, upload.photo, entry, self.threshold, self.workplace
+        )
+        if inspection is None:
+            return result, None
+        return result, _save_thumbnail(inspection.photo, self.workplace.new_file(".jpg"))
+
+    def _take(self, result: Result, thumbnail: Path | None) -> None:
+        while not self._append(result, thumbnail):  # the threshold was moved meanwhile
+            result = result.at_threshold(self.threshold)
+        self._last_done = time.monotonic()
+        if len(self.results) == 1:
+            self._first_done = self._last_done
+
+    def _append(self, result: Result, thumbnail: Path | None) -> bool:
+        """Add a photo, unless it was judged at a threshold that no longer holds."""
+        with self._changing:
+            if result.threshold != self.threshold:
+                return False
+            # First, so that there is one for every result that another thread sees.
+            self.thumbnails.append(thumbnail)
+            self.results.append(result)
+            return True
+
+
+def _check(threshold: float) -> None:
+    """NaN differs even from itself: photos would be judged at the newest threshold for ever."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"The threshold must be a number from 0 to 1, found {threshold}.")
+
+
+def _save_thumbnail(photo: Image.Image, path: Path) -> Path | None:
+    """Where it lies; None where the disk is full, which is no reason to lose a verdict."""
+    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    thumbnail = ImageOps.contain(photo, side, Image.Resampling.BILINEAR)
+    try:
+        with writing(path) as file:
+            thumbnail.save(file, quality=85)
+    except NoRoomError:
+        return None
+    return path

@@ -1,0 +1,241 @@
+"""What a visitor gives for a batch: photos and zips of them, kept file by file in the workplace.
+
+A zip comes from a stranger: its names are only shown, never used as paths; it is read member by
+member and never as a whole; and what it may hold, unpacked, is limited.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from page.inspection.results import NoRoomError, Workplace, writing
+from page.languages import Text
+from page.server.limits import (
+    MAX_DIRECTORY_BYTES,
+    MAX_ENTRIES,
+    MAX_PHOTO_BYTES,
+    MAX_PHOTOS,
+    MAX_UNPACKED_BYTES,
+)
+
+MAX_NAME = 200  # characters of a name that is shown
+
+JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
+MAC_FOLDER = "__MACOSX"  # where a Mac puts icons and labels beside the photos
+ENCRYPTED, NAME_IS_UTF_8 = 0x1, 0x800  # bits of a member's flags
+WINDOWS_NAMES = {"ja": "cp932", "zh": "gbk"}  # how names are written there, if not in UTF-8
+# Deflate and no compression at all are what every zip program writes; the others may ask for
+# gigabytes of memory before the first byte comes out.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# zipfile passes on what its parts raise when a zip is damaged.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
+
+
+class Upload(NamedTuple):
+    """One file of a batch.
+
+    Attributes:
+        file: its name as the visitor gave it; in a zip, with its folders.
+        photo: where it is kept, whether it is a picture or not; None after an error.
+        error: one sentence why there is nothing to inspect; "" otherwise.
+    """
+
+    file: str
+    photo: Path | None = None
+    error: str = ""
+
+
+def unpack(
+    uploads: Sequence[Path | str], workplace: Workplace, text: Text, limit: int = MAX_PHOTOS
+) -> list[Upload]:
+    """Keep photos and the photos of zips, in the order given and by name within a zip.
+
+    Whether a file is a picture is not asked: the pipeline says it when the file's turn comes.
+
+    Args:
+        uploads: files that the visitor gave; those named *.zip are opened.
+        workplace: where the photos are kept.
+        text: the language of the sentences about what is left out.
+        limit: how many files a batch may have; one row more says that there were others.
+
+    Returns:
+        A row for each file, for each member of a zip, and for each zip that can't be opened.
+    """
+    unpacker = _Unpacker(workplace, text)
+    found: list[Upload] = []
+    for upload in unpacker.open_all(map(Path, uploads)):
+        if len(found) == limit:
+            sentence = text("batch.too_many_photos", limit=limit)
+            return [*found, Upload(upload.file, error=sentence)]
+        found.append(upload)
+    return found
+
+
+class _DirectoryTooLargeError(Exception):
+    """A zip's table of contents is longer than that of any zip of photos."""
+
+
+class _DamagedError(Exception):
+    """A zip or what is in it is damaged."""
+
+
+@contextmanager
+def _finding_damage() -> Iterator[None]:
+    """What zipfile raises for a damaged zip, as `_DamagedError`; a broken disk is another thing."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise _DamagedError from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the beginning of the file
+            raise
+        raise _DamagedError from error
+
+
+class _ZipFile(io.FileIO):
+    """A zip on disk that refuses to have a huge table of contents read.
+
+    `zipfile.ZipFile` reads the table in one piece and makes an object of every entry: 64 MB of
+    them would fill a gigabyte of memory. What one reads afterwards comes in small pieces.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as a file does; raises `_DirectoryTooLargeError` when too much is asked at once."""
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise _DirectoryTooLargeError
+        return super().read(size)
+
+
+class _Unpacker:
+    """Opens uploads one after the other, and keeps count of what they take on the disk."""
+
+    def __init__(self, workplace: Workplace, text: Text) -> None:
+        self._workplace = workplace
+        self._text = text
+        self._bytes_left = MAX_UNPACKED_BYTES
+
+    def open_all(self, uploads: Iterator[Path]) -> Iterator[Upload]:
+        """Each upload's photos, kept only as they are asked for."""
+        for upload in uploads:
+            if upload.suffix.lower() == ".zip":
+                yield from self._open_zip(upload)
+            elif not _is_junk(upload.name):
+                yield self._keep(upload)
+
+    def _keep(self, upload: Path) -> Upload:
+        try:
+            return Upload(upload.name, self._workplace.keep(upload))
+        except NoRoomError:
+            return self._failed(upload.name, "batch.no_room")
+
+    def _open_zip(self, path: Path) -> Iterator[Upload]:
+        try:
+            with _finding_damage(), _ZipFile(path) as file, zipfile.ZipFile(file) as archive:
+                yield from self._open_members(path.name, archive)
+        except _DirectoryTooLargeError:
+            yield self._failed(path.name, "batch.too_many_entries", limit=MAX_ENTRIES)
+        except _DamagedError:
+            yield self._failed(path.name, "batch.damaged_zip")
+
+    def _open_members(self, name: str, archive: zipfile.ZipFile) -> Iterator[Upload]:
+        if len(archive.infolist()) > MAX_ENTRIES:
+            yield self._failed(name, "batch.too_many_entries", limit=MAX_ENTRIES)
+            return
+        language = self._text.language
+        members = [(_shown_name(member, language), member) for member in archive.infolist()]
+        members = [pair for pair in members if not _is_skipped(*pair)]
+        if not members:
+            yield self._failed(name, "batch.empty_zip")
+        elif any(member.flag_bits & ENCRYPTED for _, member in members):
+            yield self._failed(name, "batch.encrypted_zip")
+        else:
+            for shown, member in sorted(members, key=lambda pair: natural_key(pair[0])):
+                if member.file_size > self._bytes_left:
+                    limit = MAX_UNPACKED_BYTES // 2**30
+                    yield self._failed(shown, "batch.too_many_bytes", limit=limit)
+                    return
+                yield self._open_member(shown, archive, member)
+
+    def _open_member(self, shown: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Upload:
+        suffix = PurePosixPath(shown).suffix.lower()[:8]
+        if suffix == ".zip":
+            return self._failed(shown, "batch.zip_in_zip")
+        if member.compress_type not in METHODS:
+            return self._failed(shown, "batch.unknown_method")
+        if member.file_size > MAX_PHOTO_BYTES:
+            return self._failed(shown, "batch.too_large", limit=MAX_PHOTO_BYTES // 2**20)
+        kept = self._workplace.new_file(suffix)
+        try:
+            # It never reads more than `file_size`, whatever the compressed bytes would give.
+            with (
+                writing(kept) as path,
+                path.open("xb") as file,
+                _finding_damage(),
+                archive.open(member) as packed,
+            ):
+                shutil.copyfileobj(packed, file)
+        except NoRoomError:
+            return self._failed(shown, "batch.no_room")
+        except _DamagedError:
+            return self._failed(shown, "batch.damaged_member")
+        self._bytes_left -= member.file_size
+        return Upload(shown, kept)
+
+    def _failed(self, name: str, reason: str, **values: int) -> Upload:
+        return Upload(name, error=self._text(reason, **values))
+
+
+def natural_key(name: str) -> list[tuple[str, int, str]]:
+    """Sorts names as a person does: case aside, and numbers by their value.
+
+    Example:
+        >>> sorted(["part 10.png", "Part 9.png"], key=natural_key)
+        ['Part 9.png', 'part 10.png']
+    """
+    pieces = re.findall(r"([^0-9]*)([0-9]*)", name.casefold())
+    numbers = [(words, digits.lstrip("0")) for words, digits in pieces]
+    return [(words, len(number), number) for words, number in numbers]
+
+
+def _shown_name(member: zipfile.ZipInfo, language: str) -> str:
+    """A member's name with its folders; "" where nothing is left of it."""
+    name = member.filename
+    if not member.flag_bits & NAME_IS_UTF_8:
+        name = _decoded(name.encode("cp437"), language) or name
+    parts = [part for part in re.split(r"[\\/]+", name) if part not in ("", ".", "..")]
+    shown = "/".join(parts)[-MAX_NAME:]
+    return "".join(letter if letter.isprintable() else "_" for letter in shown)
+
+
+def _decoded(name: bytes, language: str) -> str:
+    """A name that does not say how it is written; "" where it can't be told.
+
+    Many programs write UTF-8 without saying so, and Windows what its own language writes.
+    """
+    for encoding in ("utf-8", WINDOWS_NAMES.get(language)):
+        with suppress(UnicodeError):
+            if encoding:
+                return name.decode(encoding)
+    return ""
+
+
+def _is_skipped(shown: str, member: zipfile.ZipInfo) -> bool:
+    """Whether a member has no name, is a folder, hidden, or what a desktop leaves behind."""
+    if not shown or member.is_dir():
+        return True
+    parts = shown.split("/")
+    is_hidden = any(part.startswith(".") for part in parts)
+    return is_hidden or MAC_FOLDER in parts or _is_junk(parts[-1])
+
+
+def _is_junk(name: str) -> bool:
+    return name.lower() in JUNK

@@ -1,0 +1,1 @@
+"""Which models the page offers, what is known of them, and which are in memory."""

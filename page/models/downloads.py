@@ -1,0 +1,169 @@
+"""What is being downloaded while a visitor waits for a model, and how far it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+
+from hub_models import MODEL_FILES, read_config
+from page.languages import Text
+from page.markup import decimal, said
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import InspectionPipeline
+    from page.models.catalogue import Catalogue, ModelEntry
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+ANSWER_SECONDS = 10.0  # for the Hub's first word; a silent one is left to the model's own loading
+POLL_SECONDS = 0.2  # between two looks at how far it is
+MEGABYTE = 1e6
+# The client's own 10 MB would bring a whole model at once, and its bar from nothing to full.
+constants.DOWNLOAD_CHUNK_SIZE = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a model is on its way into memory.
+
+    Attributes:
+        model: ORG/NAME, or the name of a folder.
+        file: what is being downloaded; empty while nothing is.
+        done: bytes of it that are there.
+        total: bytes that it has; 0 while that is not known.
+    """
+
+    model: str
+    file: str = ""
+    done: int = 0
+    total: int = 0
+
+
+def load_with_progress(
+    catalogue: Catalogue, entry: ModelEntry
+) -> Generator[Progress, None, InspectionPipeline]:
+    """Load a model, and tell how far it is whenever that changes; nothing if it is in memory.
+
+    The work goes on in a thread that all who ask for the model share, so a visitor who leaves
+    harms nobody, and one who comes later sees the same bar.
+
+    Returns:
+        The model, which `catalogue.load` then has at once too.
+
+    Raises:
+        modeling.ModelLoadError: with the reason, when it can't be loaded.
+    """
+    loading = catalogue.start_loading(entry)
+    shown = None
+    while not loading.is_done:
+        progress = loading.progress
+        if progress != shown:
+            shown = progress
+            yield progress
+        loading.wait(POLL_SECONDS)
+    return loading.result()
+
+
+def download(repo: str, revision: str | None, report: Callable[[Progress], None]) -> None:
+    """Bring the files of a model into the Hub client's cache, unless they are there.
+
+    Args:
+        repo: ORG/NAME.
+        revision: branch, tag or commit; None for the newest commit.
+        report: told how far it is, from this thread.
+
+    Raises:
+        Exception: when one of them can't be had; many libraries take part.
+    """
+    is_commit = revision is not None and COMMIT.fullmatch(revision)
+    if is_commit and all(_is_cached(repo, file, revision) for file in MODEL_FILES):
+        return
+    # One question, asked once: without it a Hub that is down would be tried for half a minute
+    # here, and again when the model is loaded. It also makes all files those of one commit.
+    address = hf_hub_url(repo, MODEL_FILES[0], revision=revision)
+    commit = get_hf_file_metadata(address, timeout=ANSWER_SECONDS).commit_hash
+    for file in MODEL_FILES:
+        bar = _bar_that_tells(
+            lambda done, total, file=file: report(Progress(repo, file, done, total))
+        )
+        path = Path(hf_hub_download(repo, file, revision=commit, tqdm_class=bar))
+        if file == MODEL_FILES[0] and read_config(path) is None:
+            return  # not of this project: loading says so, and needs no gigabytes for it
+
+
+def download_html(progress: Progress, text: Text) -> str:
+    """What is awaited, in words and as a bar; the bar has no value while there is no telling."""
+    names = {"model": progress.model, "file": progress.file}
+    if not progress.file:
+        label, value = said(text, "download.loading", model=progress.model), ""
+    elif progress.total < MEGABYTE / 10:  # there before anyone has read the figure
+        label, value = said(text, "download.file", **names), ""
+    else:
+        done, total = (_megabytes(count, text) for count in (progress.done, progress.total))
+        label = said(text, "download.bytes", done=done, total=total, **names)
+        value = f' value="{progress.done}" max="{progress.total}"'
+    return (
+        f'<div class="download" role="status"><p>{label}</p>'
+        f'<progress aria-label="{label}"{value}></progress></div>'
+    )
+
+
+def _megabytes(count: int, text: Text) -> str:
+    return decimal(f"{count / MEGABYTE:.1f}", text)
+
+
+def _is_cached(repo: str, file: str, revision: str) -> bool:
+    return isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
+
+
+def _bar_that_tells(tell: Callable[[int, int], None]) -> type[_Bar]:
+    """A class for `tqdm_class`, whose bars say (done, total) in bytes to `tell`."""
+    return type("Bar", (_Bar,), {"tell": staticmethod(tell)})
+
+
+class _Bar:
+    """Stands where the Hub's client wants a tqdm bar; counts, and shows nothing.
+
+    The client reports bytes written (`update`) and, where it knows them apart, bytes received
+    (`update_transfer`), which run ahead of the disk.
+    """
+
+    tell: Callable[[int, int], None]
+
+    def __init__(self, *, total: int | None = None, initial: int = 0, **_: Any) -> None:
+        self.total = total
+        self.n = self._received = initial
+        self._tell()
+
+    def update(self, count: float | None = 1) -> None:
+        self.n += int(count or 0)
+        self._tell()
+
+    def update_transfer(self, count: float | None = 1) -> None:
+        self._received += int(count or 0)
+        self._tell()
+
+    def _tell(self) -> None:
+        total = self.total or 0
+        self.tell(min(max(self.n, self._received), total), total)
+
+    def _do_nothing(self, *_: Any, **__: Any) -> None:
+        """What the client asks of a bar that is to be seen."""
+
+    set_postfix_str = set_transfer_postfix_str = refresh = close = _do_nothing
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

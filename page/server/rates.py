@@ -1,0 +1,111 @@
+"""How much one address may ask within a minute, and what each has left: arithmetic, no requests."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from page.server.limits import (
+    CALLS_PER_MINUTE,
+    MAX_ADDRESSES,
+    UPLOAD_MB_PER_MINUTE,
+    WRONG_PASSWORDS_PER_MINUTE,
+)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one address may do within a minute; infinity for any number.
+
+    Attributes:
+        calls: requests that are neither uploads nor answered at once.
+        upload_bytes: bodies of all requests together.
+        wrong_passwords: attempts to log in that fail.
+    """
+
+    calls: float = CALLS_PER_MINUTE
+    upload_bytes: float = UPLOAD_MB_PER_MINUTE * 2**20
+    wrong_passwords: float = WRONG_PASSWORDS_PER_MINUTE
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Rates:
+        """The rates that APP_CALLS_PER_MINUTE and APP_UPLOAD_MB_PER_MINUTE set; 0 is no limit.
+
+        Raises:
+            ValueError: when one of them is no number, or negative.
+        """
+        return cls(
+            calls=_number(environment, "APP_CALLS_PER_MINUTE", CALLS_PER_MINUTE),
+            upload_bytes=_number(environment, "APP_UPLOAD_MB_PER_MINUTE", UPLOAD_MB_PER_MINUTE)
+            * 2**20,
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    given = environment.get(name, "").strip()
+    try:
+        number = float(given or default)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {given!r}, expected a number from 0 on; 0 means no limit.")
+    return number or math.inf
+
+
+class Allowance:
+    """What one address has left; it grows back evenly, in a minute from nothing to all."""
+
+    def __init__(self, rates: Rates, now: float) -> None:
+        self._most = vars(rates)
+        self._left = dict(self._most)
+        self._now = now
+
+    def grow(self, now: float) -> None:
+        """Bring it up to the time `now`, in seconds."""
+        share = (now - self._now) / 60
+        self._now = now
+        for name, most in self._most.items():
+            if math.isfinite(most):
+                self._left[name] = min(most, self._left[name] + share * most)
+
+    def take(self, name: str, amount: float) -> bool:
+        """Take an amount of one of the rates if there is as much, and say whether there was."""
+        if self._left[name] < amount:
+            return False
+        self._left[name] -= amount
+        return True
+
+    def give_back(self, name: str, amount: float) -> None:
+        """Undo a `take`."""
+        self._left[name] = min(self._most[name], self._left[name] + amount)
+
+    def most(self, name: str) -> float:
+        """What there is of one of the rates at most."""
+        return self._most[name]
+
+    def seconds_until(self, name: str, amount: float) -> int:
+        """When there will be as much; a minute where there never will be."""
+        missing = min(amount, self._most[name]) - self._left[name]
+        return min(60, max(1, math.ceil(60 * missing / self._most[name])))
+
+
+class Addresses:
+    """The allowances of the addresses that asked last; older ones are forgotten."""
+
+    def __init__(self, rates: Rates, clock: Callable[[], float], most: int = MAX_ADDRESSES) -> None:
+        self._rates, self._clock, self._most = rates, clock, most
+        self._known: OrderedDict[str, Allowance] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __getitem__(self, address: str) -> Allowance:
+        now = self._clock()
+        known = self._known.setdefault(address, Allowance(self._rates, now))
+        self._known.move_to_end(address)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        known.grow(now)
+        return known

@@ -1,0 +1,153 @@
+"""What one visitor has on the page: the part on the light table, the batch, the thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from page.inspection.batch import Batch
+from page.inspection.results import Result, Workplace
+from page.models.facts import ModelFacts
+from page.views.result_pictures import Prints
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
+    from modeling import Calibration
+
+CALIBRATED_THRESHOLD = Result.threshold
+
+
+@dataclass
+class Visit:
+    """One visitor's things, kept by Gradio's session; changed in place by the page's answers.
+
+    Attributes:
+        root: folder in which the visitor gets folders of their own.
+        result: what lies on the light table; None for nothing.
+        number: its number in the batch; None for a single photo.
+        photo: the single photo that the visitor looks at, as the page gave it; None while they look
+            at none, or at one of the batch.
+        batch: the latest batch.
+        is_waiting: whether a batch was started that has not begun, for others go first.
+        stop_asked: whether the batch that was started last is to end, or not to begin.
+        thresholds: the operating threshold of each model that was moved from the calibrated one,
+            by category and model.
+        prints: pictures that were made already, by number in the batch.
+        choice: category and model that were chosen last.
+        facts: of the chosen model.
+        calibration: of the chosen model, once it is loaded.
+        defect_scores: 0..1, of the known defects of the chosen model's test set, if known.
+    """
+
+    root: Path
+    result: Result | None = None
+    number: int | None = None
+    photo: str | None = None
+    batch: Batch | None = None
+    is_waiting: bool = False
+    stop_asked: bool = False
+    thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
+    prints: dict[int, Prints] = field(default_factory=dict)
+    choice: tuple[str, str | None] | None = None
+    facts: ModelFacts | None = None
+    calibration: Calibration | None = None
+    defect_scores: tuple[float, ...] | None = None
+    _workplace: Workplace | None = None
+    _table: Workplace | None = None  # of the single photo on the light table
+    _last_table: Workplace | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
+        """A visit of its own for every visitor: Gradio copies the first value of a state."""
+        del memo
+        return Visit(self.root)
+
+    @property
+    def workplace(self) -> Workplace:
+        """The visitor's folder, for all but batches; made when it is first needed."""
+        if self._workplace is None:
+            self._workplace = Workplace(self.root)
+        return self._workplace
+
+    def threshold_of(self, category: str, model: str) -> float:
+        """The operating threshold that the visitor chose for a model, else the calibrated one."""
+        return self.thresholds.get((category, model), CALIBRATED_THRESHOLD)
+
+    def turn_to(self, category: str, model: str | None) -> None:
+        """Choose a model; of another one, what it judged and what was known of it is forgotten."""
+        if self.choice == (category, model):
+            return
+        self.choice = category, model
+        self.facts = self.calibration = self.defect_scores = None
+        self.clear()
+
+    def looks_at(self, photo: str, category: str, model: str) -> bool:
+        """Whether an answer about a single photo is still about what the visitor looks at."""
+        return (self.photo, self.choice) == (photo, (category, model))
+
+    @property
+    def keeps_threshold(self) -> bool:
+        """Whether the part on the light table is one of a batch that another model judged.
+
+        The slider, which stands at the threshold of the chosen model, has no say in it.
+        """
+        return self.number is not None and self.batch.choice not in (None, self.choice)
+
+    @property
+    def table(self) -> Workplace:
+        """The folder for what is made of the part on the light table."""
+        return self.workplace if self._table is None else self._table
+
+    def new_table(self) -> Workplace:
+        """A folder for one single photo.
+
+        Raises:
+            NoRoomError: when the disk is full.
+        """
+        return Workplace(self.workplace.folder)
+
+    def lay(
+        self,
+        result: Result | None,
+        number: int | None = None,
+        table: Workplace | None = None,
+    ) -> None:
+        """Put a part on the light table in the place of the last one.
+
+        Args:
+            result: of the part; None for none.
+            number: its number in the batch; None for a single photo.
+            table: where the files of a single photo are. They are deleted one step after it has
+                left the table: a picture of it may be on its way to the browser.
+        """
+        if self._last_table is not None:
+            self._last_table.close()
+        self._last_table, self._table = self._table, table
+        self.result, self.number = result, number
+
+    def clear(self) -> None:
+        """Take the part from the light table; a batch stays."""
+        self.lay(None)
+        self.photo = None
+        if self.batch is not None:
+            self.batch.selected = None
+
+    def start_batch(self, batch: Batch) -> None:
+        """Put a batch in the place of the last one, whose files are deleted."""
+        self.end_batch()
+        self.batch = batch
+
+    def end_batch(self) -> None:
+        """Stop the batch and delete its files."""
+        if self.batch is not None:
+            self.batch.cancel()
+            self.batch.workplace.close()
+        if self.number is not None:
+            self.clear()
+        self.batch = None
+        self.prints.clear()
+
+    def end(self) -> None:
+        """The visitor has left: delete everything."""
+        self.end_batch()
+        if self._workplace is not None:
+            self._workplace.close()

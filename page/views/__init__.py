@@ -1,0 +1,1 @@
+"""How results and models are shown, and what a visitor takes home."""

@@ -1,0 +1,298 @@
+"""Publish a model folder on the Hub, so that anybody can load it with nothing but its id.
+
+    python -m publishing.push runs/bottle ORG/bottle
+    python -m publishing.push runs/bottle ORG/bottle --private --tag v2
+
+Weights, configs, the code that they need, card, recipe, learning curve and the figures of
+`DIR/evaluation` go up in one commit, which then gets a tag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import httpx2  # the Hub's client lets its errors through
+from huggingface_hub import HfApi, constants
+from transformers.dynamic_module_utils import get_relative_import_files
+
+import modeling
+from data.licences import pictures_may_be_shown
+from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
+from modeling.backends import RUNTIMES
+from publishing.model_card import CardFacts, model_card
+from system.hub_access import UploadError, check_upload, first_line
+from training.checkpoints import CHECKPOINTS
+
+CODE = Path(modeling.__file__).parent
+MODEL_FILES = (
+    "model.safetensors",
+    "recipe.yaml",
+    "training.json",
+    "learning_curve.csv",
+    "learning_curve.png",
+)
+# What publishing/export.py wrote, if it did: whoever loads the model runs it as fast as here.
+GRAPH_FILES = tuple(
+    name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
+)
+EVALUATION_FILES = ("metrics.json", "roc.png", "calibration.png", "scores.png")
+# What an earlier push put there and this one no longer has is removed; what a person added stays.
+OURS = ["*.py", "evaluation/*", *GRAPH_FILES]
+RELEASE = re.compile(r"v(\d+)")
+
+
+def push_model(
+    folder: Path, repo: str, *, private: bool = False, tag: str | None = None
+) -> tuple[str, str]:
+    """Publish a trained and calibrated model folder.
+
+    Args:
+        folder: what training/train.py wrote, with the results of evaluation/evaluate.py under
+            evaluation/ if there are any.
+        repo: ORG/NAME, created where it does not exist.
+        private: whether a new repository is readable with a token only.
+        tag: name of the release; None takes the next free of v1, v2, ...
+
+    Returns:
+        The address of the model's page and the tag.
+
+    Raises:
+        ModelLoadError: when the folder is no whole model of this project.
+        ValueError: when it is not calibrated, has no facts of its training, or the tag is taken.
+        UploadError: when the Hub can't be reached, refuses, or breaks off.
+    """
+    with tempfile.TemporaryDirectory() as draft:
+        stage(folder, Path(draft), repo)
+        api = HfApi()
+        try:
+            create_repository(api, repo, private)
+            tag = _free_tag(api, repo, tag)
+            commit = api.upload_folder(
+                repo_id=repo,
+                folder_path=draft,
+                commit_message=f"Push {', '.join(_categories(folder))} as {tag}",
+                delete_patterns=OURS,
+            )
+            api.create_tag(repo, tag=tag, revision=commit.oid)
+        except (httpx2.HTTPError, OSError, RuntimeError) as error:
+            raise UploadError(
+                f"The upload to {repo} at {constants.ENDPOINT} failed ({first_line(error)}); the "
+                f"model is whole in {folder}, and nothing is lost: check network and token, then "
+                f"run `python -m publishing.push {folder} {repo}`."
+            ) from error
+    return f"{constants.ENDPOINT}/{repo}", tag
+
+
+class CheckpointPush:
+    """Pushes checkpoints while training goes on, to a branch of their own, the newest alone.
+
+    `main` only ever holds whole models. A push that fails is told and stops nothing: the checkpoint
+    is on the disk, and the next one is tried again.
+
+    Args:
+        repo: ORG/NAME, which `check_access` has seen.
+    """
+
+    def __init__(self, repo: str) -> None:
+        self.repo = repo
+        self._api = HfApi()
+        self._checkpoint: Path | None = None
+        self._running: Future | None = None
+
+    @property
+    def under_way(self) -> Path | None:
+        """The checkpoint that is being read, if there is one."""
+        is_read = self._running is not None and not self._running.done()
+        return self._checkpoint if is_read else None
+
+    def start(self, checkpoint: Path) -> None:
+        """Push a checkpoint folder in the background, once the last push has ended."""
+        self.finish()
+        self._checkpoint = checkpoint
+        self._running = self._api.run_as_future(self._push, checkpoint)
+
+    def finish(self) -> None:
+        """Wait for the push that is under way, and say so if it failed."""
+        if self._running is None:
+            return
+        error = self._running.exception()
+        self._running = None
+        if error is not None:
+            print(
+                f"\nThe checkpoint could not be pushed to {self.repo} ({first_line(error)}); it "
+                "is on the disk, and training goes on.",
+                file=sys.stderr,
+            )
+
+    def _push(self, checkpoint: Path) -> None:
+        self._api.create_branch(self.repo, branch=CHECKPOINTS, exist_ok=True)
+        self._api.upload_folder(
+            repo_id=self.repo,
+            folder_path=checkpoint.parent,
+            path_in_repo=CHECKPOINTS,
+            allow_patterns=f"{checkpoint.name}/*",
+            delete_patterns="*",
+            revision=CHECKPOINTS,
+            commit_message=f"Push {checkpoint.name}",
+        )
+
+
+def check_access(repo: str, private: bool) -> None:
+    """Make sure that a repository can be written, before hours of training are spent on it.
+
+    Raises:
+        ValueError: when the id is not ORG/NAME, there is no token, or the repository is public and
+            was asked to be private.
+        UploadError: when the Hub refuses or can't be reached.
+    """
+    check_upload(repo)
+    try:
+        create_repository(HfApi(), repo, private)
+    except (httpx2.HTTPError, OSError, RuntimeError) as error:
+        raise UploadError(
+            f"{repo} at {constants.ENDPOINT} can't be written ({first_line(error)}); check the "
+            "name, the network and that the token may write, or train without --push_to_hub."
+        ) from error
+
+
+def create_repository(api: HfApi, repo: str, private: bool) -> None:
+    """Create the repository, or make sure that the one there is as private as was asked.
+
+    Raises:
+        ValueError: when it is public and was asked to be private.
+        huggingface_hub.errors.HfHubHTTPError: when the Hub refuses.
+    """
+    api.create_repo(repo, private=private, exist_ok=True)
+    if private and not api.repo_info(repo).private:
+        raise ValueError(
+            f"{repo} exists and is public, expected a private one; make it private on its page, "
+            "or choose another name."
+        )
+
+
+def stage(folder: Path, draft: Path, repo: str) -> None:
+    """Lay out in `draft` what the repository will hold.
+
+    Args:
+        folder: a model folder.
+        draft: an empty folder.
+        repo: the Hub id that the card is for.
+
+    Raises:
+        ModelLoadError: when the folder is no whole model of this project.
+        ValueError: when it is not calibrated or has no facts of its training.
+    """
+    model, _ = load_model(folder)
+    if not model.calibrations:
+        raise ValueError(f"The model {folder} is not calibrated; train it with training/train.py.")
+    _copy_evaluations(folder, draft)
+    for name in (*MODEL_FILES, *GRAPH_FILES):
+        _copy_if_there(folder / name, draft / name)
+    auto_map = _copy_code(type(model), draft)
+    _write_config(folder / "config.json", draft, auto_map)
+    _write_config(folder / "preprocessor_config.json", draft, auto_map)
+    (draft / "README.md").write_text(model_card(draft, repo))
+
+
+def _copy_evaluations(folder: Path, draft: Path) -> None:
+    facts = CardFacts.read(folder)
+    shown = ("examples.jpg",) if pictures_may_be_shown(facts.recipe) else ()
+    for name in facts.evaluations:
+        for file in (*EVALUATION_FILES, *shown):
+            _copy_if_there(folder / name / file, draft / name / file)
+
+
+def _copy_if_there(source: Path, destination: Path) -> None:
+    if source.is_file():
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, destination)
+
+
+def _copy_code(model_class: type[modeling.ReconstructionModel], draft: Path) -> dict[str, str]:
+    """Copy the modules that the classes need; returns where transformers finds the classes."""
+    classes = {
+        "AutoConfig": model_class.config_class,
+        "AutoModel": model_class,
+        "AutoImageProcessor": InspectionImageProcessor,
+        "Pipeline": InspectionPipeline,
+    }
+    references = {}
+    for auto_class, wanted in classes.items():
+        module = wanted.__module__.rpartition(".")[2]
+        path = CODE / f"{module}.py"
+        for needed in (path, *map(Path, get_relative_import_files(path))):
+            shutil.copyfile(needed, draft / needed.name)
+        references[auto_class] = f"{module}.{wanted.__name__}"
+    return references
+
+
+def _write_config(source: Path, draft: Path, references: dict[str, str]) -> None:
+    """A copy of a config that says where in the repository its classes are."""
+    config = json.loads(source.read_text())
+    if source.name == "config.json":
+        names = ("AutoConfig", "AutoModel")
+        config["custom_pipelines"] = {
+            TASK: {"impl": references["Pipeline"], "pt": ["AutoModel"], "type": "image"}
+        }
+    else:
+        names = ("AutoImageProcessor",)
+    config["auto_map"] = {name: references[name] for name in names}
+    (draft / source.name).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _free_tag(api: HfApi, repo: str, wanted: str | None) -> str:
+    taken = [tag.name for tag in api.list_repo_refs(repo).tags]
+    if wanted in taken:
+        raise ValueError(
+            f"{repo} has a release {wanted} already, which stays as it is; give another --tag."
+        )
+    numbers = [int(match[1]) for match in map(RELEASE.fullmatch, taken) if match]
+    return wanted or f"v{max(numbers, default=0) + 1}"
+
+
+def _categories(folder: Path) -> list[str]:
+    return json.loads((folder / "config.json").read_text())["categories"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input, 1 when the upload failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m publishing.push", description="Publish a model folder on the Hub."
+    )
+    parser.add_argument("folder", type=Path, help="folder that training/train.py wrote")
+    parser.add_argument("repo", help="Hub id ORG/NAME, created where it does not exist")
+    parser.add_argument("--private", action="store_true", help="readable with a token only")
+    parser.add_argument("--tag", help="name of the release (default: the next of v1, v2, ...)")
+    options = parser.parse_args(arguments)
+    try:
+        check_upload(options.repo)
+        address, tag = push_model(
+            options.folder, options.repo, private=options.private, tag=options.tag
+        )
+    except (ModelLoadError, ValueError) as error:
+        print(f"push.py: {error}", file=sys.stderr)
+        return 2
+    except UploadError as error:
+        print(f"push.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        name = error.filename or options.folder
+        print(
+            f"push.py: {name} can't be read or written ({error.strerror or error}).",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{options.folder} is at {address}, release {tag}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a command needs of the machine: processes, cores, memory, files, and access to the Hub."""

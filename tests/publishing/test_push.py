@@ -1,0 +1,256 @@
+"""Pushing with the real client to a loopback Hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from conftest import ROOT, TINY_DATA
+from fresh_process import run_code
+from huggingface_hub import ModelCard
+from loopback_hub import READER_TOKEN, serve
+
+from modeling import load_model, load_pipeline
+from publishing.export import export_model
+from publishing.model_card import METRICS
+from publishing.push import main
+
+TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
+PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
+# Commands of the same user in turn, each with a token: one process, for importing takes longest.
+PUSH_EACH = """
+import contextlib, io, json, os
+from publishing.push import main
+
+def pushed(words, token):
+    os.environ["HF_TOKEN"] = token
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        return main(words), said.getvalue()
+
+print(json.dumps([pushed(words, token) for words, token in {commands}]))
+"""
+PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
+
+
+@pytest.fixture
+def hub():
+    with serve() as hub:
+        yield hub
+
+
+def run(words, hub, home, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env=hub.environment(home, **environment),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def push(*words, hub, home, **environment):
+    return run(("-m", "publishing.push", *words), hub, home, **environment)
+
+
+def train(output_dir, *words, hub, home, **environment):
+    where = ("--data", TINY_DATA, "--output_dir", output_dir)
+    return run(("training/train.py", *where, *TINY_RUN, *words), hub, home, **environment)
+
+
+def test_one_commit_holds_all_and_a_tag_names_it(hub, evaluated_model, tmp_path):
+    first = push(evaluated_model, "org/nut", hub=hub, home=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "release v1" in first.stdout
+    files = hub.files("org/nut")
+    expected = {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "recipe.yaml",
+        "training.json",
+        "learning_curve.csv",
+        "learning_curve.png",
+        "autoencoder.py",
+        "image_processing.py",
+        "pipeline.py",
+        "evaluation/metrics.json",
+        "evaluation/roc.png",
+        "evaluation/calibration.png",
+        "evaluation/examples.jpg",
+    }
+    assert expected <= {*files}
+    assert "allocator.py" not in files  # a module that no model needs
+    assert files["model.safetensors"] == (evaluated_model / "model.safetensors").read_bytes()
+    assert [commit.title for commit in hub.commits("org/nut")] == [
+        "Push flange_nut as v1",
+        "initial commit",
+    ]
+    assert hub.tags("org/nut") == {"v1": hub.commits("org/nut")[0].oid}
+    for path, content in files.items():
+        assert str(evaluated_model).encode() not in content, path
+        assert str(ROOT).encode() not in content, path
+
+
+def test_the_card_says_what_was_measured(hub, evaluated_model, tmp_path):
+    assert push(evaluated_model, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    files = hub.files("org/nut")
+    (tmp_path / "card.md").write_bytes(files["README.md"])
+    card = ModelCard.load(tmp_path / "card.md")
+    measured = json.loads(files["evaluation/metrics.json"])
+    index = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert index == {name: measured[name] for name in METRICS}
+    assert {result.dataset_config for result in card.data.eval_results} == {"flange_nut"}
+    assert card.data.library_name == "transformers"
+    assert card.data.license == "apache-2.0"
+    assert {"golden-sample", "anomaly-detection", "category:flange_nut"} <= {*card.data.tags}
+    assert 'model="org/nut"' in card.text
+    for heading in ("Use", "For and not for", "Results", "Examples", "Threshold", "Training"):
+        assert f"## {heading}" in card.text
+    for picture in ("roc.png", "calibration.png", "examples.jpg"):
+        assert f"](evaluation/{picture})" in card.text
+    assert f"{measured['false_alarms']} of {measured['n_normal']}" in card.text
+
+
+@pytest.mark.parametrize("data", ["parts", "mvtec_ad"])
+def test_pictures_of_other_peoples_parts_stay_at_home(data, hub, evaluated_model, tmp_path):
+    shutil.copytree(evaluated_model, tmp_path / "model")
+    recipe = tmp_path / "model" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(f"data: {TINY_DATA}", f"data: {data}"))
+    assert push(tmp_path / "model", "org/nut", hub=hub, home=tmp_path / "home").returncode == 0
+    files = hub.files("org/nut")
+    assert "evaluation/roc.png" in files
+    assert "evaluation/examples.jpg" not in files
+    assert b"examples.jpg" not in files["README.md"]
+
+
+def test_a_second_push_is_the_next_release_and_leaves_no_stale_file(
+    hub, evaluated_model, trained_model, tmp_path
+):
+    assert push(evaluated_model, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    second = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    assert "release v2" in second.stdout, second.stderr
+    assert not [path for path in hub.files("org/nut") if path.startswith("evaluation/")]
+    assert "evaluation/metrics.json" in hub.files("org/nut", revision="v1")
+    taken = push(trained_model, "org/nut", "--tag", "v1", hub=hub, home=tmp_path)
+    assert taken.returncode == 2
+    assert "has a release v1 already" in taken.stderr
+
+
+def test_a_graph_goes_along_and_runs_the_model_that_is_loaded_from_the_hub(
+    hub, trained_model, tmp_path
+):
+    folder = shutil.copytree(trained_model, tmp_path / "nut")
+    export_model(folder, "onnx")
+    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    code = (
+        "from modeling import load_pipeline\n"
+        "inspect = load_pipeline('org/nut', backend='onnxruntime')\n"
+        f"print(inspect({str(PHOTO)!r}).score)"
+    )
+    loaded = run(("-c", code), hub, tmp_path)
+    assert float(loaded.stdout) == pytest.approx(
+        load_pipeline(trained_model)(PHOTO).score, abs=1e-4
+    ), loaded.stderr
+    (folder / "model.onnx").unlink()
+    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    assert "model.onnx" in hub.files("org/nut", revision="v1")
+    assert "model.onnx" not in hub.files("org/nut")
+
+
+def test_a_failed_upload_loses_nothing_and_the_same_command_goes_on(hub, trained_model, tmp_path):
+    hub.fail("/commit/", status=500, times=100)
+    failed = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    assert failed.returncode == 1
+    (sentence,) = failed.stderr.strip().splitlines()
+    command = sentence.split("`")[1]
+    assert command == f"python -m publishing.push {trained_model} org/nut"
+    assert "nothing is lost" in sentence
+    assert hub.tags("org/nut") == {}
+    load_model(trained_model)
+    hub.recover()
+    again = run(command.split()[1:], hub, tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert hub.tags("org/nut") == {"v1": hub.commits("org/nut")[0].oid}
+
+
+def test_the_hub_being_down_is_one_sentence(hub, trained_model, tmp_path):
+    hub.stop()
+    failed = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    assert failed.returncode == 1
+    (sentence,) = failed.stderr.strip().splitlines()
+    assert hub.endpoint in sentence and "nothing is lost" in sentence
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(hub, trained_model, tmp_path):
+    hub.add_repo("org/public", {"README.md": b"# here already"})
+    half = tmp_path / "half"
+    shutil.copytree(trained_model, half)
+    (half / "model.safetensors").unlink()
+    nameless = push(trained_model, "nut", hub=hub, home=tmp_path / "home")
+    assert nameless.returncode == 2 and "must be ORG/NAME" in nameless.stderr
+    cases = (
+        ((half, "org/nut"), "hf_owner", "no model.safetensors"),
+        ((tmp_path / "nowhere", "org/nut"), "hf_owner", "does not exist"),
+        ((trained_model, "org/public", "--private"), "hf_owner", "exists and is public"),
+        ((trained_model, "org/nut"), "", "no access token"),
+    )
+    commands = [([*map(str, words)], token) for words, token, _ in cases]
+    code = PUSH_EACH.format(commands=json.dumps(commands))
+    found = run_code(code, hub.environment(tmp_path / "home"), ROOT)
+    for (_, _, part), (exit_code, said) in zip(cases, found, strict=True):
+        assert exit_code == 2
+        (sentence,) = said.strip().splitlines()
+        assert part in sentence
+    assert [*hub.files("org/public")] == ["README.md"]
+
+
+def test_a_disk_that_takes_no_draft_is_one_sentence(trained_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert main([str(trained_model), "org/nut"]) == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith(f"push.py: {tmp_path / 'gone'}")
+    assert "can't be read or written (No such file or directory)" in sentence
+
+
+def test_training_pushes_by_itself_with_its_checkpoints(hub, tmp_path):
+    finished = train(tmp_path / "nut", *PUSHING, "--hub_private", hub=hub, home=tmp_path / "home")
+    assert finished.returncode == 0, finished.stderr
+    assert f"{hub.endpoint}/org/nut, release v1" in finished.stdout
+    assert hub.is_private("org/nut")
+    assert "model.safetensors" in hub.files("org/nut")
+    assert not [path for path in hub.files("org/nut") if path.startswith("checkpoints/")]
+    checkpoint = hub.files("org/nut", revision="checkpoints")
+    assert {path.split("/")[1] for path in checkpoint if path.startswith("checkpoints/")} == {
+        "epoch-00002"
+    }
+    written = tmp_path / "nut" / "checkpoints" / "epoch-00002" / "model.safetensors"
+    assert checkpoint["checkpoints/epoch-00002/model.safetensors"] == written.read_bytes()
+    recipe = hub.files("org/nut")["recipe.yaml"].decode()
+    assert "org/nut" not in recipe and str(tmp_path) not in recipe
+
+
+def test_training_finds_out_at_once_that_it_may_not_push(hub, tmp_path):
+    home = tmp_path / "home"
+    failed = train(tmp_path / "nut", *PUSHING, hub=hub, home=home, token=READER_TOKEN)
+    assert failed.returncode == 1
+    assert "org/nut" in failed.stderr.splitlines()[-1]
+    assert not (tmp_path / "nut" / "config.json").exists()
+    missing = train(tmp_path / "nut", "--push_to_hub", hub=hub, home=home)
+    assert missing.returncode == 2
+    assert "push_to_hub needs hub_model_id" in missing.stderr
+
+
+def test_a_push_that_fails_after_training_keeps_the_model(hub, tmp_path):
+    hub.fail("/commit/", status=500, times=100)
+    failed = train(tmp_path / "nut", *PUSHING, hub=hub, home=tmp_path / "home")
+    assert failed.returncode == 1
+    assert "The checkpoint could not be pushed" in failed.stderr
+    assert f"python -m publishing.push {tmp_path / 'nut'} org/nut" in failed.stderr
+    load_model(tmp_path / "nut")

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from conftest import ROOT
+
+SCRIPT = """
+import sys, torch
+from system.memory import keep_freed_memory
+print(keep_freed_memory())
+large = torch.ones(64, 2**20)
+del large
+print(torch.ones(2**20).sum().item())
+"""
+
+
+def test_memory_works_as_before_once_it_is_kept():
+    """In a process of its own, since the advice can't be taken back."""
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    taken, total = finished.stdout.split()
+    assert taken in ("True", "False")
+    assert float(total) == 2**20
