@@ -20,9 +20,6 @@ from .loading import ModelLoadError, load_model
 from .masked_autoencoder import MaskedAutoencoder
 from .outputs import ReconstructionOutput
 from .pipeline import (
-    CHECK,
-    FAIL,
-    PASS,
     TASK,
     Inspection,
     InspectionPipeline,
@@ -31,6 +28,7 @@ from .pipeline import (
     load_pipeline,
 )
 from .rates import Rate, rate
+from .record import CHECK, ERROR, FAIL, PASS, InspectionRecord, verdict_of
 from .reconstruction import ReconstructionModel
 from .regions import Finding, Region
 from .variational_autoencoder import VariationalAutoencoder
@@ -55,6 +53,7 @@ PIPELINE_REGISTRY.register_pipeline(
 __all__ = [
     "ARCHITECTURES",
     "CHECK",
+    "ERROR",
     "FAIL",
     "PASS",
     "TASK",
@@ -66,6 +65,7 @@ __all__ = [
     "Inspection",
     "InspectionImageProcessor",
     "InspectionPipeline",
+    "InspectionRecord",
     "Judgement",
     "MaskedAutoencoder",
     "MaskedAutoencoderConfig",
@@ -84,4 +84,5 @@ __all__ = [
     "load_pipeline",
     "open_photo",
     "rate",
+    "verdict_of",
 ]

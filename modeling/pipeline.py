@@ -20,12 +20,12 @@ from .familiarity import DOUBT_NOTES, DOUBTS, NO_DOUBT
 from .image_processing import Photo, open_photo
 from .loading import ModelLoadError, load_model
 from .overlay import paint_heatmap
+from .record import InspectionRecord, verdict_of
 from .regions import Finding, Region, describe, find_regions, summarise_regions
 from .scoring import exceeds
 from .shapes import silhouette
 
 TASK = "anomaly-detection"
-PASS, FAIL, CHECK = "PASS", "FAIL", "CHECK"
 
 
 @dataclass
@@ -77,6 +77,20 @@ class Inspection(ModelOutput):
         judgement = judge(self.score, self.score_map, size, threshold, self.part, self.doubt)
         return replace(self, **judgement._asdict())
 
+    def record(self) -> InspectionRecord:
+        """What files and programs are told of the photo: the same without its pictures."""
+        return InspectionRecord(
+            verdict=self.verdict,
+            threshold=self.threshold,
+            score=self.score,
+            raw_score=self.raw_score,
+            doubt=self.doubt,
+            finding=self.finding,
+            regions=tuple(self.regions),
+            note=self.notes,
+            photo_size=(self.photo.height, self.photo.width),
+        )
+
 
 class Judgement(NamedTuple):
     """The part of an `Inspection` that depends on the threshold; fields as there."""
@@ -110,11 +124,11 @@ def judge(
         ValueError: when the threshold is no number from 0 to 1.
     """
     check_number("threshold", threshold, 0.0, 1.0)
+    verdict = verdict_of(exceeds(score, threshold), doubt)
     if doubt is not None:
-        return Judgement(threshold, CHECK, [], None, DOUBT_NOTES[doubt])
+        return Judgement(threshold, verdict, [], None, DOUBT_NOTES[doubt])
     regions = find_regions(score_map, threshold, photo_size, part)
     finding = summarise_regions(regions, photo_size)
-    verdict = FAIL if exceeds(score, threshold) else PASS
     return Judgement(threshold, verdict, regions, finding, describe(finding))
 
 

@@ -1,10 +1,42 @@
-"""What the command lines of this folder share."""
+"""What all command lines share: how a command ends, and how its words are read."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
+
+BAD_INPUT, FAILED = 2, 1  # exit codes: the person can mend it; disk or network did not let us
+
+
+def run_command(
+    name: str,
+    work: Callable[[], int | None],
+    *,
+    bad_input: tuple[type[Exception], ...] = (),
+    failed: tuple[type[Exception], ...] = (),
+    speaks: Callable[[Exception], bool] = lambda error: True,
+) -> int:
+    """Do a command's work, and say in one sentence what stops it.
+
+    Args:
+        name: of the command, which begins the sentence, such as "evaluate.py".
+        work: returns the exit code, or None for 0.
+        bad_input: errors that are told as they are, with exit code 2.
+        failed: errors that are told as they are, with exit code 1: nothing was wrong with what was
+            asked for.
+        speaks: whether this process tells an error; one of several does.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return work() or 0
+    except (*bad_input, *failed) as error:
+        if speaks(error):
+            print(f"{name}: {error}", file=sys.stderr)
+        return FAILED if isinstance(error, failed) else BAD_INPUT
 
 
 def whole_number_from(least: int) -> Callable[[str], int]:

@@ -1,0 +1,80 @@
+"""The record of one inspected photo, and the verdict in it: what every file and program is told.
+
+CSV, JSON, Parquet, evaluation and page say the same of a photo because they all write this record;
+how a column is called, or how a photo that can't be read is shown, is a matter of each format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .regions import Finding, Region
+
+PASS, FAIL, CHECK, ERROR = "PASS", "FAIL", "CHECK", "ERROR"
+
+
+def verdict_of(fails: bool | None, doubt: str | None = None) -> str | None:
+    """The verdict on a photo that could be read.
+
+    Args:
+        fails: whether the score exceeds the threshold (`scoring.exceeds`); None while the model is
+            uncalibrated.
+        doubt: why the photo can't be judged, if it can't.
+
+    Returns:
+        `CHECK` with a doubt, else `FAIL` or `PASS`; None while the model is uncalibrated.
+    """
+    if fails is None:
+        return None
+    if doubt is not None:
+        return CHECK
+    return FAIL if fails else PASS
+
+
+@dataclass(frozen=True)
+class InspectionRecord:
+    """What is known of one photo after its inspection; plain values, no pictures.
+
+    Attributes:
+        verdict: `PASS`, `FAIL`, `CHECK` (see `doubt`) or `ERROR` (see `error`).
+        threshold: the operating threshold on the score, 0..1.
+        score: 0..1; None after an error.
+        raw_score: unbounded, >= 0; None after an error.
+        doubt: why the photo can't be judged; None where it can.
+        finding: where, how large, how strong and of what shape; None without a region.
+        regions: areas above the threshold, strongest first.
+        note: the finding or the doubt as one sentence; None after an error.
+        photo_size: (height, width) of the upright photo; None after an error.
+        error: one sentence why the photo could not be inspected; None where it was.
+    """
+
+    verdict: str
+    threshold: float
+    score: float | None = None
+    raw_score: float | None = None
+    doubt: str | None = None
+    finding: Finding | None = None
+    regions: tuple[Region, ...] = ()
+    note: str | None = None
+    photo_size: tuple[int, int] | None = None
+    error: str | None = None
+
+    @classmethod
+    def failed(cls, error: str, threshold: float) -> InspectionRecord:
+        """The record of a photo that could not be inspected.
+
+        Args:
+            error: one sentence why.
+            threshold: the operating threshold that it would have been judged by, 0..1.
+        """
+        return cls(ERROR, threshold, error=error)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the model gave a verdict on the part: `PASS` or `FAIL`."""
+        return self.verdict in (PASS, FAIL)
+
+    def region_facts(self) -> list[dict[str, Any]]:
+        """The regions as plain values, strongest first; fields as in `Region`, the box a list."""
+        return [{**region._asdict(), "box": list(region.box)} for region in self.regions]
