@@ -22,12 +22,12 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from publishing.push import CheckpointPush
 from system.cores import available_cores
 from system.files import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
 from training.augmentation import UNCHANGED, augmentation_for
 from training.batches import SharedLoader
+from training.checkpoint_push import CheckpointPush
 from training.checkpoints import CheckpointError, Checkpoints
 from training.learner import Learner
 from training.photo_cache import memory_room
