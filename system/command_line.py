@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 BAD_INPUT, FAILED = 2, 1  # exit codes: the person can mend it; disk or network did not let us
@@ -54,6 +55,25 @@ def whole_number_from(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def public_path(text: str) -> str:
+    """A path as others may read it: of one that leads out of the project, the last part alone."""
+    path = Path(text).expanduser()
+    return path.name if path.is_absolute() or ".." in path.parts else text
+
+
+def published_command(program: str, words: Sequence[str]) -> str:
+    """A command line for a card: as typed, but for the folders of this machine.
+
+    Args:
+        program: what Python runs: the path of a script, or "-m" and the name of a package.
+        words: its arguments.
+    """
+    pairs = [word.rpartition("=") for word in words]
+    return shlex.join(
+        ["python", *program.split(), *(f"{a}{b}{public_path(c)}" for a, b, c in pairs)]
+    )
 
 
 def unusable_path(error: OSError, output: Path, options: str) -> str:

@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import difflib
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -222,25 +221,6 @@ class Recipe:
 def without_folder(name: str | None) -> str | None:
     """The last part of a path that exists here; anything else, a Hub id say, as it is."""
     return Path(name).resolve().name if name and Path(name).exists() else name
-
-
-def public_path(text: str) -> str:
-    """A path as others may read it: of one that leads out of the project, the last part alone."""
-    path = Path(text).expanduser()
-    return path.name if path.is_absolute() or ".." in path.parts else text
-
-
-def published_command(program: str, words: Sequence[str]) -> str:
-    """A command line for a card: as typed, but for the folders of this machine.
-
-    Args:
-        program: what Python runs: the path of a script, or "-m" and the name of a package.
-        words: its arguments.
-    """
-    pairs = [word.rpartition("=") for word in words]
-    return shlex.join(
-        ["python", *program.split(), *(f"{a}{b}{public_path(c)}" for a, b, c in pairs)]
-    )
 
 
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:

@@ -34,6 +34,7 @@ from data.dataset import VALIDATION, DatasetError, load_categories, split_calibr
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
 from modeling.backbones import BackboneError, load_backbone
 from publishing.push import check_access, push_model
+from system.command_line import published_command
 from system.cores import use_fair_share_of_cores
 from system.files import DiskError
 from system.hub_access import UploadError
@@ -52,7 +53,6 @@ from training.recipe import (
     ROC,
     Recipe,
     parse_recipe,
-    published_command,
     without_folder,
 )
 from training.training_run import Cost, TrainingRun

@@ -16,8 +16,8 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from modeling import ReconstructionModel
+from system.command_line import public_path, published_command
 from system.processes import state
-from training.recipe import public_path, published_command
 from training.training_run import FILE, TrainingRun
 
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")

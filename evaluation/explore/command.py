@@ -30,9 +30,8 @@ from evaluation.explore.exploration import Exploration, as_record, count_good, e
 from evaluation.explore.page import exploration_page
 from evaluation.explore.problems import LOOK, STOPS
 from evaluation.explore.sources import find_categories
-from system.command_line import unusable_path, whole_number_from
+from system.command_line import public_path, published_command, unusable_path, whole_number_from
 from system.cores import single_threaded
-from training.recipe import public_path, published_command
 
 LIBRARIES = ("datasets", "numpy", "pillow", "scipy", "torch")
 

@@ -48,10 +48,10 @@ from modeling import (
     load_pipeline,
 )
 from modeling.configuration import check_number
+from system.command_line import published_command
 from system.cores import single_threaded, use_fair_share_of_cores
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, everywhere, on_main, state, together
-from training.recipe import published_command
 
 BAD_INPUT = (ElsewhereError, FolderError, ModelLoadError)
 PART_SIZE = 256

@@ -15,7 +15,7 @@ from evaluation.inspect_folder.errors import FolderError
 from evaluation.inspect_folder.photos import FORMATS_IN_WORDS, as_text, list_photos
 from evaluation.inspect_folder.run import Identity, fingerprint, take_up
 from modeling import InspectionPipeline
-from training.recipe import public_path
+from system.command_line import public_path
 
 GPU_BATCH_SIZE = 8
 LIBRARIES = ("torch", "transformers", "numpy", "pillow", "pyarrow")

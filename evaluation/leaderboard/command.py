@@ -27,7 +27,7 @@ from evaluation.leaderboard.published import (
     sources_in_words,
 )
 from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from training.recipe import published_command
+from system.command_line import published_command
 
 TITLE = "Leaderboard"
 FILE = "leaderboard.html"

@@ -19,7 +19,7 @@ from evaluation.documents.wording import percent, plural
 from evaluation.report import overview, provenance
 from evaluation.report.details import details_of
 from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from training.recipe import published_command
+from system.command_line import published_command
 
 
 def write_report(folders: Sequence[Path], output: Path, command: str | None = None) -> None:

@@ -25,7 +25,7 @@ from data.synthetic import PARTS, defects_of, render
 from evaluation.studies.benchmark.tables import as_markdown, write_csv
 from modeling import ModelLoadError, PhotoError, load_model, open_photo
 from modeling.backends import BACKENDS, TORCH
-from training.recipe import published_command
+from system.command_line import published_command
 
 COMPILED = "torch-compile"
 SIDE = 1024  # pixels of the photo's side, as a camera of one megapixel gives it

@@ -29,9 +29,8 @@ from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import write_report
 from modeling import ModelLoadError, PhotoError, open_photo
 from modeling.familiarity import NO_DOUBT
-from system.command_line import unusable_path, whole_number_from
+from system.command_line import published_command, unusable_path, whole_number_from
 from system.memory import keep_freed_memory
-from training.recipe import published_command
 
 # The strongest place of a map counts as in a defect up to this share of the photo's longer side
 # from its mask: maps are smooth, and a mask is drawn by hand.
