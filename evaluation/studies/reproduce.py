@@ -1,11 +1,11 @@
-"""Every figure of the README and of the cards, made again by the commands that the README names.
+"""Every figure of README.md, docs/ and the cards, made again by the commands that they name.
 
     python -m evaluation.studies.reproduce --data DIR --output_dir OUT           # compare
     python -m evaluation.studies.reproduce --data DIR --output_dir OUT --write   # and replace
 
-DIR holds `bottle` and `screw` of MVTec AD; the other photos are drawn. Each table of the README
+DIR holds `bottle` and `screw` of MVTec AD; the other photos are drawn. Each table of these pages
 stands between `<!-- figures:NAME -->` and `<!-- /figures:NAME -->`. A table that comes out
-otherwise is printed line by line, and the command ends with 1; with `--write` the README and the
+otherwise is printed line by line, and the command ends with 1; with `--write` the pages and the
 cards of the models that ship take the new ones. What a run has left in the output folder is not
 made again, so a run that was broken off goes on. `--only shipped guard` makes some of the tables:
 `seeds` and `recipes` train models, about 36 minutes and two hours on two cores.
@@ -32,7 +32,7 @@ from training.augmentation import augmentation_for
 from training.calibration import TURNING
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = ROOT / "assets" / "models"
 RECIPES = ROOT / "training" / "configs"
 DEFAULT = "default"
@@ -206,7 +206,7 @@ def mean(runs: Sequence[dict[str, Any]], key: str) -> str:
 
 
 def percent(share: float) -> str:
-    """With the digits that the README prints."""
+    """With the digits that the pages print."""
     return f"{100 * share:.1f}"
 
 
@@ -219,10 +219,16 @@ def block(text: str, name: str) -> str:
     found = re.search(rf"<!-- figures:{name} -->\n(.*?)\n<!-- /figures:{name} -->", text, re.S)
     if found is None:
         raise ReproductionError(
-            f"README.md has no place for {name}: expected <!-- figures:{name} --> and "
-            f"<!-- /figures:{name} -->, each on a line of its own."
+            f"There is no place for {name}: expected <!-- figures:{name} --> and "
+            f"<!-- /figures:{name} -->, each on a line of its own, in README.md or in docs/."
         )
     return found.group(1)
+
+
+def page_of(name: str) -> Path:
+    """The page that prints a figure; README.md where none does, which `block` then says."""
+    printing = (page for page in PAGES if f"<!-- figures:{name} -->" in page.read_text())
+    return next(printing, PAGES[0])
 
 
 def with_block(text: str, name: str, content: str) -> str:
@@ -248,7 +254,7 @@ def difference(name: str, printed: str, made: str) -> list[str]:
 
     How long something took is no such digit: it is another every time.
     """
-    names = (f"README.md, {name}", f"made now, {name}")
+    names = (f"printed, {name}", f"made now, {name}")
     lines = [MINUTES.sub("", text).splitlines() for text in (printed, made)]
     return list(difflib.unified_diff(*lines, *names, lineterm="", n=0))
 
@@ -265,13 +271,13 @@ def update_cards(workshop: Workshop) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 1 where a figure comes out otherwise or fails, 2 on bad input."""
-    parser = argparse.ArgumentParser(description="Make every figure of the README again.")
+    parser = argparse.ArgumentParser(description="Make every figure of README.md and docs/ again.")
     parser.add_argument("--data", required=True, help="folder with bottle and screw of MVTec AD")
     parser.add_argument(
         "--output_dir", type=Path, required=True, help="folder for all that is made"
     )
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
-    parser.add_argument("--write", action="store_true", help="put them into README and cards")
+    parser.add_argument("--write", action="store_true", help="put them into pages and cards")
     options = parser.parse_args(arguments)
     missing = [name for name in MEASURED if not Path(options.data, name).is_dir()]
     if missing:
@@ -286,12 +292,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     differs = False
     try:
         for name in options.only:
-            made, text = FIGURES[name](workshop), README.read_text()
-            lines = difference(name, block(text, name), made)
+            page, made = page_of(name), FIGURES[name](workshop)
+            lines = difference(name, block(page.read_text(), name), made)
             print("\n".join(lines) or f"{name}: agrees to the digits printed")
             differs |= bool(lines)
             if options.write:
-                README.write_text(with_block(text, name, made))
+                page.write_text(with_block(page.read_text(), name, made))
         if options.write and "shipped" in options.only:
             update_cards(workshop)
     except ReproductionError as error:

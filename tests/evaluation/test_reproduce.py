@@ -8,13 +8,13 @@ import pytest
 from evaluation.studies import reproduce
 from evaluation.studies.reproduce import (
     FIGURES,
-    README,
     ReproductionError,
     Workshop,
     block,
     difference,
     main,
     named,
+    page_of,
     table_under,
     with_block,
 )
@@ -23,8 +23,8 @@ TEXT = "before\n\n<!-- figures:seeds -->\n| a |\n|---|\n<!-- /figures:seeds -->\
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_readme_has_a_table_for_every_figure(name):
-    assert block(README.read_text(), name).startswith("|")
+def test_a_page_has_a_table_for_every_figure(name):
+    assert block(page_of(name).read_text(), name).startswith("|")
 
 
 def test_a_block_is_read_and_replaced_and_nothing_around_it():
@@ -34,7 +34,7 @@ def test_a_block_is_read_and_replaced_and_nothing_around_it():
     assert with_block(changed, "seeds", "| a |\n|---|") == TEXT
 
 
-def test_a_readme_without_the_place_says_so():
+def test_a_page_without_the_place_says_so():
     with pytest.raises(ReproductionError, match="no place for guard"):
         block(TEXT, "guard")
 
@@ -59,7 +59,7 @@ def test_the_recipes_are_compared_with_a_table_of_the_same_columns(monkeypatch):
     monkeypatch.setattr(Workshop, "trained", lambda *_: Path("model"))
     monkeypatch.setattr(Workshop, "evaluated", lambda *_: metrics)
     made = reproduce.recipes(Workshop("photos", Path("out"))).splitlines()
-    printed = block(README.read_text(), "recipes").splitlines()
+    printed = block(page_of("recipes").read_text(), "recipes").splitlines()
     assert made[:2] == printed[:2]
     assert len(made) == len(printed)
 
