@@ -161,6 +161,13 @@ class ReconstructionModel(PreTrainedModel, ABC):
         categories = self.config.categories
         return self.calibrations.get(categories[number]) if categories else None
 
+    def category_if_several(self, category: str) -> str | None:
+        """The category to judge by: this one if the model knows several, else None, its only one.
+
+        A model of one product is told nothing, so that it may also see photos of another.
+        """
+        return category if len(self.config.categories) > 1 else None
+
     def category_numbers(self, category: Category, count: int) -> Tensor:
         """(count,) positions in `config.categories` of one category for all, or one a picture.
 

@@ -17,6 +17,7 @@ def run_command(
     *,
     bad_input: tuple[type[Exception], ...] = (),
     failed: tuple[type[Exception], ...] = (),
+    paths: tuple[Path, str] | None = None,
     speaks: Callable[[Exception], bool] = lambda error: True,
 ) -> int:
     """Do a command's work, and say in one sentence what stops it.
@@ -27,6 +28,8 @@ def run_command(
         bad_input: errors that are told as they are, with exit code 2.
         failed: errors that are told as they are, with exit code 1: nothing was wrong with what was
             asked for.
+        paths: where results go, and the options that name paths; an `OSError` is then told as a
+            path that can't be used (see `unusable_path`), with exit code 2.
         speaks: whether this process tells an error; one of several does.
 
     Returns:
@@ -34,9 +37,11 @@ def run_command(
     """
     try:
         return work() or 0
-    except (*bad_input, *failed) as error:
+    except (*bad_input, *failed, *((OSError,) if paths else ())) as error:
+        is_told_as_it_is = isinstance(error, (*bad_input, *failed))
         if speaks(error):
-            print(f"{name}: {error}", file=sys.stderr)
+            sentence = error if is_told_as_it_is else unusable_path(error, *paths)
+            print(f"{name}: {sentence}", file=sys.stderr)
         return FAILED if isinstance(error, failed) else BAD_INPUT
 
 

@@ -31,8 +31,6 @@ from data.dataset import decode_picture
 from evaluation.evaluate.prediction import (
     BATCH_SIZE,
     Prediction,
-    batches_of,
-    map_in_threads,
     maps_of_photo_size,
     masks_of,
     predict,
@@ -41,6 +39,7 @@ from evaluation.evaluate.summary import summarise
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.outputs import ReconstructionOutput
 from modeling.scoring import enlarge, raw_score, smooth_residual
+from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
 from system.processes import everywhere, on_main
 

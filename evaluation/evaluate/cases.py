@@ -14,7 +14,7 @@ from PIL import Image
 
 from evaluation.evaluate.figures import PictureRow, draw_pictures
 from evaluation.evaluate.map_files import remove_old
-from evaluation.evaluate.prediction import Prediction, category_for
+from evaluation.evaluate.prediction import Prediction
 from modeling import THRESHOLD, InspectionPipeline
 
 NUM_ROWS = 10  # of restorations.png and examples.jpg: enough to see whether defects vanish
@@ -55,7 +55,7 @@ class Pictures:
         prediction = self.predictions[index]
         row = self.dataset[index]
         inspection = self.pipe(
-            row["image"], category=category_for(self.pipe.model, row["category"])
+            row["image"], category=self.pipe.model.category_if_several(row["category"])
         )
         truth = self.masks[index]
         if truth is None and prediction.label == 0:

@@ -41,16 +41,16 @@ from evaluation.evaluate.map_files import FORMATS
 from evaluation.evaluate.prediction import (
     BATCH_SIZE,
     Detect,
-    category_for,
     maps_of_photo_size,
     masks_of,
     predict,
 )
-from evaluation.evaluate.provenance import ModelSource, cost, provenance
+from evaluation.evaluate.provenance import cost, provenance
 from evaluation.evaluate.results import LEARNING_CURVE, Evaluation, write_results
-from evaluation.evaluate.selection import Pair, find_models, pair_up
+from evaluation.evaluate.selection import Pair, model_folders, pair_up
 from evaluation.evaluate.summary import format_table, summarise
 from evaluation.metrics import MetricError
+from evaluation.model_source import ModelSource
 from modeling import (
     InspectionImageProcessor,
     InspectionPipeline,
@@ -109,7 +109,7 @@ def evaluate(
 
     def measure() -> dict[str, Any]:
         maps = maps_of_photo_size(predictions, image_processor)
-        calibration = model.calibration_of(category_for(model, predictions[0].category))
+        calibration = model.calibration_of(model.category_if_several(predictions[0].category))
         return summarise(predictions, maps, masks, calibration)
 
     return Evaluation(predictions, on_main(measure) or {}, masks, seconds)
@@ -183,12 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         if not state().is_main_process:
             warnings.simplefilter("ignore")  # the main process says the same
-        exit_code = _run(Session(options, words, device))
+        exit_code = _run(EvaluationRun(options, words, device))
     state().destroy_process_group()
     return exit_code
 
 
-class Session:
+class EvaluationRun:
     """One command line, and the model and the photos that it is about at the moment."""
 
     def __init__(
@@ -219,7 +219,7 @@ class Session:
         options = self.options
         known = {
             model: self.pipeline(model).model.config.categories
-            for model in find_models(options.model)
+            for model in model_folders(options.model)
         }
         pairs = pair_up(known, options.category, options.data, options.output_dir)
         chosen = {pair.model for pair in pairs}
@@ -247,17 +247,17 @@ class Session:
         return pipe, splits
 
 
-def _run(session: Session) -> int:
+def _run(run: EvaluationRun) -> int:
     try:
-        pairs = everywhere(session.pairs)
+        pairs = everywhere(run.pairs)
     except BAD_INPUT as error:
-        return _refuse(error, session.options)
+        return _refuse(error, run.options)
     exit_code, rows = 0, []
     for pair in pairs:
         try:
-            metrics = _evaluate_pair(session, pair)
+            metrics = _evaluate_pair(run, pair)
         except BAD_INPUT as error:
-            exit_code = _refuse(error, session.options)
+            exit_code = _refuse(error, run.options)
         else:
             rows.append((pair, metrics))
     if len(pairs) > 1 and rows and state().is_main_process:
@@ -265,13 +265,13 @@ def _run(session: Session) -> int:
     return exit_code
 
 
-def _evaluate_pair(session: Session, pair: Pair) -> dict[str, Any]:
+def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, Any]:
     """Evaluate one model on one category, write and print the results; returns metrics.json.
 
     In all processes but the main one, nothing is written, printed or returned.
     """
-    options = session.options
-    pipe, splits = everywhere(lambda: session.open(pair))
+    options = run.options
+    pipe, splits = everywhere(lambda: run.open(pair))
     model, processor, test = pipe.model, pipe.image_processor, splits["test"]
     how = {
         "batch_size": options.batch_size,
@@ -287,7 +287,7 @@ def _evaluate_pair(session: Session, pair: Pair) -> dict[str, Any]:
         category = splits["test"]["category"][0]
         source = ModelSource(pair.model, options.revision)
         metrics = {
-            **provenance(model, source, options.data, category, session.words),
+            **provenance(model, source, options.data, category, run.words),
             **evaluation.metrics,
             "backend": pipe.backend,
             "cost": cost(model, source, len(test), evaluation.seconds),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +20,7 @@ from data.dataset import decode_picture
 from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
 from modeling.familiarity import DOUBTS, NO_DOUBT
 from modeling.outputs import ReconstructionOutput
+from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
 from system.processes import state, together
 
@@ -30,7 +28,6 @@ from system.processes import state, together
 BATCH_SIZE = 4
 
 Element = TypeVar("Element")
-Item = TypeVar("Item")
 Detect = Callable[[Tensor, Sequence[str] | None], ReconstructionOutput]
 
 
@@ -180,7 +177,7 @@ class _Judge:
             return [], np.empty((0, 0, 0), np.float32)
         pictures = [open_photo(decode_picture(self.photos, index, "image")) for index in batch]
         rows = [self.facts[index] for index in batch]
-        categories = [category_for(self.model, row["category"]) for row in rows]
+        categories = [self.model.category_if_several(row["category"]) for row in rows]
         pixel_values = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
         output = self.detect(
             pixel_values.to(self.model.device, self.model.dtype),
@@ -215,49 +212,6 @@ class _Judge:
             )
         ]
         return facts, output.anomaly_map.float().cpu().numpy()
-
-
-def batches_of(count: int, batch_size: int) -> list[range]:
-    """The positions of `count` things, in order, up to `batch_size` at a time."""
-    return [range(first, min(first + batch_size, count)) for first in range(0, count, batch_size)]
-
-
-def map_in_threads(
-    work: Callable[[Item], Element], items: Sequence[Item], device: torch.device, threads: int
-) -> Iterator[Element]:
-    """Work on items, several at once without gradients, and give the results in their order.
-
-    No item's arithmetic is shared among threads. Few results are in memory at a time.
-
-    Args:
-        work: what to do; it is called from several threads.
-        items: what to do it to.
-        device: where it computes. If that is no CPU, two threads take turns: one reads photos while
-            the other one waits for the device.
-        threads: how many there are on a CPU.
-    """
-    threads = threads if device.type == "cpu" else 2
-
-    @torch.inference_mode()  # each thread has a mode of its own
-    def undisturbed(item: Item) -> Element:
-        return work(item)
-
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = iter(items)
-        running = deque(pool.submit(undisturbed, item) for item in islice(waiting, threads + 1))
-        try:
-            while running:
-                result = running.popleft().result()
-                running.extend(pool.submit(undisturbed, item) for item in islice(waiting, 1))
-                yield result
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def category_for(model: ReconstructionModel, category: str) -> str | None:
-    """The category to judge a photo by: its own if the model knows several, else the only one."""
-    return category if len(model.config.categories) > 1 else None
 
 
 def maps_of_photo_size(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,45 +11,15 @@ from typing import Any
 
 import torch
 import yaml
-from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file
-from transformers.utils.hub import extract_commit_hash
+from transformers.utils import SAFE_WEIGHTS_NAME
 
+from evaluation.model_source import ModelSource
 from modeling import ReconstructionModel
 from system.command_line import public_path, published_command
 from system.processes import state
 from training.training_run import FILE, TrainingRun
 
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model was loaded from.
-
-    Attributes:
-        name: its folder or Hub id.
-        revision: the branch, tag or commit of the Hub repository that was asked for.
-    """
-
-    name: str
-    revision: str | None = None
-
-    def file(self, name: str) -> Path | None:
-        """A file of the folder or repository, None where it has none."""
-        path = cached_file(
-            self.name,
-            name,
-            revision=self.revision,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        return Path(path) if path else None
-
-    def commit(self) -> str | None:
-        """The commit of the Hub repository that the cache holds; None of a folder."""
-        config = self.file(CONFIG_NAME)
-        return extract_commit_hash(str(config), None) if config else None
 
 
 def provenance(

@@ -17,7 +17,7 @@ from datasets import Dataset
 from evaluation.evaluate.cases import NUM_CASES, Pictures, write_cases, write_sheets
 from evaluation.evaluate.figures import draw_calibration, draw_roc, draw_scores
 from evaluation.evaluate.map_files import write_maps
-from evaluation.evaluate.prediction import Prediction, category_for, maps_of_photo_size
+from evaluation.evaluate.prediction import Prediction, maps_of_photo_size
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from system.cores import single_threaded
 
@@ -85,7 +85,7 @@ def write_results(
     )
     _write_predictions(output_dir / "predictions.csv", predictions)
     _copy(learning_curve, output_dir / LEARNING_CURVE)
-    calibration = pipe.model.calibration_of(category_for(pipe.model, predictions[0].category))
+    calibration = pipe.model.calibration_of(pipe.model.category_if_several(predictions[0].category))
     _draw_figures(output_dir, evaluation, calibration, metrics["category"])
     with single_threaded():  # a single photo is too little work to be shared
         pictures = Pictures(pipe, dataset, predictions, evaluation.masks)

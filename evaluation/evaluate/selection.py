@@ -27,7 +27,7 @@ class Pair:
     folder: Path
 
 
-def find_models(names: Sequence[str]) -> list[str]:
+def model_folders(names: Sequence[str]) -> list[str]:
     """Model folders and Hub ids, each once; a folder that holds model folders stands for them."""
     found: list[str] = []
     for name in names:

@@ -31,13 +31,12 @@ import transformers
 from tqdm import tqdm
 
 from evaluation.documents.wording import UNDEFINED, duration, megabytes, percent, plural
-from evaluation.evaluate.prediction import map_in_threads
-from evaluation.evaluate.provenance import ModelSource
 from evaluation.inspect_folder.errors import FolderError, in_plain_words
 from evaluation.inspect_folder.inspector import ALL, ERROR, FAILURES, NONE, Inspector
 from evaluation.inspect_folder.parts import PATTERN, PartWriter, count_verdicts
 from evaluation.inspect_folder.plan import GPU_BATCH_SIZE, Plan, make_plan
 from evaluation.inspect_folder.run import Lock
+from evaluation.model_source import ModelSource
 from modeling import (
     CHECK,
     FAIL,
@@ -48,6 +47,7 @@ from modeling import (
     load_pipeline,
 )
 from modeling.configuration import check_number
+from system.batches import map_in_threads
 from system.command_line import published_command
 from system.cores import single_threaded, use_fair_share_of_cores
 from system.memory import keep_freed_memory

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from evaluation.evaluate.prediction import category_for
 from evaluation.inspect_folder.parts import Row
 from evaluation.inspect_folder.photos import as_text
 from evaluation.inspect_folder.run import Identity
@@ -71,7 +70,7 @@ class Inspector:
             "pixel_values": torch.cat([photo["pixel_values"] for photo in photos]),
             "photo": [photo["photo"] for photo in photos],
         }
-        category = category_for(self.pipe.model, self.identity.category)
+        category = self.pipe.model.category_if_several(self.identity.category)
         output = self.pipe.forward(batch, category=category)
         return [
             self.pipe.postprocess(

@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from evaluation.documents.wording import plural
-from evaluation.evaluate.prediction import batches_of
-from evaluation.evaluate.provenance import ModelSource
 from evaluation.inspect_folder.errors import FolderError
 from evaluation.inspect_folder.photos import FORMATS_IN_WORDS, as_text, list_photos
 from evaluation.inspect_folder.run import Identity, fingerprint, take_up
+from evaluation.model_source import ModelSource
 from modeling import InspectionPipeline
+from system.batches import batches_of
 from system.command_line import public_path
 
 GPU_BATCH_SIZE = 8

@@ -25,7 +25,7 @@ from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
 from data.dataset import DatasetError
-from evaluation.studies.panel import GOOD, Judge, batches, load_judges, load_photos, opinions
+from evaluation.studies.judges import GOOD, Judge, batches, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
 from modeling.familiarity import DOUBTS, NO_DOUBT
 from system.command_line import unusable_path, whole_number_from
@@ -87,7 +87,7 @@ def cross(
     """Every model on every product; each photo is decoded once and shown to all models.
 
     Args:
-        judges: from `evaluation.studies.panel.load_judges`.
+        judges: from `evaluation.studies.judges.load_judges`.
         photos: test photos by product.
         progress: show a bar on stderr.
 

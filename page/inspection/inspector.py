@@ -120,4 +120,4 @@ class Bench:
 
 def category_of(pipeline: InspectionPipeline, category: str) -> str | None:
     """What the pipeline has to be told: the category if it knows several, else nothing."""
-    return category if len(pipeline.model.config.categories) > 1 else None
+    return pipeline.model.category_if_several(category)

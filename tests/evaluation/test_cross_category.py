@@ -16,7 +16,7 @@ from evaluation.studies.cross_category import (
     summary,
     wrong_photos,
 )
-from evaluation.studies.panel import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
+from evaluation.studies.judges import BATCH, Judge, few_of_each, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, load_pipeline
 from tests.conftest import ROOT
 

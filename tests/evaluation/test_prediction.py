@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from data.dataset import DatasetError, load_inspection_dataset
-from evaluation.evaluate.prediction import batches_of, map_in_threads, predict
+from evaluation.evaluate.prediction import predict
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
 from system.processes import ElsewhereError, everywhere, on_main, together
 

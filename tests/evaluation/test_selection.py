@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.dataset import DatasetError
-from evaluation.evaluate.selection import Pair, categories_of, find_models, pair_up
+from evaluation.evaluate.selection import Pair, categories_of, model_folders, pair_up
 
 OUT = Path("out")
 SMALL = "train=2&test_good=1&test_per_defect=1&size=64"
@@ -24,9 +24,9 @@ def runs(tmp_path: Path) -> Path:
 
 def test_a_folder_of_models_stands_for_them(runs):
     a, b = str(runs / "a"), str(runs / "b")
-    assert find_models([str(runs)]) == [a, b]
-    assert find_models([b, str(runs), f"{a}/"]) == [b, a]
-    assert find_models([str(runs / "unfinished"), "org/nut"]) == [
+    assert model_folders([str(runs)]) == [a, b]
+    assert model_folders([b, str(runs), f"{a}/"]) == [b, a]
+    assert model_folders([str(runs / "unfinished"), "org/nut"]) == [
         str(runs / "unfinished"),
         "org/nut",
     ]
@@ -34,7 +34,7 @@ def test_a_folder_of_models_stands_for_them(runs):
 
 def test_a_model_folder_is_one_model_whatever_lies_in_it(runs):
     (runs / "config.json").write_text("{}")
-    assert find_models([str(runs)]) == [str(runs)]
+    assert model_folders([str(runs)]) == [str(runs)]
 
 
 def test_categories_are_those_that_the_data_has():

@@ -23,7 +23,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
 from data.dataset import DatasetError, decode_picture
-from evaluation.studies.panel import BATCH, Judge, load_judges, load_photos, opinions
+from evaluation.studies.judges import BATCH, Judge, load_judges, load_photos, opinions
 from evaluation.studies.robustness.measures import CLEAN, Condition, Trial, conditions, measure
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import write_report
@@ -50,7 +50,7 @@ def try_out(
     A photo is decoded once, changed, and shown to all judges of its category.
 
     Args:
-        judges: from `evaluation.studies.panel.load_judges`.
+        judges: from `evaluation.studies.judges.load_judges`.
         photos: test photos by product; judges of another product see none of them.
         chosen: the conditions; `CLEAN` must be among them.
         seed: of noise and directions, which are drawn for each photo by its name.

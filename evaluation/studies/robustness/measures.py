@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from evaluation.metrics import image_auroc, verdict_metrics
-from evaluation.studies.panel import GOOD
+from evaluation.studies.judges import GOOD
 from evaluation.studies.robustness.paired import auroc_change, happens_more_often
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from modeling import Rate, rate

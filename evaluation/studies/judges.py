@@ -23,7 +23,7 @@ from data.dataset import (
     decode_picture,
     load_categories,
 )
-from evaluation.evaluate.selection import find_models
+from evaluation.evaluate.selection import model_folders
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,
@@ -65,7 +65,7 @@ def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
         ModelLoadError: when one can't be loaded or is not calibrated.
     """
     judges = []
-    sources = find_models([os.fspath(model) for model in models])
+    sources = model_folders([os.fspath(model) for model in models])
     for name, source in zip(_names(sources), sources, strict=True):
         model, processor = load_model(source)
         if not model.config.calibrations:
