@@ -53,13 +53,13 @@ from page.server.temporary_files import visitors_folder
 from page.wiring import build
 
 TITLE = "Golden Sample"  # on the page that asks for a name and a password
-PAGE = Path(__file__).parent / "page"
+STYLES = Path(__file__).parent / "page" / "static"
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 
 
 def style() -> str:
     """The style sheets of all parts of the page."""
-    return "\n".join(path.read_text() for path in sorted(PAGE.glob("*.css")))
+    return "\n".join(path.read_text() for path in sorted(STYLES.glob("*.css")))
 
 
 def theme() -> gr.themes.Base:

@@ -113,9 +113,9 @@ def lay_out(catalogue: Catalogue, root: Path) -> Components:
             parts |= _answer(text)
     with gr.Column(visible=False, elem_id="batch") as batch_box:
         parts |= _batch() | {"batch_box": batch_box}
-    with gr.Accordion(translate("page.views.about"), open=False, elem_id="about_box"):
+    with gr.Accordion(translate("page.about"), open=False, elem_id="about_box"):
         parts |= {"about": _html("about"), "charts": _html("charts")}
-    with gr.Accordion(translate("page.api.programs"), open=False, elem_id="programs_box"):
+    with gr.Accordion(translate("page.programs"), open=False, elem_id="programs_box"):
         parts["programs"] = _html("programs")
     return Components(**parts)
 

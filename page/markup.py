@@ -1,4 +1,4 @@
-"""Small pieces of HTML that every room of the page uses."""
+"""The page's HTML: templates, and the small pieces that every room uses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import html
 from pathlib import Path
 from urllib.parse import quote
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from page.languages import Text
 
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
 ICONS = {  # path data in a square of 24 units, drawn as strokes
     "pass": "M5 12.5 10 17.5 19.5 7",
     "fail": "M6.5 6.5 17.5 17.5M17.5 6.5 6.5 17.5",
@@ -15,6 +24,15 @@ ICONS = {  # path data in a square of 24 units, drawn as strokes
     "download": "M12 4.5v10.5M7.5 10.8 12 15.3l4.5-4.5M5 19.5h14",
     "full": "M4.5 9.5v-5h5M14.5 4.5h5v5M19.5 14.5v5h-5M9.5 19.5h-5v-5",
 }
+
+
+def render(name: str, **values: object) -> str:
+    """The HTML of a template in `page/templates/`; values are escaped there.
+
+    Raises:
+        jinja2.UndefinedError: when the template asks for a value that is not given.
+    """
+    return TEMPLATES.get_template(name).render(values)
 
 
 def said(text: Text, key: str, **values: object) -> str:

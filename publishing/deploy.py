@@ -34,7 +34,8 @@ CARD = "README.md"
 PARTS = (
     "*.py",
     "modeling/*.py",
-    *(f"page/**/*.{suffix}" for suffix in ("py", "yaml", "css", "js")),
+    "system/*.py",
+    *(f"page/**/*.{suffix}" for suffix in ("py", "yaml", "css", "js", "html")),
     "assets/**/*",
     "requirements.txt",
     "LICENSE",

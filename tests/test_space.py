@@ -81,7 +81,7 @@ def test_no_model_is_named_before_one_is_published(card):
 
 def test_everything_that_the_space_imports_is_among_its_requirements(requirements):
     files = [path for path in publishing.deploy.space_files().values() if path.suffix == ".py"]
-    own = {path.stem for path in files} | {"modeling", "page"}
+    own = {path.stem for path in files} | {"modeling", "page", "system"}
     imported = {name for path in files for name in imported_by(ast.parse(path.read_text()).body)}
     distributions = importlib.metadata.packages_distributions()
     needed = imported - own - sys.stdlib_module_names

@@ -70,7 +70,7 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
         "page/models/catalogue.py",
         "page/languages/de.yaml",
         "modeling/pipeline.py",
-        "page/page.css",
+        "page/static/page.css",
         "assets/models/key/model.safetensors",
         "assets/examples/key/good.jpg",
         "requirements.txt",
@@ -84,6 +84,7 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
         "assets",
         "modeling",
         "page",
+        "system",
     }
     assert not [path for path in files if path.endswith((".sh", ".pyc"))]
     assert [commit.title for commit in hub.commits(SPACE, "space")][:-1] == ["Deploy the app"]
