@@ -37,12 +37,16 @@ def run_command(
     """
     try:
         return work() or 0
-    except (*bad_input, *failed, *((OSError,) if paths else ())) as error:
-        is_told_as_it_is = isinstance(error, (*bad_input, *failed))
-        if speaks(error):
-            sentence = error if is_told_as_it_is else unusable_path(error, *paths)
-            print(f"{name}: {sentence}", file=sys.stderr)
-        return FAILED if isinstance(error, failed) else BAD_INPUT
+    except (*bad_input, *failed) as error:
+        sentence, code = str(error), FAILED if isinstance(error, failed) else BAD_INPUT
+        speaking = speaks(error)
+    except OSError as error:
+        if paths is None:
+            raise
+        sentence, code, speaking = unusable_path(error, *paths), BAD_INPUT, speaks(error)
+    if speaking:
+        print(f"{name}: {sentence}", file=sys.stderr)
+    return code
 
 
 def whole_number_from(least: int) -> Callable[[str], int]:
