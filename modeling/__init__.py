@@ -28,8 +28,8 @@ from .pipeline import (
     load_pipeline,
 )
 from .rates import Rate, rate
-from .record import CHECK, ERROR, FAIL, PASS, InspectionRecord, verdict_of
 from .reconstruction import ReconstructionModel
+from .record import CHECK, ERROR, FAIL, PASS, InspectionRecord, verdict_of
 from .regions import Finding, Region
 from .variational_autoencoder import VariationalAutoencoder
 from .weights import WeightsError

@@ -47,7 +47,7 @@ from modeling import (
     ModelLoadError,
     load_pipeline,
 )
-from modeling.configuration import check_number
+from modeling.checks import check_number
 from system.cores import single_threaded, use_fair_share_of_cores
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, everywhere, on_main, state, together
