@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.utils import cached_file, logging
 
 from .calibration import THRESHOLD
-from .graph import FINGERPRINT, INPUTS, OUTPUTS, fingerprint
+from .graph import DIGEST_KEY, INPUTS, OUTPUTS, digest_of
 from .loading import ModelLoadError
 from .outputs import ReconstructionOutput
 from .reconstruction import Category, ReconstructionModel
@@ -73,7 +73,7 @@ class Runtime:
     Attributes:
         file: the graph's name beside the weights.
         more_files: what belongs to it.
-        load: path -> what computes the graph, and the fingerprint of what it was made from.
+        load: path -> what computes the graph, and the digest of the model it was made from.
     """
 
     file: str
@@ -88,7 +88,7 @@ def _load_onnx_runtime(path: Path) -> tuple[Run, str | None]:
     # Threads that wait by spinning keep the cores from the other visitors' work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    made_from = session.get_modelmeta().custom_metadata_map.get(FINGERPRINT)
+    made_from = session.get_modelmeta().custom_metadata_map.get(DIGEST_KEY)
     return lambda inputs: session.run(list(OUTPUTS), dict(inputs)), made_from
 
 
@@ -110,8 +110,8 @@ def _load_openvino(path: Path) -> tuple[Run, str | None]:
         found = own.request.infer(dict(inputs))
         return [found[name].copy() for name in OUTPUTS]
 
-    has_fingerprint = graph.has_rt_info(FINGERPRINT)
-    return run, str(graph.get_rt_info(FINGERPRINT).astype(str)) if has_fingerprint else None
+    has_digest = graph.has_rt_info(DIGEST_KEY)
+    return run, str(graph.get_rt_info(DIGEST_KEY).astype(str)) if has_digest else None
 
 
 # The fastest first.
@@ -194,7 +194,7 @@ def _load_graph(model: ReconstructionModel, path: Path, backend: str) -> Exporte
     except Exception as error:  # each runtime raises its own kinds
         reason = str(error).strip().splitlines()[0]
         raise ModelLoadError(f"{path.name} could not be read ({reason}); {again}.") from error
-    if made_from != fingerprint(model):
+    if made_from != digest_of(model):
         raise ModelLoadError(
             f"{path.name} was exported from other weights, settings or another calibration than "
             f"those of the model beside it; {again}."

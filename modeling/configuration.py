@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +10,7 @@ from transformers import PreTrainedConfig
 
 from .backbones import EFFICIENTNET_LITE0
 from .calibration import Calibration
+from .checks import check_choice, check_list, check_multiple, check_number, check_weighting
 from .dissimilarity import DISSIMILARITIES
 from .tiling import Tiling
 
@@ -33,68 +32,6 @@ TRANSFORMERS_KEYS = frozenset(
         "torch_dtype",
     }
 )
-
-
-def check_number(field: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
-    """Raise unless `value` is a number in [low, high].
-
-    Args:
-        field: the name a user knows the value by; it opens the message.
-        value: what was given.
-        low: smallest value allowed.
-        high: largest value allowed.
-        whole: the value must be an integer.
-
-    Raises:
-        ValueError: naming the field, the range and the value.
-    """
-    kind = "a whole number" if whole else "a number"
-    expected_type = int if whole else (int, float)
-    is_number = isinstance(value, expected_type) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{field} must be {kind} from {low} to {high}, found {value!r}.")
-
-
-def check_choice(field: str, value: str, known: Collection[str]) -> None:
-    """Raise `ValueError`, naming the field, unless `value` is one of `known`."""
-    if value not in known:
-        raise ValueError(f"{field} must be one of {', '.join(known)}, found {value!r}.")
-
-
-def check_multiple(field: str, value: int, unit: int, reason: str) -> None:
-    """Raise `ValueError`, naming the field and `reason`, unless `unit` divides `value`."""
-    if value % unit:
-        raise ValueError(f"{field} must be a multiple of {unit} ({reason}), found {value}.")
-
-
-def check_list(field: str, values: list[Any], longest: int) -> None:
-    """Raise `ValueError`, naming the field, unless `values` is a list of 1 to `longest`."""
-    if not isinstance(values, list | tuple) or not 0 < len(values) <= longest:
-        found = len(values) if isinstance(values, list | tuple) else repr(values)
-        raise ValueError(f"{field} must be a list of 1 to {longest} values, found {found}.")
-
-
-def check_weights(field: str, weights: dict[str, float], known: tuple[str, ...]) -> None:
-    """Raise unless `weights` maps known names to weights >= 0, at least one of them above 0.
-
-    Args:
-        field: the name a user knows the value by.
-        weights: name to weight.
-        known: the names allowed.
-
-    Raises:
-        ValueError: naming the field, what is allowed and what was found.
-    """
-    if not isinstance(weights, dict) or not weights:
-        raise ValueError(
-            f"{field} must map some of {', '.join(known)} to a weight, found {weights!r}."
-        )
-    for name, weight in weights.items():
-        if name not in known:
-            raise ValueError(f"{field} knows {', '.join(known)}, found {name!r}.")
-        check_number(f"{field}.{name}", weight, 0.0, 1000.0)
-    if not any(weights.values()):
-        raise ValueError(f"{field} must have at least one weight above 0, found {weights!r}.")
 
 
 TARGETS = ("pixels", "features")
@@ -274,8 +211,8 @@ class ReconstructionConfig(PreTrainedConfig):
             check_number("tile_size", self.tile_size, 32, largest, whole=True)
         check_number("num_channels", self.num_channels, 3, 3, whole=True)
         dissimilarities = tuple(DISSIMILARITIES[self.target])
-        check_weights("loss_weights", self.loss_weights, dissimilarities)
-        check_weights("residual_weights", self.residual_weights, dissimilarities)
+        check_weighting("loss_weights", self.loss_weights, dissimilarities)
+        check_weighting("residual_weights", self.residual_weights, dissimilarities)
         check_number("map_sigma", self.map_sigma, 0.0, 64.0)
         check_choice(
             f"residual_normalisation of {self.target}",

@@ -13,7 +13,7 @@ from .reconstruction import ReconstructionModel
 
 INPUTS = ("pictures", "category")
 OUTPUTS = ("reconstruction", "anomaly_map", "raw_score", "anomaly_score", "doubt")
-FINGERPRINT = "golden_sample_fingerprint"  # under which a graph's file says what it was made from
+DIGEST_KEY = "golden_sample_fingerprint"  # under which a graph's file says what it was made from
 
 
 class DetectionGraph(nn.Module):
@@ -47,7 +47,7 @@ class DetectionGraph(nn.Module):
         return torch.zeros(shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.long)
 
 
-def fingerprint(model: ReconstructionModel) -> str:
+def digest_of(model: ReconstructionModel) -> str:
     """SHA-256 of all that decides a score: weights, statistics, calibrations and settings.
 
     A graph that was exported before a model was trained, calibrated or set anew would judge by the

@@ -22,7 +22,7 @@ from .configuration import ReconstructionConfig
 from .image_processing import InspectionImageProcessor
 from .reconstruction import ReconstructionModel
 from .untrusted import check_config, check_processor, check_weights_fit
-from .weights import WeightsError, check_weights
+from .weights import WeightsError, check_weights_file
 
 # The Hub's client resumes a broken download by itself, but gives up on the first server error.
 PAUSES = (1.0, 3.0)  # seconds before the second and the third try
@@ -87,7 +87,7 @@ def _load(name: str, where: dict[str, Any]) -> tuple[ReconstructionModel, Inspec
             f"The model {name} is a {config.model_type}, not a reconstruction model of this "
             "project; choose another one."
         )
-    check_weights(name, **where)
+    check_weights_file(name, **where)
     check_weights_fit(MODEL_MAPPING[type(config)], config, name, **where)
     loaded = AutoModel.from_pretrained(name, **no_code)
     processor = AutoImageProcessor.from_pretrained(name, **no_code)

@@ -20,7 +20,7 @@ class ReconstructionOutput(ModelOutput):
         anomaly_score: (B,), 0..1, 0.5 at the calibrated threshold; NaN while uncalibrated.
         is_anomalous: (B,), bool, the verdict at the calibrated threshold; None while uncalibrated.
         doubt: (B,), why a photo does not seem to show the product, a position in
-            `familiarity.DOUBTS`; -1 where it does, and while uncalibrated.
+            `out_of_distribution.DOUBTS`; -1 where it does, and while uncalibrated.
     """
 
     loss: Tensor | None = None

@@ -15,10 +15,10 @@ from transformers.utils import ModelOutput
 
 from .backends import TORCH, Detector, load_detector
 from .calibration import THRESHOLD
-from .configuration import check_number
-from .familiarity import DOUBT_NOTES, DOUBTS, NO_DOUBT
+from .checks import check_number
 from .image_processing import Photo, open_photo
 from .loading import ModelLoadError, load_model
+from .out_of_distribution import DOUBT_NOTES, DOUBTS, NO_DOUBT
 from .overlay import paint_heatmap
 from .record import InspectionRecord, verdict_of
 from .regions import Finding, Region, describe, find_regions, summarise_regions
@@ -36,7 +36,7 @@ class Inspection(ModelOutput):
         score: 0..1, increasing with the deviation; 0.5 at the calibrated threshold.
         threshold: the operating threshold that the verdict was made with, 0..1.
         verdict: "FAIL" when `score > threshold`, else "PASS"; "CHECK" when there is a `doubt`.
-        doubt: why this photo can't be judged, one of `familiarity.DOUBTS`; None if it can be.
+        doubt: why this photo can't be judged, one of `out_of_distribution.DOUBTS`; None if it can.
         anomaly_map: (H, W) of the photo, float32, >= 0: where it deviates, in raw units.
         heatmap: RGB picture of the photo's size: the photo with the deviation painted over it.
         reconstruction: RGB picture of the photo's size: how the part should look.

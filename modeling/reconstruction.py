@@ -23,10 +23,11 @@ from transformers import initialization as init
 from transformers.utils import logging
 
 from .calibration import THRESHOLD, Calibration
-from .configuration import NORMALISATIONS, ReconstructionConfig, check_choice
+from .checks import check_choice
+from .configuration import NORMALISATIONS, ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
-from .familiarity import Familiarity, measure, save_otherwise
 from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
+from .out_of_distribution import OutOfDistribution, light_and_sharpness, resaved
 from .outputs import ReconstructionOutput
 from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
@@ -38,7 +39,7 @@ from .scoring import (
     smooth_residual,
 )
 from .targets import FeatureTarget, PixelTarget
-from .weights import WHERE, check_weights
+from .weights import WHERE, check_weights_file
 
 logger = logging.get_logger(__name__)
 
@@ -63,7 +64,8 @@ class ReconstructionModel(PreTrainedModel, ABC):
         on_features = config.target == "features"
         self.target = FeatureTarget(config) if on_features else PixelTarget(config)
         self.residual_statistics = self._new_statistics()
-        self.familiarity = Familiarity(
+        # Under this name it lies in the weights of every saved model.
+        self.familiarity = OutOfDistribution(
             config.target, max(1, len(config.categories)), self.target.channels
         )
 
@@ -82,7 +84,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
         if pretrained_model_name_or_path is not None:
             where = {name: kwargs[name] for name in WHERE if name in kwargs}
             variant = kwargs.get("variant")
-            check_weights(pretrained_model_name_or_path, variant=variant, **where)
+            check_weights_file(pretrained_model_name_or_path, variant=variant, **where)
         kwargs["use_safetensors"] = True
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info`
@@ -119,7 +121,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ResidualStatistics | Familiarity):
+        elif isinstance(module, ResidualStatistics | OutOfDistribution):
             module.reset()
         elif isinstance(module, FeatureTarget):
             init.zeros_(module.mean)
@@ -324,7 +326,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 others = (locations - LocationMoments.of(usual)).mean_and_deviation()
                 residual = normalise_residual(residual, *others)
             scores.append(raw_score(enlarge(residual, self.config.image_size)).item())
-        self._fit_familiarity(batches, number.item())
+        self._fit_out_of_distribution(batches, number.item())
         calibration = Calibration.fit(scores, false_alarm_rate)
         self.set_calibration(calibration, category)
         return calibration
@@ -432,7 +434,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
             anomaly_score=score,
             is_anomalous=is_anomalous,
             doubt=self.familiarity.doubts(
-                self._summarise(pixel_values, values), measure(pixel_values), numbers
+                self._summarise(pixel_values, values), light_and_sharpness(pixel_values), numbers
             ),
         )
 
@@ -480,11 +482,11 @@ class ReconstructionModel(PreTrainedModel, ABC):
         self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
         return moments
 
-    def _fit_familiarity(self, batches: Iterable[Tensor], number: int) -> None:
+    def _fit_out_of_distribution(self, batches: Iterable[Tensor], number: int) -> None:
         summaries, measured = [], []
         for pixel_values in batches:
             pixel_values = pixel_values.to(self.device)
-            pictures = [pixel_values, *save_otherwise(pixel_values)]
+            pictures = [pixel_values, *resaved(pixel_values)]
             summaries.append(
                 torch.stack(
                     [
@@ -494,7 +496,7 @@ class ReconstructionModel(PreTrainedModel, ABC):
                     dim=1,
                 )
             )
-            measured.append(measure(pixel_values))
+            measured.append(light_and_sharpness(pixel_values))
         self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
 
     def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -506,6 +508,6 @@ class ReconstructionModel(PreTrainedModel, ABC):
             yield from zip(values.split(tiles), restored.split(tiles), strict=True)
 
     def _summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
-        """(B, D) for the familiarity: of the whole pictures, whatever they were cut into."""
+        """(B, D) for `OutOfDistribution`: of the whole pictures, whatever they were cut into."""
         summaries = self.familiarity.summarise(pixel_values, values)  # (B or B tiles, D)
         return summaries.unflatten(0, (pixel_values.shape[0], -1)).mean(dim=1)

@@ -26,7 +26,9 @@ class WeightsError(OSError):
     """A file of weights must not or can't be read; the message is one sentence for a person."""
 
 
-def check_weights(model: str | os.PathLike, *, variant: str | None = None, **where: Any) -> None:
+def check_weights_file(
+    model: str | os.PathLike, *, variant: str | None = None, **where: Any
+) -> None:
     """Make sure that the weights of a folder or Hub repository may be read.
 
     Args:

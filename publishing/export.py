@@ -27,7 +27,7 @@ from torch.export import Dim, ExportedProgram
 
 from modeling import ModelLoadError, ReconstructionModel, load_model
 from modeling.backends import ONNX_RUNTIME, OPENVINO, RUNTIMES
-from modeling.graph import FINGERPRINT, INPUTS, OUTPUTS, DetectionGraph, fingerprint
+from modeling.graph import DIGEST_KEY, INPUTS, OUTPUTS, DetectionGraph, digest_of
 
 BATCH = Dim("batch", min=1, max=4096)
 NEEDS = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino",)}
@@ -65,7 +65,7 @@ def export_model(folder: Path, format: str) -> Path:
             f"{', '.join(uncalibrated)}, so its graph would have no score; calibrate it first."
         )
     try:
-        return _WRITERS[format](trace(model), fingerprint(model), folder)
+        return _WRITERS[format](trace(model), digest_of(model), folder)
     except OSError as error:
         raise ExportError(
             f"The graph could not be written to {folder} ({error.strerror or error}); make room or "
@@ -90,7 +90,7 @@ def _write_onnx(program: ExportedProgram, made_from: str, folder: Path) -> Path:
     # Every node says which line of which file it came from: of no use, and a path of this machine.
     for node in exported.model.graph.all_nodes():
         node.metadata_props.clear()
-    exported.model.metadata_props[FINGERPRINT] = made_from
+    exported.model.metadata_props[DIGEST_KEY] = made_from
     path = folder / RUNTIMES[ONNX_RUNTIME].file
     with _draft(folder) as draft:
         exported.save(draft / path.name, external_data=False)
@@ -107,7 +107,7 @@ def _write_openvino(program: ExportedProgram, made_from: str, folder: Path) -> P
         port.get_tensor().set_names({name})
     for port, name in zip(graph.outputs, OUTPUTS, strict=True):
         port.get_tensor().set_names({name})
-    graph.set_rt_info(made_from, FINGERPRINT)
+    graph.set_rt_info(made_from, DIGEST_KEY)
     runtime = RUNTIMES[OPENVINO]
     with _draft(folder) as draft:
         openvino.save_model(graph, draft / runtime.file, compress_to_fp16=False)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from modeling.configuration import check_number
+from modeling.checks import check_number
 
 
 @dataclass(frozen=True)

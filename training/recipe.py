@@ -18,7 +18,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from modeling import ARCHITECTURES
-from modeling.configuration import check_choice, check_number
+from modeling.checks import check_choice, check_number
 
 CONFORMAL, ROC = "conformal", "roc"
 AUTO = "auto"  # a field's value: chosen by the photos, or by the machine

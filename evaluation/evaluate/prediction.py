@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from data.dataset import decode_picture
 from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
-from modeling.familiarity import DOUBTS, NO_DOUBT
+from modeling.out_of_distribution import DOUBTS, NO_DOUBT
 from modeling.outputs import ReconstructionOutput
 from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
@@ -62,8 +62,8 @@ class Prediction:
         raw_score: unbounded, >= 0; ranks photos.
         score: 0..1; NaN while the model is uncalibrated.
         failed: whether the score exceeds the calibrated threshold; None while uncalibrated.
-        doubt: why the model refuses to judge, one of `modeling.familiarity.DOUBTS`; None where it
-            judges.
+        doubt: why the model refuses to judge, one of `modeling.out_of_distribution.DOUBTS`; None
+            where it judges.
         anomaly_map: (h, w) float32 at the model's input size; from `predict`, a view of a file.
         photo_size: (height, width) of the upright photo.
     """

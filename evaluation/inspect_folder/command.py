@@ -46,7 +46,7 @@ from modeling import (
     ModelLoadError,
     load_pipeline,
 )
-from modeling.configuration import check_number
+from modeling.checks import check_number
 from system.batches import map_in_threads
 from system.command_line import published_command
 from system.cores import single_threaded, use_fair_share_of_cores

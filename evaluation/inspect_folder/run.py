@@ -19,7 +19,7 @@ from evaluation.inspect_folder.parts import (
     write_whole,
 )
 from modeling import InspectionPipeline
-from modeling.graph import fingerprint as model_fingerprint
+from modeling.graph import digest_of
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -136,7 +136,7 @@ def fingerprint(pipe: InspectionPipeline) -> str:
         for name, value in pipe.image_processor.to_dict().items()
         if name not in OF_LOADING
     }
-    stored = [model_fingerprint(pipe.model), str(pipe.model.dtype), prepared]
+    stored = [digest_of(pipe.model), str(pipe.model.dtype), prepared]
     return hashlib.sha256(json.dumps(stored, sort_keys=True, default=str).encode()).hexdigest()
 
 

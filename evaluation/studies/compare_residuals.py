@@ -20,7 +20,8 @@ from datasets import disable_progress_bars
 
 from data.dataset import DatasetError, load_inspection_dataset, split_calibration
 from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
-from modeling.configuration import NORMALISATIONS, check_weights
+from modeling.checks import check_weighting
+from modeling.configuration import NORMALISATIONS
 from modeling.dissimilarity import DISSIMILARITIES
 from system.memory import keep_freed_memory
 from training.held_out_damage import DamageTrial, Separation, separations
@@ -73,7 +74,7 @@ def compare(
     """
     model = pipe.model
     for weights in residuals:
-        check_weights("residual_weights", weights, tuple(DISSIMILARITIES[model.config.target]))
+        check_weighting("residual_weights", weights, tuple(DISSIMILARITIES[model.config.target]))
     for weights in residuals:
         for normalisation in normalisations:
             model.config.residual_weights = dict(weights)

@@ -3,8 +3,8 @@
     python -m evaluation.studies.cross_category --models runs/* --data DIR synthetic:all \
         --output runs/cross_category.json
 
-Says which share of the photos each model refuses to judge (`modeling.familiarity`): of its own
-product, good and defective, it should be none; of every other, all. Prints Markdown: a table of
+Says which share of the photos each model refuses to judge (`modeling.out_of_distribution`): of its
+own product, good and defective, it should be none; of every other, all. Prints Markdown: a table of
 good photos, one of defective ones, and the photos that were wrongly refused or wrongly judged.
 """
 
@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data.dataset import DatasetError
 from evaluation.studies.judges import GOOD, Judge, batches, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
-from modeling.familiarity import DOUBTS, NO_DOUBT
+from modeling.out_of_distribution import DOUBTS, NO_DOUBT
 from system.command_line import unusable_path, whole_number_from
 from system.memory import keep_freed_memory
 
@@ -41,7 +41,7 @@ class Opinion(NamedTuple):
         image_id: name of the photo.
         is_good: whether it shows a good part.
         verdict: CHECK where the model refuses, otherwise PASS or FAIL.
-        doubt: why it refuses, one of `modeling.familiarity.DOUBTS`; None where it judges.
+        doubt: why it refuses, one of `modeling.out_of_distribution.DOUBTS`; None where it judges.
         raw_score: unbounded.
     """
 

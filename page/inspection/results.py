@@ -81,7 +81,7 @@ class Result:
         score: 0..1; NaN after an error.
         threshold: the operating threshold of the verdict, 0..1.
         verdict: "PASS", "FAIL", "CHECK" (see `doubt`), or "" after an error.
-        doubt: why the photo can't be judged, one of `modeling.familiarity.DOUBTS`, or None.
+        doubt: why the photo can't be judged, one of `modeling.out_of_distribution.DOUBTS`, or None.
         finding: where, how large, how strong and of what shape; None without a region.
         regions: areas above the threshold, strongest first.
         photo_size: (height, width) of the upright photo.

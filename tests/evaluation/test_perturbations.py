@@ -10,7 +10,7 @@ from PIL import Image
 from data import synthetic
 from evaluation.studies.robustness import perturbations
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
-from modeling.familiarity import measure
+from modeling.out_of_distribution import light_and_sharpness
 
 SEED = (3, 1, 4)
 
@@ -29,7 +29,8 @@ def change(name: str, image: Image.Image, strength: float, seed=SEED) -> Image.I
 
 
 def sharpness(image: Image.Image) -> float:
-    return measure(torch.tensor(pixels(image) / 255).permute(2, 0, 1)[None])[0, 2].item()
+    pixel_values = torch.tensor(pixels(image) / 255).permute(2, 0, 1)[None]
+    return light_and_sharpness(pixel_values)[0, 2].item()
 
 
 def test_the_example_in_the_docstring_holds():

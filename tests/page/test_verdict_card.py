@@ -9,7 +9,7 @@ import pytest
 import specimens
 from specimens import SCRATCH, SPOT
 
-from modeling.familiarity import DOUBTS
+from modeling.out_of_distribution import DOUBTS
 from page.inspection.results import ACCEPT, REJECT, Result, Workplace
 from page.languages import Text
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card

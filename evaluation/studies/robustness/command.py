@@ -28,7 +28,7 @@ from evaluation.studies.robustness.measures import CLEAN, Condition, Trial, cond
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import write_report
 from modeling import ModelLoadError, PhotoError, open_photo
-from modeling.familiarity import NO_DOUBT
+from modeling.out_of_distribution import NO_DOUBT
 from system.command_line import published_command, unusable_path, whole_number_from
 from system.memory import keep_freed_memory
 

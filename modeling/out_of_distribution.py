@@ -66,7 +66,7 @@ LESS = 4.0  # times less contrast, light or sharpness than any good part: nothin
 MORE_WHITE = 0.25  # share of the picture over-exposed beyond that of any good part
 
 
-def save_otherwise(pixel_values: Tensor) -> list[Tensor]:
+def resaved(pixel_values: Tensor) -> list[Tensor]:
     """Pictures (B, 3, H, W) in 0..1 as other files would hold them, each of the same shape."""
     size = pixel_values.shape[-2:]
     smaller = F.interpolate(pixel_values, scale_factor=SMALLER, mode="bilinear", antialias=True)
@@ -101,7 +101,7 @@ def summarise_pixels(pixel_values: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def measure(pixel_values: Tensor) -> Tensor:
+def light_and_sharpness(pixel_values: Tensor) -> Tensor:
     """What light and lens did: (B, 3, H, W) in 0..1 to (B, 4).
 
     Contrast (standard deviation of the grey values), brightness (their mean), sharpness (mean
@@ -123,7 +123,7 @@ def measure(pixel_values: Tensor) -> Tensor:
     )
 
 
-class Familiarity(nn.Module):
+class OutOfDistribution(nn.Module):
     """What photos of good parts look like as a whole, one set a category, saved with the weights.
 
     Buffers: `mean` and `deviation` (K, D) of the summaries, `limit` (K,) of the distance from
@@ -171,8 +171,8 @@ class Familiarity(nn.Module):
         Args:
             category: its number.
             summaries: (n, V, D) of n >= 2 held-out good parts: first as they are, then as
-                `save_otherwise` makes them.
-            measured: (n, 4), what `measure` gave for them.
+                `resaved` makes them.
+            measured: (n, 4), what `light_and_sharpness` gave for them.
         """
         distances = [
             self._distance(
@@ -191,7 +191,7 @@ class Familiarity(nn.Module):
 
         Args:
             summaries: (B, D).
-            measured: (B, 4), what `measure` gave.
+            measured: (B, 4), what `light_and_sharpness` gave.
             category: (B,) category numbers.
         """
         distance = self._distance(summaries, self.mean[category], self.deviation[category])

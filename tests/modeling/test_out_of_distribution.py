@@ -7,7 +7,13 @@ from PIL import Image, ImageFilter
 
 from data.synthetic import render
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
-from modeling.familiarity import DOUBT_NOTES, DOUBTS, Familiarity, measure, summarise_pixels
+from modeling.out_of_distribution import (
+    DOUBT_NOTES,
+    DOUBTS,
+    OutOfDistribution,
+    light_and_sharpness,
+    summarise_pixels,
+)
 
 
 def photo(seed: int, category: str = "flange_nut", defect: str = "good") -> Image.Image:
@@ -83,15 +89,15 @@ def test_what_is_known_is_saved_with_the_model(trained_model, inspect):
 
 def test_each_category_is_compared_with_its_own():
     generator = torch.Generator().manual_seed(0)
-    familiarity = Familiarity("features", categories=2, channels=5)
+    known = OutOfDistribution("features", categories=2, channels=5)
     first = torch.randn(20, 5, generator=generator)
     second = first + 9
     measured = torch.tensor([[0.2, 0.5, 0.1, 0.0]]).repeat(20, 1)
     for category, summaries in enumerate((first, second)):
-        saved_otherwise = torch.stack([summaries, summaries + 0.1], dim=1)
-        familiarity.fit(category, saved_otherwise, measured)
+        with_copies = torch.stack([summaries, summaries + 0.1], dim=1)
+        known.fit(category, with_copies, measured)
     for category in (0, 1):
-        found = familiarity.doubts(
+        found = known.doubts(
             torch.cat([first[:1], second[:1]]), measured[:2], torch.tensor([category, category])
         )
         own, other = found[category].item(), found[1 - category].item()
@@ -102,7 +108,7 @@ def test_each_category_is_compared_with_its_own():
 def test_measures_are_what_they_say():
     step = torch.zeros(1, 3, 8, 8)
     step[..., 4:] = 1
-    contrast, brightness, sharpness, white = measure(step)[0].tolist()
+    contrast, brightness, sharpness, white = light_and_sharpness(step)[0].tolist()
     assert brightness == white == 0.5
     assert contrast == pytest.approx(np.std([0, 1] * 32, ddof=1))
     assert sharpness == pytest.approx(2 / 6)  # two of six inner columns see the step
