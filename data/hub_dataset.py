@@ -19,6 +19,7 @@ import httpx2
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
 from data.dataset import FEATURES, VALIDATION, DatasetError, Rows, UnknownCategoryError, row
+from system.errors import first_line
 
 SPLIT_FILE = re.compile(r"(?:^|/)(?P<category>[^/]+)\.(?P<split>train|test)-[^/]*\.parquet$")
 PHOTO_COLUMNS = ("image", "image_path")
@@ -55,10 +56,9 @@ def read_hub_dataset(
     except DatasetError:
         raise
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatasetError(
-            f"The dataset {repo} could not be read from the Hub ({reason}); check the name, the "
-            "network and, for a private dataset, the token."
+            f"The dataset {repo} could not be read from the Hub ({first_line(error)}); check the "
+            "name, the network and, for a private dataset, the token."
         ) from error
 
 

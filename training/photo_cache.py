@@ -24,7 +24,7 @@ from torch import Tensor
 from data.dataset import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
 from system.cores import available_cores
-from system.files import disk_errors_told
+from system.disk_errors import disk_errors_told
 from system.processes import everywhere, state
 
 PIXELS = "pixels"  # column of a dataset: a prepared photo's bytes, or None

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from data.dataset import DatasetError, load_categories
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
-from system.files import DiskError
+from system.disk_errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
 from training.batches import SharedLoader

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from data.dataset import DatasetError, load_inspection_dataset
 from modeling import InspectionImageProcessor, PhotoError, image_processing
-from system.files import DiskError
+from system.disk_errors import DiskError
 from training.augmentation import ANY_ROTATION
 from training.photo_cache import (
     GIGABYTE,
