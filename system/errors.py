@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def first_line(error: BaseException) -> str:
-    """An error's first line, or its kind where it says nothing, as `TimeoutError()` does."""
+def first_line(error: BaseException | str) -> str:
+    """The first line of an error or its text; its kind where it says nothing: `TimeoutError()`."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

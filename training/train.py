@@ -30,7 +30,8 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch import nn
 
-from data.dataset import VALIDATION, DatasetError, load_categories, split_calibration
+from data.dataset import load_categories, split_calibration
+from data.rows import VALIDATION, DatasetError
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
 from modeling.backbones import BackboneError, load_backbone
 from publishing.push import check_access, push_model

@@ -22,7 +22,8 @@ import torch
 import transformers
 from accelerate import Accelerator
 
-from data.dataset import DatasetError, load_categories
+from data.dataset import load_categories
+from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
 from system.disk_errors import DiskError
