@@ -1,6 +1,6 @@
 """Datasets on the Hub, one category at a time, in the layouts that exist there.
 
-1. One config a category, parquet, with the columns of `data.dataset.FEATURES` (ours, as
+1. One config a category, parquet, with the columns of `data.rows.FEATURES` (ours, as
    data/prepare_data.py pushes it).
 2. One split a category and part, `data/bottle.train-*.parquet`
    (TheoM55/mvtec_all_objects_split: columns image_path, split, object, defect, label, mask_path).
@@ -18,7 +18,8 @@ import datasets
 import httpx2
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-from data.dataset import FEATURES, VALIDATION, DatasetError, Rows, UnknownCategoryError, row
+from data.rows import FEATURES, VALIDATION, DatasetError, Rows, UnknownCategoryError, row
+from system.errors import first_line
 
 SPLIT_FILE = re.compile(r"(?:^|/)(?P<category>[^/]+)\.(?P<split>train|test)-[^/]*\.parquet$")
 PHOTO_COLUMNS = ("image", "image_path")
@@ -55,10 +56,9 @@ def read_hub_dataset(
     except DatasetError:
         raise
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DatasetError(
-            f"The dataset {repo} could not be read from the Hub ({reason}); check the name, the "
-            "network and, for a private dataset, the token."
+            f"The dataset {repo} could not be read from the Hub ({first_line(error)}); check the "
+            "name, the network and, for a private dataset, the token."
         ) from error
 
 

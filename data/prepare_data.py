@@ -24,8 +24,12 @@ import httpx2
 from huggingface_hub import HfApi, constants, metadata_load
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-from data.dataset import FEATURES, DatasetError, load_inspection_dataset
+from data.dataset import load_inspection_dataset
 from data.dataset_card import dataset_card
+from data.folder import categories_in
+from data.rows import FEATURES, DatasetError
+from system.command_line import run_command
+from system.errors import first_line
 from system.hub_access import UploadError, check_upload
 
 CATEGORY_NAME = re.compile(r"\w[\w .-]*")
@@ -58,7 +62,9 @@ def read_categories(
             "(CATEGORY/train/good/...)."
         )
     found = {}
-    for name in dict.fromkeys(categories) or _categories_in(folder):
+    # A category's own folder is named by None, and a folder without any is told by what reads it.
+    every = [None] if (folder / "train").is_dir() else categories_in(folder) or [None]
+    for name in dict.fromkeys(categories) or every:
         photos = load_inspection_dataset(folder, name)
         category = photos["train"]["category"][0]
         if category == "data" or not CATEGORY_NAME.fullmatch(category):
@@ -68,14 +74,6 @@ def read_categories(
             )
         found[category] = photos
     return found
-
-
-def _categories_in(folder: Path) -> list[str | None]:
-    """All that there are; None stands for the only one, as `load_inspection_dataset` takes it."""
-    if (folder / "train").is_dir():
-        return [None]
-    found = [path.name for path in folder.glob("[!.]*") if (path / "train").is_dir()]
-    return sorted(found) or [None]
 
 
 def push_categories(
@@ -190,8 +188,7 @@ def _file(path: Path) -> dict[str, Any]:
 def _in_one_sentence(error: BaseException, repo: str) -> Exception:
     # A large file's error comes wrapped in a RuntimeError that says nothing.
     answer = next((e for e in (error, error.__cause__) if isinstance(e, HfHubHTTPError)), None)
-    reason = (answer and answer.server_message) or str(error) or type(error).__name__
-    reason = reason.strip().splitlines()[0].rstrip(".")
+    reason = first_line((answer and answer.server_message) or error).rstrip(".")
     if answer and answer.response.status_code in REFUSALS:
         return DatasetError(
             f"{repo} at {constants.ENDPOINT} can't be written ({reason}); check the name, and that "
@@ -207,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input, 1 when the upload failed."""
     options = parse_arguments(arguments)
     datasets.utils.logging.set_verbosity_error()
-    try:
+
+    def work() -> None:
         check_upload(options.repo)
         photos = read_categories(options.folder, options.category)
         push_categories(
@@ -217,16 +215,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             license_id=options.license,
             revision=options.revision,
         )
-    except (UploadError, ValueError) as error:
-        print(f"prepare_data.py: {error}", file=sys.stderr)
-        return 1 if isinstance(error, UploadError) else 2
-    first = shlex.quote(next(iter(photos)))
-    print(
-        f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"
-        f"python training/train.py --data {options.repo} --category {first} "
-        f"--output_dir runs/{first}"
-    )
-    return 0
+        first = shlex.quote(next(iter(photos)))
+        print(
+            f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"
+            f"python training/train.py --data {options.repo} --category {first} "
+            f"--output_dir runs/{first}"
+        )
+
+    return run_command("prepare_data.py", work, bad_input=(ValueError,), failed=(UploadError,))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -26,7 +26,8 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
 from hub_models import MODEL_FILES, PROJECT_TAG, HubModel, list_hub_models
-from system.hub_access import UploadError, check_upload, first_line
+from system.errors import first_line
+from system.hub_access import UploadError, check_upload
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = "README.md"

@@ -23,7 +23,7 @@ from data.licences import MVTEC_LICENSE, is_mvtec, license_of, pictures_may_be_s
 from hub_models import CATEGORY_PREFIX, PROJECT_TAG
 from modeling import TASK, Calibration, ReconstructionConfig
 from modeling.backbones import EFFICIENTNET_LITE0
-from system.hub_access import first_line
+from system.errors import first_line
 from training.recipe import Recipe, read_recipe
 from training.training_run import TrainingRun
 

@@ -27,7 +27,8 @@ from data.licences import pictures_may_be_shown
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
 from modeling.backends import RUNTIMES
 from publishing.model_card import CardFacts, model_card
-from system.hub_access import UploadError, check_upload, first_line
+from system.errors import first_line
+from system.hub_access import UploadError, check_upload
 
 CODE = Path(modeling.__file__).parent
 MODEL_FILES = (

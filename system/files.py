@@ -1,80 +1,48 @@
-"""Writing where a process may be killed and a disk may be full: the whole thing, or what was there.
+"""Files and folders that are written whole or not at all, even if the process is killed.
 
-A folder is written under a hidden name beside its own and renamed once all of its bytes are on the
-disk, so whoever looks for it finds a whole one or none. What a kill leaves lying under a hidden
-name is removed the next time.
+Each is written under a hidden name beside its own and renamed once all of its bytes are on the
+disk. What a kill leaves under a hidden name is removed the next time.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-
-from system.hub_access import first_line
-from system.processes import ElsewhereError
-
 UNFINISHED, DISCARDED = ".unfinished-", ".discarded-"
-# The last two are what safetensors and torch make of the system's errors; safetensors says which
-# one it was, torch that a file is shorter than it should be.
-WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
-OS_ERROR = re.compile(r"\(os error (\d+)\)")
-TORCH_WRITER = "inline_container"
 
 
-class DiskError(RuntimeError):
-    """Something could not be written; the message is one sentence for a person."""
-
-
-def draft_of(folder: Path) -> Path:
-    """Where a folder is written before it takes its name."""
-    return folder.with_name(UNFINISHED + folder.name)
+def draft_of(path: Path) -> Path:
+    """Where a file or folder is written before it takes its name; the suffix stays."""
+    return path.with_name(UNFINISHED + path.name)
 
 
 @contextmanager
-def disk_errors_told(what: str, folder: Path, remedy: str) -> Iterator[None]:
-    """Tell in one sentence what can't be written.
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file that is there as a whole or not at all; an older one stays until then.
 
     Args:
-        what: begins the sentence, such as "The checkpoint".
-        folder: what is written.
-        remedy: ends the sentence.
+        path: the file's name, in a folder that exists.
+
+    Yields:
+        Where to write it: beside it and with the same suffix. An error deletes what was begun.
 
     Raises:
-        DiskError: for whatever goes wrong while writing.
+        OSError: when it can't be written.
     """
+    draft = draft_of(path)
     try:
-        yield
-    except ElsewhereError:
-        raise  # it says so itself
-    except WRITE_ERRORS as error:
-        free = shutil.disk_usage(_existing(folder)).free // 2**20
-        raise DiskError(
-            f"{what} {folder} could not be written ({_reason(error)}; {free} MB are free there); "
-            f"{remedy}."
-        ) from error
-
-
-@contextmanager
-def writing_threads_quiet() -> Iterator[None]:
-    """Let no thread print a traceback when it can't write: who waits for it raises the error."""
-    before = threading.excepthook
-
-    def hook(failed: threading.ExceptHookArgs) -> None:
-        if not isinstance(failed.exc_value, OSError):
-            before(failed)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before
+        yield draft
+        _flush(draft)
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # some network disks can't flush a folder, and need not
+        _flush(path.parent)
 
 
 def publish(draft: Path, folder: Path) -> None:
@@ -105,7 +73,10 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a kill has left half written or half removed in a folder that may not exist."""
     for prefix in (UNFINISHED, DISCARDED):
         for path in folder.glob(f"{prefix}*"):
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def move_files(source: Path, folder: Path, last: str) -> None:
@@ -126,21 +97,6 @@ def move_files(source: Path, folder: Path, last: str) -> None:
         path.replace(folder / path.name)
     _flush(folder)
     source.rmdir()
-
-
-def _reason(error: Exception) -> str:
-    """Why something can't be written, in the system's words where they can be had."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    number = OS_ERROR.search(str(error))
-    if number:
-        return os.strerror(int(number[1]))
-    return "a file was cut short" if TORCH_WRITER in str(error) else first_line(error)
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the first of its parents that exists."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def _flush(path: Path) -> None:

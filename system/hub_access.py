@@ -29,9 +29,3 @@ def check_upload(repo: str) -> None:
             "There is no access token to write to the Hub with; run `hf auth login` or set "
             "HF_TOKEN."
         )
-
-
-def first_line(error: BaseException) -> str:
-    """An error as part of a sentence: its first line, or its kind where it says nothing."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

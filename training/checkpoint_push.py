@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from system.hub_access import first_line
+from system.errors import first_line
 from training.checkpoints import CHECKPOINTS
 
 

@@ -14,15 +14,9 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 
-from system.files import (
-    DiskError,
-    discard,
-    disk_errors_told,
-    draft_of,
-    publish,
-    remove_leftovers,
-)
-from system.hub_access import first_line
+from system.disk_errors import DiskError, disk_errors_told
+from system.errors import first_line
+from system.files import discard, draft_of, publish, remove_leftovers
 from system.processes import ElsewhereError, everywhere, on_main, state
 
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from system.cores import available_cores
-from system.files import disk_errors_told, writing_threads_quiet
+from system.disk_errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
 from training.augmentation import UNCHANGED, augmentation_for
 from training.batches import SharedLoader

@@ -12,14 +12,8 @@ from torch import nn
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from publishing.model_card import RECIPE_FILE, model_card
-from system.files import (
-    DiskError,
-    disk_errors_told,
-    draft_of,
-    move_files,
-    publish,
-    remove_leftovers,
-)
+from system.disk_errors import DiskError, disk_errors_told
+from system.files import draft_of, move_files, publish, remove_leftovers
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe
 from training.training_run import TrainingRun

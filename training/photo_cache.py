@@ -21,10 +21,10 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from torch import Tensor
 
-from data.dataset import decode_picture
+from data.rows import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
 from system.cores import available_cores
-from system.files import disk_errors_told
+from system.disk_errors import disk_errors_told
 from system.processes import everywhere, state
 
 PIXELS = "pixels"  # column of a dataset: a prepared photo's bytes, or None

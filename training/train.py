@@ -30,13 +30,14 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch import nn
 
-from data.dataset import VALIDATION, DatasetError, load_categories, split_calibration
+from data.dataset import load_categories, split_calibration
+from data.rows import VALIDATION, DatasetError
 from modeling import ARCHITECTURES, InspectionImageProcessor, PhotoError, ReconstructionModel
 from modeling.backbones import BackboneError, load_backbone
 from publishing.push import check_access, push_model
 from system.command_line import published_command
 from system.cores import use_fair_share_of_cores
-from system.files import DiskError
+from system.disk_errors import DiskError
 from system.hub_access import UploadError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, on_main, state

@@ -27,7 +27,7 @@ from datasets import Dataset
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import Tensor
 
-from data.dataset import decode_picture
+from data.rows import decode_picture
 from evaluation.evaluate.prediction import (
     BATCH_SIZE,
     Prediction,

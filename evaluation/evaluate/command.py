@@ -35,7 +35,8 @@ from datasets import Dataset, DatasetDict
 from datasets.utils.logging import disable_progress_bar
 from sklearn.exceptions import UndefinedMetricWarning
 
-from data.dataset import DatasetError, load_inspection_dataset
+from data.dataset import load_inspection_dataset
+from data.rows import DatasetError
 from evaluation.evaluate.baselines import format_baselines, measure_baselines
 from evaluation.evaluate.map_files import FORMATS
 from evaluation.evaluate.prediction import (

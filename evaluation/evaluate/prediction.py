@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
-from data.dataset import decode_picture
+from data.rows import decode_picture
 from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
 from modeling.out_of_distribution import DOUBTS, NO_DOUBT
 from modeling.outputs import ReconstructionOutput

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.dataset import DatasetError, UnknownCategoryError, load_inspection_dataset
+from data.dataset import load_inspection_dataset
+from data.rows import DatasetError, UnknownCategoryError
 
 ALL = "all"
 CONFIG = "config.json"  # a folder is taken for a model by it

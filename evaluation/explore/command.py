@@ -24,7 +24,7 @@ from typing import Any
 
 import datasets
 
-from data.dataset import DatasetError
+from data.rows import DatasetError
 from evaluation.documents.wording import duration, plural
 from evaluation.explore.exploration import Exploration, as_record, count_good, explore
 from evaluation.explore.page import exploration_page

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.dataset import PHOTO_SUFFIXES, num_held_out
+from data.dataset import num_held_out
+from data.folder import PHOTO_SUFFIXES
 from evaluation.documents.wording import percent, plural
 from evaluation.explore.duplicates import NEAR, Match
 from evaluation.explore.photo import QUANTITIES, PhotoFacts

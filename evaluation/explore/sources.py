@@ -16,17 +16,9 @@ from typing import Any
 import datasets
 from PIL import Image
 
-from data.dataset import (
-    VALIDATION,
-    UnknownCategoryError,
-    category_folder,
-    is_folder,
-    load_inspection_dataset,
-    mask_files,
-    photo_files,
-    row,
-    visible_files,
-)
+from data.dataset import is_folder, load_inspection_dataset
+from data.folder import category_folder, mask_files, photo_files, visible_files
+from data.rows import VALIDATION, UnknownCategoryError, row
 from evaluation.documents.wording import plural
 
 GOOD = "good"

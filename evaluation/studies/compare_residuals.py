@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from datasets import disable_progress_bars
 
-from data.dataset import DatasetError, load_inspection_dataset, split_calibration
+from data.dataset import load_inspection_dataset, split_calibration
+from data.rows import DatasetError
 from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
 from modeling.checks import check_weighting
 from modeling.configuration import NORMALISATIONS

@@ -24,7 +24,7 @@ from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
-from data.dataset import DatasetError
+from data.rows import DatasetError
 from evaluation.studies.judges import GOOD, Judge, batches, load_judges, load_photos, opinions
 from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
 from modeling.out_of_distribution import DOUBTS, NO_DOUBT

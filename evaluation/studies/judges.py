@@ -17,12 +17,9 @@ from datasets import Dataset, concatenate_datasets
 from PIL import Image
 from torch import Tensor
 
-from data.dataset import (
-    SYNTHETIC_PREFIX,
-    UnknownCategoryError,
-    decode_picture,
-    load_categories,
-)
+from data.dataset import load_categories
+from data.rows import UnknownCategoryError, decode_picture
+from data.synthetic_dataset import SYNTHETIC_PREFIX
 from evaluation.evaluate.selection import model_folders
 from modeling import (
     InspectionImageProcessor,

@@ -22,10 +22,11 @@ import torch
 import transformers
 from accelerate import Accelerator
 
-from data.dataset import DatasetError, load_categories
+from data.dataset import load_categories
+from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
-from system.files import DiskError
+from system.disk_errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
 from training.batches import SharedLoader

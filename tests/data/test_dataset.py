@@ -14,14 +14,8 @@ from conftest import ROOT
 from loopback_hub import LoopbackHub, serve
 from PIL import Image
 
-from data.dataset import (
-    FEATURES,
-    DatasetError,
-    decode_picture,
-    load_categories,
-    load_inspection_dataset,
-    split_calibration,
-)
+from data.dataset import load_categories, load_inspection_dataset, split_calibration
+from data.rows import FEATURES, DatasetError, decode_picture
 from data.synthetic import PARTS
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.dataset import UnknownCategoryError, decode_picture, load_inspection_dataset
+from data.dataset import load_inspection_dataset
+from data.rows import UnknownCategoryError, decode_picture
 from evaluation.studies.cross_category import (
     Opinion,
     Refusals,

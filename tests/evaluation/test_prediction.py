@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import DatasetError, load_inspection_dataset
+from data.dataset import load_inspection_dataset
+from data.rows import DatasetError
 from evaluation.evaluate.prediction import predict
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
 from system.batches import batches_of, map_in_threads

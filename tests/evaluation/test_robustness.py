@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from data.dataset import decode_picture
+from data.rows import decode_picture
 from evaluation.studies.judges import load_judges, load_photos
 from evaluation.studies.robustness import paired
 from evaluation.studies.robustness.command import change, is_located, main, try_out

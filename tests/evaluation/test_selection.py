@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.dataset import DatasetError
+from data.rows import DatasetError
 from evaluation.evaluate.selection import Pair, categories_of, model_folders, pair_up
 
 OUT = Path("out")

@@ -12,7 +12,7 @@ import torch
 from killing import killed_at_each_change
 
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_model
-from system.files import DiskError
+from system.disk_errors import DiskError
 from training import model_folder as room
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.recipe import Recipe

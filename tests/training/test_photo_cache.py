@@ -11,9 +11,10 @@ from datasets.table import MemoryMappedTable
 from killing import killed_at_each_change
 from torch.utils.data import DataLoader
 
-from data.dataset import DatasetError, load_inspection_dataset
+from data.dataset import load_inspection_dataset
+from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError, image_processing
-from system.files import DiskError
+from system.disk_errors import DiskError
 from training.augmentation import ANY_ROTATION
 from training.photo_cache import (
     GIGABYTE,

@@ -22,7 +22,7 @@ from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
-from data.dataset import DatasetError, decode_picture
+from data.rows import DatasetError, decode_picture
 from evaluation.studies.judges import BATCH, Judge, load_judges, load_photos, opinions
 from evaluation.studies.robustness.measures import CLEAN, Condition, Trial, conditions, measure
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
