@@ -12,7 +12,7 @@ import gradio as gr
 from page.api.programs import checked_threshold, name_models
 from page.languages import DEFAULT, NAMES, Text, all_words
 from page.models.catalogue import Catalogue, examples_of
-from page.session import CALIBRATED_THRESHOLD, Visit
+from page.session import CALIBRATED_THRESHOLD, Session
 from page.views.batch import SELECT_ON_CLICK, progress_html
 from page.views.verdict_card import message_card
 
@@ -46,7 +46,7 @@ translate = gr.I18n(
 class Components:
     """All that takes part in an event, by what it is for."""
 
-    visit: gr.State
+    session: gr.State
     pulse: gr.Timer  # says that the visitor is still there; never seen
     language: gr.Textbox  # of the visitor, as the browser says; never seen
     languages: gr.Dropdown
@@ -100,7 +100,7 @@ def lay_out(catalogue: Catalogue, root: Path) -> Components:
     """
     text = Text(DEFAULT)
     parts: dict[str, Any] = {
-        "visit": gr.State(Visit(root), delete_callback=_end),
+        "session": gr.State(Session(root), delete_callback=_end),
         "pulse": gr.Timer(PULSE_SECONDS),
         "language": gr.Textbox(visible="hidden", elem_id="language_code"),
         "saved": gr.Textbox(visible="hidden", elem_id="saved"),
@@ -130,8 +130,8 @@ def choice_input(name: str, choices: Sequence[Any]) -> gr.Dropdown:
     return choice
 
 
-def _end(visit: Visit) -> None:
-    visit.end()
+def _end(session: Session) -> None:
+    session.end()
 
 
 def _html(name: str, value: str = "", **options: Any) -> gr.HTML:

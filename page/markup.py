@@ -53,5 +53,5 @@ def icon(name: str) -> str:
 
 
 def address(path: Path) -> str:
-    """Where the browser finds a file of a visitor's workplace, relative to the page."""
+    """Where the browser finds a file of a visitor's folder, relative to the page."""
     return f"gradio_api/file={quote(str(path))}"

@@ -15,7 +15,8 @@ from PIL import Image
 
 from hub_models import MODEL_TYPE_PREFIX, read_config
 from page.inspection.batch import count_verdicts
-from page.inspection.results import JPEG_QUALITY, Result, needing_room, writing
+from page.inspection.results import JPEG_QUALITY, Result
+from page.inspection.temporary_folder import needing_room, writing
 from page.models.catalogue import ModelEntry
 from page.views.marking import scores_and_mask
 

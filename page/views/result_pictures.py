@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from contourpy import contour_generator
 
-from page.inspection.results import JPEG_QUALITY, Result, Workplace, writing
+from page.inspection.results import JPEG_QUALITY, Result
+from page.inspection.temporary_folder import TemporaryFolder, writing
 from page.languages import Text
 from page.markup import address, decimal, icon, said
 
@@ -43,7 +44,7 @@ class Prints:
     heatmap: Path
 
 
-def make_prints(inspection: Inspection, workplace: Workplace) -> Prints:
+def make_prints(inspection: Inspection, workplace: TemporaryFolder) -> Prints:
     """Write the pictures of an inspection into the visitor's workplace.
 
     Raises:
@@ -65,7 +66,7 @@ def make_prints(inspection: Inspection, workplace: Workplace) -> Prints:
     return Prints(original, reconstruction, heat, heatmap)
 
 
-def pictures(result: Result, inspection: Inspection, workplace: Workplace, text: Text) -> str:
+def pictures(result: Result, inspection: Inspection, workplace: TemporaryFolder, text: Text) -> str:
     """Write the pictures and lay them side by side; see `lay_out`."""
     return lay_out(result, make_prints(inspection, workplace), text)
 

@@ -29,7 +29,7 @@ DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "sta
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory) -> Path:
-    """What the app prints."""
+    """What the app pictures."""
     return tmp_path_factory.mktemp("app") / "log"
 
 

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
 from starlette.middleware import Middleware
 
-from page.inspection.results import ACCEPT, REJECT, Workplace
+from page.inspection.results import ACCEPT, REJECT
+from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import NAMES, Text, all_words
 from page.server.head import HeadScripts
 from page.views.result_pictures import outlines, pictures, region_table
@@ -34,9 +35,9 @@ SELECT = """element.addEventListener("click", (event) => {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """A page with two photos to show, a threshold, and buttons that count their clicks."""
-    workplace = Workplace(tmp_path_factory.mktemp("visitors"))
-    parts = [specimens.inspected(workplace, *areas) for areas in ((SCRATCH, SPOT), (SPOT,))]
-    shown = [pictures(result, found, workplace, TEXT) for result, found in parts]
+    folder = TemporaryFolder(tmp_path_factory.mktemp("visitors"))
+    parts = [specimens.inspected(folder, *areas) for areas in ((SCRATCH, SPOT), (SPOT,))]
+    shown = [pictures(result, found, folder, TEXT) for result, found in parts]
 
     def show(number: float, threshold: float) -> tuple[str, str, str, str, str]:
         result = parts[int(number)][0].at_threshold(threshold)
@@ -80,10 +81,12 @@ def address(tmp_path_factory) -> Iterator[str]:
         )
     _, address, _ = blocks.launch(
         prevent_thread_lock=True,
-        css="\n".join(path.read_text() for path in sorted((ROOT / "page").glob("*.css"))),
+        css="\n".join(
+            path.read_text() for path in sorted((ROOT / "page" / "static").glob("*.css"))
+        ),
         i18n=translate,
         app_kwargs={"middleware": [Middleware(HeadScripts)]},
-        allowed_paths=[str(workplace.folder)],
+        allowed_paths=[str(folder.path)],
         quiet=True,
     )
     yield address

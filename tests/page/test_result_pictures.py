@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
 
 from modeling.regions import label_regions
-from page.inspection.results import Result, Workplace
+from page.inspection.results import Result
+from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import Text
 from page.views.result_pictures import NUMBERED, outlines, pictures, region_table
 
@@ -24,8 +25,8 @@ HEIGHT, WIDTH = PHOTO_SIZE
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors & others")  # a path that needs quoting
+def workplace(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors & others")  # a path that needs quoting
 
 
 def svg(result: Result) -> ET.Element:
@@ -62,7 +63,7 @@ def test_three_pictures_of_the_photos_size_and_a_heat_layer_of_the_maps(workplac
         with Image.open(path) as picture:
             assert picture.size == ((64, 48) if image == "heat" else (WIDTH, HEIGHT))
             assert picture.format == ("PNG" if image == "heat" else "JPEG")
-        assert path.is_relative_to(workplace.folder)
+        assert path.is_relative_to(workplace.path)
 
 
 def test_the_downloads_are_the_three_pictures_under_the_photos_name(workplace):
@@ -121,7 +122,7 @@ def test_a_hole_in_a_region_is_outlined_too(workplace):
     scores = specimens.score_map((10, 10, 20, 20, 0.9), (17, 17, 6, 6, 0.1))
     inspection = specimens.inspection(scores)
     result = specimens.inspected(workplace)[0].completed(
-        inspection, specimens.calibration(), workplace.folder
+        inspection, specimens.calibration(), workplace.path
     )
     (path,) = {path.get("d") for path in svg(result).iter("path")}
     assert path.count("M") == 2

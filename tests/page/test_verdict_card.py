@@ -10,7 +10,8 @@ import specimens
 from specimens import SCRATCH, SPOT
 
 from modeling.familiarity import DOUBTS
-from page.inspection.results import ACCEPT, REJECT, Result, Workplace
+from page.inspection.results import ACCEPT, REJECT, Result
+from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import Text
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
@@ -18,8 +19,8 @@ TEXT = Text("en")
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors")
+def workplace(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Many visitors at once, and what the world does to a server: slow, aborted, killed, broken.
 
 `make test` lets the crowd stay for 12 seconds; `LOAD_SECONDS=120 python -m pytest
-tests/strength/test_load.py` for two minutes, which is what to do after a change to queue, bench or
+tests/strength/test_load.py` for two minutes, which is what to do after a change to queue, turns or
 memory.
 """
 
@@ -29,7 +29,7 @@ import app as page_of_the_app
 import page.wiring
 from modeling import InspectionPipeline, load_pipeline
 from page.components import translate
-from page.inspection.inspector import UNEXPECTED, Bench
+from page.inspection.inspector import UNEXPECTED, Inspector
 from page.languages import DEFAULT, Text
 from page.models.catalogue import Catalogue, shipped_models
 from page.server.head import HeadScripts
@@ -94,7 +94,7 @@ def test_everyone_of_a_crowd_gets_their_own_answer_and_memory_stays_flat(app, di
     found = crowd(app.address, visitors, SECONDS, app.memory)
     assert not found.errors
     assert not found.mixed_up
-    assert all(visit.seconds for visit in found.visits)
+    assert all(session.seconds for session in found.visits)
     assert not of_visitors(disk)
     grown = growth(found.samples)
     assert grown is None or grown < MAX_GROWTH, found.samples
@@ -225,7 +225,7 @@ def stalled(monkeypatch) -> threading.Event:
 @contextmanager
 def served_here(root: Path) -> Iterator[str]:
     """The page in this process, where a test can change what the models do."""
-    blocks = page.wiring.build(Bench(Catalogue(shipped_models())), root)
+    blocks = page.wiring.build(Inspector(Catalogue(shipped_models())), root)
     with closing(blocks):
         yield blocks.launch(
             theme=page_of_the_app.theme(),
