@@ -41,7 +41,8 @@ from starlette.middleware import Middleware
 from page.api.programs import mcp_is_installed
 from page.components import translate
 from page.inspection.inspector import Inspector
-from page.models.catalogue import ASSETS, Catalogue, find_models, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import ASSETS, find_models, shipped_models
 from page.server.gradio_sessions import forget_calls
 from page.server.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
 from page.server.head import HeadScripts

@@ -19,14 +19,21 @@ from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, Tempora
 from page.inspection.uploads import unpack
 from page.languages import text_in
 from page.markup import address
-from page.models.catalogue import Catalogue, ModelEntry, examples_of
-from page.models.downloads import download_html, load_with_progress
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, examples_of
 from page.models.facts import defect_scores, read_facts
 from page.session import Session
 from page.views.about import about_html, charts_html
 from page.views.batch import gallery_html, progress_html, table_html, totals_html
+from page.views.downloads import download_html
 from page.views.export import csv_text, write_zip
-from page.views.result_pictures import Prints, lay_out, make_prints, outlines, region_table
+from page.views.result_pictures import (
+    ResultPictures,
+    outlines_html,
+    pictures_html,
+    regions_html,
+    write_pictures,
+)
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -48,7 +55,7 @@ class Inspected(NamedTuple):
     """A single photo before it is shown."""
 
     result: Result
-    pictures: Prints | None
+    pictures: ResultPictures | None
     folder: TemporaryFolder  # where its files are
 
 
@@ -84,10 +91,10 @@ def unchanged(count: int) -> tuple[Any, ...]:
 NOTHING_NEW = Shown(*unchanged(len(Shown._fields)))
 
 
-def _pictures(inspection: Inspection | None, folder: TemporaryFolder) -> Prints | None:
+def _pictures(inspection: Inspection | None, folder: TemporaryFolder) -> ResultPictures | None:
     """The pictures; None where there are none, or the disk is full: the verdict stands anyway."""
     try:
-        return None if inspection is None else make_prints(inspection, folder)
+        return None if inspection is None else write_pictures(inspection, folder)
     except NoRoomError:
         return None
 
@@ -502,7 +509,7 @@ class Answers:
 
     def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:
         """Load a model, and say in the place of a result how far it is."""
-        for progress in load_with_progress(self.catalogue, entry):
+        for progress in self.catalogue.load_with_progress(entry):
             waiting = download_html(progress, text_in(language))
             yield self.cleared(language)._replace(verdict=waiting)
 
@@ -511,7 +518,7 @@ class Answers:
         from modeling import ModelLoadError
 
         try:
-            for progress in load_with_progress(self.catalogue, entry):
+            for progress in self.catalogue.load_with_progress(entry):
                 yield download_html(progress, text_in(language))
         except ModelLoadError:
             return
@@ -522,11 +529,11 @@ class Answers:
         return f"<div data-keeps-threshold>{card}</div>" if session.keeps_threshold else card
 
     def _judged(self, session: Session, result: Result, language: str) -> Judged:
-        table = region_table(result, text_in(language))
-        return Judged(self._card(session, result, language), outlines(result), table)
+        table = regions_html(result, text_in(language))
+        return Judged(self._card(session, result, language), outlines_html(result), table)
 
     def _shown(self, session: Session, result: Result, pictures: Any, language: str) -> Shown:
-        pictures = "" if pictures is None else lay_out(result, pictures, text_in(language))
+        pictures = "" if pictures is None else pictures_html(result, pictures, text_in(language))
         visible = gr.Row(visible=True)
         judged = self._judged(session, result, language)
         return Shown(*judged, pictures, result.note, visible, visible)

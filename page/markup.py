@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from page.languages import Text
+from page.languages import Translation
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -35,12 +35,12 @@ def render(name: str, **values: object) -> str:
     return TEMPLATES.get_template(name).render(values)
 
 
-def said(text: Text, key: str, **values: object) -> str:
+def said(text: Translation, key: str, **values: object) -> str:
     """Words of the page, safe in HTML."""
     return html.escape(text(key, **values))
 
 
-def decimal(number: str, text: Text) -> str:
+def decimal(number: str, text: Translation) -> str:
     """A number with the decimal mark of the language."""
     return number.replace(".", text("verdict.decimal_mark"))
 

@@ -10,7 +10,7 @@ from page.inspection.batch import Batch
 from page.inspection.results import Result
 from page.inspection.temporary_folder import TemporaryFolder
 from page.models.facts import ModelFacts
-from page.views.result_pictures import Prints
+from page.views.result_pictures import ResultPictures
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
@@ -48,7 +48,7 @@ class Session:
     is_waiting: bool = False
     stop_asked: bool = False
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
-    pictures: dict[int, Prints] = field(default_factory=dict)
+    pictures: dict[int, ResultPictures] = field(default_factory=dict)
     choice: tuple[str, str | None] | None = None
     facts: ModelFacts | None = None
     calibration: Calibration | None = None

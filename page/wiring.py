@@ -109,7 +109,7 @@ class Wiring:
         described = opened.then(
             answers.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
         )
-        if self.answers.catalogue.wish:
+        if self.answers.catalogue.asks_hub:
             # The Hub may take its time, so both lists are brought up to date in a step of their
             # own, from what the visitor has chosen by then.
             asked = described.then(answers.catalogue.refresh, None, None, **QUIET)

@@ -36,8 +36,8 @@ from page.inspection.inspector import Inspector
 from page.inspection.results import Result, now
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
 from page.inspection.uploads import MAX_PHOTOS
-from page.languages import Text, text_in
-from page.models.catalogue import ModelEntry
+from page.languages import Translation, text_in
+from page.models.entries import ModelEntry
 from page.session import CALIBRATED_THRESHOLD
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -253,7 +253,7 @@ def shown(value: Any) -> str:
     return words if len(words) <= 80 else f"{words[:80]}..."
 
 
-def programs_html(text: Text, address: str, category: str, has_mcp: bool) -> str:
+def programs_html(text: Translation, address: str, category: str, has_mcp: bool) -> str:
     """A short panel for the page: the three names, and an example to copy.
 
     Args:

@@ -16,7 +16,7 @@ from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT, Result, now
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
 from page.inspection.uploads import Upload
-from page.models.catalogue import ModelEntry
+from page.models.entries import ModelEntry
 
 THUMBNAIL_SIDE = 160  # pixels
 DECIDED = {ACCEPT: "PASS", REJECT: "FAIL"}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from page.inspection.results import Result, now
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
-from page.languages import DEFAULT, Text
-from page.models.catalogue import Catalogue, ModelEntry
+from page.languages import DEFAULT, Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionPipeline
@@ -101,7 +102,7 @@ class Inspector:
             if not folder.path.is_dir():
                 raise  # the visitor has left, and their files with them: nobody waits
             log.exception("An inspection with the model %s broke off", entry.identity)
-            sentence, words = Text(DEFAULT)(UNEXPECTED), UNEXPECTED
+            sentence, words = Translation(DEFAULT)(UNEXPECTED), UNEXPECTED
         return replace(result, error=sentence, trouble=words, threshold=threshold), None
 
     def inspect_again(self, result: Result, folder: TemporaryFolder) -> Inspection | None:

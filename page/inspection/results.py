@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from page.inspection.temporary_folder import writing
-from page.languages import Text
+from page.languages import Translation
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Finding, Inspection, Region
@@ -71,7 +71,7 @@ class Result:
         """Sorts results by what a person looks at first: failures by score, then the rest."""
         return ATTENTION[self.verdict], -self.score if self.score == self.score else 0.0
 
-    def why_not(self, text: Text) -> str:
+    def why_not(self, text: Translation) -> str:
         """Why the photo could not be inspected, in the visitor's language; "" where it was."""
         if not self.trouble:
             return self.error

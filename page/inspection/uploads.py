@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
-from page.languages import Text
+from page.languages import Translation
 from page.server.limits import (
     MAX_DIRECTORY_BYTES,
     MAX_ENTRIES,
@@ -55,7 +55,10 @@ class Upload(NamedTuple):
 
 
 def unpack(
-    uploads: Sequence[Path | str], folder: TemporaryFolder, text: Text, limit: int = MAX_PHOTOS
+    uploads: Sequence[Path | str],
+    folder: TemporaryFolder,
+    text: Translation,
+    limit: int = MAX_PHOTOS,
 ) -> list[Upload]:
     """Keep photos and the photos of zips, in the order given and by name within a zip.
 
@@ -118,7 +121,7 @@ class _ZipFile(io.FileIO):
 class _Unpacker:
     """Opens uploads one after the other, and keeps count of what they take on the disk."""
 
-    def __init__(self, folder: TemporaryFolder, text: Text) -> None:
+    def __init__(self, folder: TemporaryFolder, text: Translation) -> None:
         self._folder = folder
         self._text = text
         self._bytes_left = MAX_UNPACKED_BYTES

@@ -14,11 +14,11 @@ DEFAULT = "en"
 NAMES = {"en": "English", "de": "Deutsch", "es": "Español", "ja": "日本語", "zh": "中文"}
 
 
-class Text:
+class Translation:
     """The words of one language.
 
     Example:
-        >>> Text("en")("verdict.score")
+        >>> Translation("en")("verdict.score")
         'Score'
     """
 
@@ -36,9 +36,9 @@ class Text:
         return words.format(**values) if values else words
 
 
-def text_in(language: str | None) -> Text:
+def text_in(language: str | None) -> Translation:
     """The words of a language that the page knows, of `DEFAULT` for any other."""
-    return Text(closest_language([language or DEFAULT]))
+    return Translation(closest_language([language or DEFAULT]))
 
 
 def closest_language(wanted: Iterable[str]) -> str:

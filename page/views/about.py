@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from page.languages import Text
+from page.languages import Translation
 from page.markup import decimal, said
 from page.models.facts import (
     Defect,
@@ -29,7 +29,7 @@ UNKNOWN = "·"  # in a table's cell
 RUNTIME_NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
-def about_html(facts: ModelFacts, text: Text, backend: str | None = None) -> str:
+def about_html(facts: ModelFacts, text: Translation, backend: str | None = None) -> str:
     """The panel about a model, without its charts.
 
     Args:
@@ -47,7 +47,9 @@ def about_html(facts: ModelFacts, text: Text, backend: str | None = None) -> str
     return f'<section class="about">{"".join(parts)}</section>'
 
 
-def charts_html(facts: ModelFacts, calibration: Calibration, threshold: float, text: Text) -> str:
+def charts_html(
+    facts: ModelFacts, calibration: Calibration, threshold: float, text: Translation
+) -> str:
     """How the threshold was set, and histogram and ROC curve with the current one drawn in.
 
     The ROC curve is left out where no test scores are known.
@@ -80,7 +82,7 @@ def _figure(title: str, drawing: str, caption: str) -> str:
     return f"<figure><h4>{title}</h4>{drawing}<figcaption>{caption}</figcaption></figure>"
 
 
-def _origin(facts: ModelFacts, text: Text, backend: str | None) -> str:
+def _origin(facts: ModelFacts, text: Translation, backend: str | None) -> str:
     """Name, licence, what it was trained on, and what runs it."""
     training = facts.training
     rows = [("model", html.escape(facts.name))]
@@ -100,7 +102,7 @@ def _origin(facts: ModelFacts, text: Text, backend: str | None) -> str:
     return f"<dl>{terms}</dl>{_made(training, facts.measured, text)}"
 
 
-def _made(training: Training | None, measured: Measured | None, text: Text) -> str:
+def _made(training: Training | None, measured: Measured | None, text: Translation) -> str:
     """Commands and versions, folded away: for the one who makes the model again."""
     commands = [made.command for made in (training, measured) if made and made.command]
     if not commands:
@@ -114,7 +116,7 @@ def _made(training: Training | None, measured: Measured | None, text: Text) -> s
     )
 
 
-def _figures(measured: Measured | None, text: Text) -> str:
+def _figures(measured: Measured | None, text: Translation) -> str:
     """What was measured on labelled test photos, in all and by kind of defect."""
     if measured is None:
         return f"<h4>{said(text, 'about.figures')}</h4><p>{said(text, 'about.not_measured')}</p>"
@@ -141,7 +143,7 @@ def _figures(measured: Measured | None, text: Text) -> str:
     )
 
 
-def _defects(measured: Measured, text: Text) -> str:
+def _defects(measured: Measured, text: Translation) -> str:
     if not measured.defects:
         return ""
     weakest = measured.weakest
@@ -150,7 +152,7 @@ def _defects(measured: Measured, text: Text) -> str:
     return f"<h4>{said(text, 'about.defects')}</h4>{_table(columns, body, text)}"
 
 
-def _defect(defect: Defect, is_weakest: bool, text: Text) -> str:
+def _defect(defect: Defect, is_weakest: bool, text: Translation) -> str:
     missed, interval = _counted(defect.missed, defect.count, defect.miss_interval, text)
     mark = f' <span class="weakest">▲ {said(text, "about.weakest")}</span>' if is_weakest else ""
     return (
@@ -160,18 +162,18 @@ def _defect(defect: Defect, is_weakest: bool, text: Text) -> str:
     )
 
 
-def _table(columns: Sequence[str], body: str, text: Text) -> str:
+def _table(columns: Sequence[str], body: str, text: Translation) -> str:
     head = "".join(f'<th scope="col">{said(text, f"about.{column}")}</th>' for column in columns)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _limits(facts: ModelFacts, text: Text) -> str:
+def _limits(facts: ModelFacts, text: Translation) -> str:
     limits = facts.section(LIMITS)
     words = _prose(limits) if limits else f"<p>{said(text, 'about.limits_unknown')}</p>"
     return f'<h4>{said(text, "about.limits")}</h4><div class="limits">{words}</div>'
 
 
-def _card(facts: ModelFacts, text: Text) -> str:
+def _card(facts: ModelFacts, text: Translation) -> str:
     """The card's text as it was written, and where on the Hub it stands."""
     parts = []
     if facts.address and re.match(r"https?://", facts.address):
@@ -187,7 +189,7 @@ def _card(facts: ModelFacts, text: Text) -> str:
     return "".join(parts)
 
 
-def _unknown(facts: ModelFacts, text: Text) -> str:
+def _unknown(facts: ModelFacts, text: Translation) -> str:
     """What could not be read, so that nobody takes a gap for a fact."""
     sentences = [] if facts.reached else [said(text, "about.unreachable")]
     if facts.missing:
@@ -205,7 +207,7 @@ def _prose(markdown: str) -> str:
 
 
 def _counted(
-    count: int | None, total: int, interval: Interval | None, text: Text
+    count: int | None, total: int, interval: Interval | None, text: Translation
 ) -> tuple[str, str]:
     """A count as "7 of 40 (17.5 %)" and its interval as "8.7 to 31.9 %", both for a cell."""
     if count is None or total == 0:
@@ -223,9 +225,9 @@ def _rest_of(interval: Interval | None) -> Interval | None:
     return None if interval is None else (1 - interval[1], 1 - interval[0])
 
 
-def _ratio(value: float | None, text: Text) -> str:
+def _ratio(value: float | None, text: Translation) -> str:
     return UNKNOWN if value is None else decimal(f"{value:.3f}", text)
 
 
-def _percent(share: float, text: Text) -> str:
+def _percent(share: float, text: Translation) -> str:
     return decimal(f"{100 * share:.1f}", text)

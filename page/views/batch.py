@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from page.inspection.batch import Batch, Totals
 from page.inspection.results import ACCEPT, REJECT, Result
-from page.languages import Text
+from page.languages import Translation
 from page.markup import ICONS, address, decimal, icon, said
 
 MAX_THUMBNAILS = 60
@@ -50,7 +50,7 @@ watch("value", () => window.goldenBatch?.restore());
 """
 
 
-def progress_html(batch: Batch | None, text: Text) -> str:
+def progress_html(batch: Batch | None, text: Translation) -> str:
     """A bar with a count, the pace and the remaining time, or how the batch ended."""
     if batch is None:
         return f'<p class="batch-message">{said(text, "batch.empty")}</p>'
@@ -66,7 +66,7 @@ def progress_html(batch: Batch | None, text: Text) -> str:
 </div>"""
 
 
-def totals_html(batch: Batch | None, text: Text) -> str:
+def totals_html(batch: Batch | None, text: Translation) -> str:
     """How many passed, failed, need a look or can't be read, and the yield; nothing before."""
     if batch is None or not batch.results:
         return ""
@@ -85,7 +85,7 @@ def totals_html(batch: Batch | None, text: Text) -> str:
     return f'<dl class="batch-totals">{"".join(boxes)}</dl>'
 
 
-def gallery_html(batch: Batch | None, text: Text) -> str:
+def gallery_html(batch: Batch | None, text: Translation) -> str:
     """Thumbnails with their verdicts, what needs attention first; the rest is in the table."""
     if batch is None or not batch.results:
         return ""
@@ -103,7 +103,7 @@ def gallery_html(batch: Batch | None, text: Text) -> str:
     )
 
 
-def table_html(batch: Batch | None, text: Text) -> str:
+def table_html(batch: Batch | None, text: Translation) -> str:
     """A row for each photo, in the order of the batch; the browser sorts them otherwise."""
     if batch is None or not batch.results:
         return ""
@@ -129,7 +129,7 @@ def _state(batch: Batch) -> str:
     return "finished" if len(batch.results) == len(batch.uploads) else "ended"
 
 
-def _progress_words(batch: Batch, text: Text) -> str:
+def _progress_words(batch: Batch, text: Translation) -> str:
     """HTML: the count while it runs, else one sentence that says how it ended."""
     done, total = len(batch.results), len(batch.uploads)
     state = _state(batch)
@@ -143,7 +143,7 @@ def _progress_words(batch: Batch, text: Text) -> str:
     return f'<span role="status">{html.escape(sentence)}</span>'
 
 
-def _pace_words(batch: Batch, text: Text) -> list[str]:
+def _pace_words(batch: Batch, text: Translation) -> list[str]:
     if batch.is_cancelled:
         return [text("batch.cancelling")]
     if not batch.results:
@@ -163,7 +163,7 @@ def _figure(name: str, look: str, value: str, hint: str = "") -> str:
     )
 
 
-def _yield_figure(name: str, totals: Totals, text: Text) -> str:
+def _yield_figure(name: str, totals: Totals, text: Translation) -> str:
     if totals.judged == 0:
         return _figure(name, "yield", "-", text("batch.none_judged"))
     value = text("batch.percent", number=decimal(f"{100 * totals.good_share:.1f}", text))
@@ -171,7 +171,7 @@ def _yield_figure(name: str, totals: Totals, text: Text) -> str:
     return _figure(name, "yield", value, hint)
 
 
-def _tile(batch: Batch, number: int, result: Result, text: Text) -> str:
+def _tile(batch: Batch, number: int, result: Result, text: Translation) -> str:
     chosen = " selected" if number == batch.selected else ""
     thumbnail = batch.thumbnails[number - 1]
     picture = f'<img src="{address(thumbnail)}" loading="lazy" alt="">' if thumbnail else ""
@@ -185,7 +185,7 @@ def _tile(batch: Batch, number: int, result: Result, text: Text) -> str:
     )
 
 
-def _head(name: str, is_number: bool, first: str, text: Text) -> str:
+def _head(name: str, is_number: bool, first: str, text: Translation) -> str:
     order = "ascending" if name == "number" else "none"
     kind = "number" if is_number else "words"
     hint = said(text, "batch.sort")
@@ -196,7 +196,7 @@ def _head(name: str, is_number: bool, first: str, text: Text) -> str:
     )
 
 
-def _row(number: int, result: Result, is_selected: bool, text: Text) -> str:
+def _row(number: int, result: Result, is_selected: bool, text: Translation) -> str:
     """One photo; `data-value` is what its column is sorted by, and empty ones stay last."""
     verdict, is_judged = result.verdict, not result.error
     cells = {
@@ -219,30 +219,30 @@ def _row(number: int, result: Result, is_selected: bool, text: Text) -> str:
     )
 
 
-def _badge(verdict: str, text: Text) -> str:
+def _badge(verdict: str, text: Translation) -> str:
     look = LOOKS[verdict]
     shape = icon(look) if look in ICONS else "<b>!</b>"
     return f'<span class="badge {look}">{shape}{said(text, WORDS[verdict])}</span>'
 
 
-def _decision(result: Result, text: Text) -> str:
+def _decision(result: Result, text: Translation) -> str:
     if not result.decision:
         return ""
     return f'<span class="decided">{said(text, DECISIONS[result.decision])}</span>'
 
 
-def _reason(result: Result, text: Text) -> str:
+def _reason(result: Result, text: Translation) -> str:
     """Why there is no verdict; nothing where there is one."""
     if result.doubt is not None:
         return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
     return result.why_not(text)
 
 
-def _notes(result: Result, text: Text) -> str:
+def _notes(result: Result, text: Translation) -> str:
     """HTML: why there is no verdict, and the operator's own words."""
     reason, note = html.escape(_reason(result, text)), html.escape(result.note)
     return " ".join(filter(None, [f'<span class="reason">{reason}</span>' if reason else "", note]))
 
 
-def _one_or_many(text: Text, key: str, number: int) -> str:
+def _one_or_many(text: Translation, key: str, number: int) -> str:
     return text(f"{key}_one") if number == 1 else text(key, number=number)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from page.languages import Text
+from page.languages import Translation
 from page.markup import decimal, said
 
 BINS = 20
@@ -33,7 +33,7 @@ def histogram_svg(
     anomalous: Sequence[float],
     normals: Sequence[float],
     threshold: float,
-    text: Text,
+    text: Translation,
 ) -> str:
     """How the scores of held-out good parts, good test photos and known defects are spread.
 
@@ -92,7 +92,9 @@ def histogram_svg(
     )
 
 
-def roc_svg(good: Sequence[float], anomalous: Sequence[float], threshold: float, text: Text) -> str:
+def roc_svg(
+    good: Sequence[float], anomalous: Sequence[float], threshold: float, text: Translation
+) -> str:
     """What share of the defects is found at each share of good parts that is rejected for it.
 
     Args:

@@ -1,4 +1,4 @@
-"""The light table: pictures side by side, the outlines of the regions, and their table.
+"""The pictures of a result side by side, the outlines of its regions, and their table.
 
 What depends on the threshold (outlines, table) is apart from the pictures, so that moving the
 slider leaves them untouched; what needs no server (wipe, heat, full screen) is done by page.js.
@@ -16,7 +16,7 @@ from contourpy import contour_generator
 
 from page.inspection.results import JPEG_QUALITY, Result
 from page.inspection.temporary_folder import TemporaryFolder, writing
-from page.languages import Text
+from page.languages import Translation
 from page.markup import address, decimal, icon, said
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -28,8 +28,8 @@ NUMBERED = 20  # regions that get a number and a row; the weaker ones are outlin
 
 
 @dataclass(frozen=True)
-class Prints:
-    """The files that the three figures are made of, in the visitor's workplace.
+class ResultPictures:
+    """Files of the pictures that are shown of one result, in the visitor's workplace.
 
     Attributes:
         original: JPEG of the photo's size.
@@ -44,7 +44,7 @@ class Prints:
     heatmap: Path
 
 
-def make_prints(inspection: Inspection, workplace: TemporaryFolder) -> Prints:
+def write_pictures(inspection: Inspection, workplace: TemporaryFolder) -> ResultPictures:
     """Write the pictures of an inspection into the visitor's workplace.
 
     Raises:
@@ -63,39 +63,39 @@ def make_prints(inspection: Inspection, workplace: TemporaryFolder) -> Prints:
         heat_layer(inspection.score_map).save(file)
     photos = (inspection.photo, inspection.reconstruction, inspection.heatmap)
     original, reconstruction, heatmap = map(jpeg, photos)
-    return Prints(original, reconstruction, heat, heatmap)
+    return ResultPictures(original, reconstruction, heat, heatmap)
 
 
-def pictures(result: Result, inspection: Inspection, workplace: TemporaryFolder, text: Text) -> str:
-    """Write the pictures and lay them side by side; see `lay_out`."""
-    return lay_out(result, make_prints(inspection, workplace), text)
-
-
-def lay_out(result: Result, prints: Prints, text: Text) -> str:
+def pictures_html(result: Result, pictures: ResultPictures, text: Translation) -> str:
     """Three figures of one size: original, how it should look, where it differs.
 
     Of a photo that can't be judged, the first one alone.
 
     Args:
         result: what is shown; its outlines come from `outlines`, by the id that both know.
-        prints: its pictures.
+        pictures: its files.
         text: the visitor's language.
     """
     height, width = result.photo_size
-    original = _image(prints.original, text("pictures.original_alt"))
-    wiped = _image(prints.original, "", "wiped")
-    reconstruction = _image(prints.reconstruction, text("pictures.reconstruction_alt"))
-    beneath = _image(prints.original, text("pictures.difference_alt"))
-    heat = _image(prints.heat, "", "heat")
+    original = _image(pictures.original, text("pictures.original_alt"))
+    wiped = _image(pictures.original, "", "wiped")
+    reconstruction = _image(pictures.reconstruction, text("pictures.reconstruction_alt"))
+    beneath = _image(pictures.original, text("pictures.difference_alt"))
+    heat = _image(pictures.heat, "", "heat")
     figures = (
-        ("original", original, _checkbox(text), prints.original),
+        ("original", original, _checkbox(text), pictures.original),
         (
             "reconstruction",
             f'{reconstruction}{wiped}<i class="edge"></i>',
             _slider("wipe", 0, text),
-            prints.reconstruction,
+            pictures.reconstruction,
         ),
-        ("difference", beneath + heat, _slider("heat", 100, text) + _legend(text), prints.heatmap),
+        (
+            "difference",
+            beneath + heat,
+            _slider("heat", 100, text) + _legend(text),
+            pictures.heatmap,
+        ),
     )
     if result.doubt is not None:  # of another product nothing can be painted
         figures = figures[:1]
@@ -108,7 +108,7 @@ def lay_out(result: Result, prints: Prints, text: Text) -> str:
 
 
 def _figure(
-    result: Result, text: Text, name: str, layers: str, control: str, download: Path
+    result: Result, text: Translation, name: str, layers: str, control: str, download: Path
 ) -> str:
     """One picture with its title and buttons above and its control below."""
     height, width = result.photo_size
@@ -137,14 +137,14 @@ def _image(path: Path, alt: str, name: str = "photo") -> str:
     return f'<img class="{name}" src="{address(path)}" alt="{html.escape(alt)}" draggable="false">'
 
 
-def _checkbox(text: Text) -> str:
+def _checkbox(text: Translation) -> str:
     return (
         '<label class="switch"><input type="checkbox" data-setting="outlines" checked> '
         f"{said(text, 'pictures.outlines')}</label>"
     )
 
 
-def _slider(name: str, percent: int, text: Text) -> str:
+def _slider(name: str, percent: int, text: Translation) -> str:
     """A range of 0..100 that page.js reads; `percent` is where it stands at first."""
     return (
         f'<label class="slider"><span>{said(text, f"pictures.{name}")}</span>'
@@ -152,7 +152,7 @@ def _slider(name: str, percent: int, text: Text) -> str:
     )
 
 
-def _legend(text: Text) -> str:
+def _legend(text: Translation) -> str:
     """The colours of the heat over the scores from 0 to 1, with the calibrated limit."""
     from modeling.overlay import COLOURS, OPACITIES, STOPS
 
@@ -169,7 +169,7 @@ def _legend(text: Text) -> str:
     )
 
 
-def outlines(result: Result) -> str:
+def outlines_html(result: Result) -> str:
     """The outlines of the regions with their numbers, which every figure of the result repeats.
 
     The figures' <use> elements refer to it by its id, so a browser redraws them by itself when
@@ -193,7 +193,7 @@ def outlines(result: Result) -> str:
     )
 
 
-def region_table(result: Result, text: Text) -> str:
+def regions_html(result: Result, text: Translation) -> str:
     """The regions as a table, strongest first, numbered as the outlines; nothing where none is."""
     if not result.regions:
         return ""
@@ -212,7 +212,7 @@ def region_table(result: Result, text: Text) -> str:
     )
 
 
-def _row(number: int, region: Region, photo_size: tuple[int, int], text: Text) -> str:
+def _row(number: int, region: Region, photo_size: tuple[int, int], text: Translation) -> str:
     left, top, right, bottom = region.box
     peak = decimal(f"{region.peak:.3f}", text)
     area = text("regions.percent", percent=decimal(f"{100 * region.area:.2f}", text))
@@ -226,7 +226,7 @@ def _row(number: int, region: Region, photo_size: tuple[int, int], text: Text) -
     )
 
 
-def _place(region: Region, photo_size: tuple[int, int], text: Text) -> str:
+def _place(region: Region, photo_size: tuple[int, int], text: Translation) -> str:
     from modeling.regions import summarise_regions
 
     finding = summarise_regions([region], photo_size)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from page.inspection.results import ACCEPT, UNDECIDED, Result
-from page.languages import Text
+from page.languages import Translation
 from page.markup import decimal, icon, said
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
 RARE = 0.2  # a share up to this is said as "1 in n", a larger one in percent
 
 
-def verdict_card(result: Result, text: Text) -> str:
+def verdict_card(result: Result, text: Translation) -> str:
     """The verdict by word, shape and colour; the score on its scale; what was found, how sure.
 
     All three badges are there and CSS shows the one of `data-verdict`, so that page.js can flip
@@ -66,7 +66,7 @@ def threshold_cost(
     calibration: Calibration,
     threshold: float,
     defect_scores: Sequence[float] | None,
-    text: Text,
+    text: Translation,
 ) -> str:
     """What an operating threshold costs: good parts rejected, known defects let through.
 
@@ -86,7 +86,7 @@ def threshold_cost(
     return "".join(f'<p class="cost">{html.escape(line)}</p>' for line in lines)
 
 
-def _badges(text: Text) -> str:
+def _badges(text: Translation) -> str:
     """PASS, FAIL and CHECK, of which CSS shows one."""
     return "".join(
         f'<div class="badge {name}"><span class="shape">{icon(name)}</span> '
@@ -95,7 +95,7 @@ def _badges(text: Text) -> str:
     )
 
 
-def _stamp(result: Result, text: Text) -> str:
+def _stamp(result: Result, text: Translation) -> str:
     """The operator's decision as a word beside the badge; nothing while there is none."""
     if result.decision == UNDECIDED:
         return ""
@@ -103,7 +103,7 @@ def _stamp(result: Result, text: Text) -> str:
     return f'<div class="stamp {word}">{said(text, f"verdict.stamp_{word}")}</div>'
 
 
-def _decision(result: Result, text: Text) -> str:
+def _decision(result: Result, text: Translation) -> str:
     """The operator's decision as a sentence, with the note; nothing while there is neither."""
     sentences = []
     if result.decision != UNDECIDED:
@@ -117,7 +117,7 @@ def _decision(result: Result, text: Text) -> str:
     return "".join(f'<p class="decision">{html.escape(line)}</p>' for line in sentences)
 
 
-def _note(result: Result, text: Text) -> str:
+def _note(result: Result, text: Translation) -> str:
     """One sentence: why it can't be judged, or where, how large, how strong, of what shape."""
     if result.doubt is not None:
         return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
@@ -135,7 +135,7 @@ def _note(result: Result, text: Text) -> str:
     )
 
 
-def _how_sure(result: Result, text: Text) -> str:
+def _how_sure(result: Result, text: Translation) -> str:
     """How unusual the score is among good parts; nothing where the photo can't be judged."""
     if result.doubt is not None or result.calibration is None:
         return ""
@@ -151,7 +151,7 @@ def _how_sure(result: Result, text: Text) -> str:
     return f"{sentence} {text(compared, total=rate.total)}"
 
 
-def _rejected(calibration: Calibration, threshold: float, text: Text) -> str:
+def _rejected(calibration: Calibration, threshold: float, text: Translation) -> str:
     """How many good parts a threshold rejects, with its uncertainty, in one sentence."""
     rate = calibration.rejected_at(threshold)
     total = rate.total
@@ -172,7 +172,7 @@ def _one_in(share: float) -> int:
     return max(1, int(float(f"{1 / share:.2g}")))
 
 
-def _share(area: float, text: Text) -> str:
+def _share(area: float, text: Translation) -> str:
     """A share of the picture, 0..1, as a person says it."""
     percent = 100 * area
     if percent < 0.1:

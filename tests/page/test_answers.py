@@ -10,7 +10,8 @@ from conftest import ROOT
 from page.answers import NOTHING_NEW, Answers
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT
-from page.models.catalogue import Catalogue, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, shipped_models
 from page.session import Session
 
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
@@ -202,3 +203,20 @@ def test_a_batch_that_is_stopped_while_it_waits_does_not_begin(catalogue, tmp_pa
     *_, last = answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en")
     assert "done" in last.progress
     assert answers.cancel(session, "en") == gr.skip()
+
+
+def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
+    entries = [
+        ModelEntry("nut", "nut", "models/nut"),
+        ModelEntry("both", "nut", "org/both", "1" * 40, on_hub=True),
+        ModelEntry("both", "key", "org/both", "1" * 40, on_hub=True),
+    ]
+    answers = Answers(Inspector(Catalogue(entries)))
+    for wanted, opened in (
+        (("key", "org/both"), ("key", "org/both")),
+        (("bolt", "org/both"), ("nut", "org/both")),
+        (("key", "org/gone"), ("key", "org/both")),
+        (("bolt", "org/gone"), ("nut", "nut")),
+        ((None, None), ("nut", "nut")),
+    ):
+        assert answers.open(Session(tmp_path), "en", *wanted)[0] == opened

@@ -18,8 +18,9 @@ from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT, UNDECIDED, Result
 from page.inspection.temporary_folder import UNFINISHED, TemporaryFolder
 from page.inspection.uploads import Upload
-from page.languages import Text
-from page.models.catalogue import Catalogue, ModelEntry, shipped_models
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, shipped_models
 
 DEFECTS = ("good", "missing_part", "good", "scratch", "good")
 MANY = 200
@@ -123,7 +124,7 @@ def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
     list(batch.run(inspector, entry))
     assert [result.error for result in batch.results] == [
         "",
-        Text("en")("batch.no_room"),
+        Translation("en")("batch.no_room"),
         *[""] * 3,
     ]
     assert [result.verdict == "" for result in batch.results] == [False, True, False, False, False]

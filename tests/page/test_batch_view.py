@@ -18,7 +18,7 @@ from page.inspection.batch import Batch
 from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
-from page.languages import Text
+from page.languages import Translation
 from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,
@@ -28,7 +28,7 @@ from page.views.batch import (
     totals_html,
 )
 
-TEXT = Text("en")
+TEXT = Translation("en")
 PATIENCE = 60_000  # milliseconds for an answer of a busy machine
 VIEWS = (progress_html, totals_html, gallery_html, table_html)
 EVIL = '"><img src=x onerror=alert(1)>.png'

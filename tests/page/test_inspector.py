@@ -12,8 +12,9 @@ from data.synthetic import render
 from modeling.image_processing import PhotoError, to_upright_rgb
 from page.inspection.inspector import Inspector, Turns
 from page.inspection.temporary_folder import TemporaryFolder
-from page.languages import NAMES, Text
-from page.models.catalogue import Catalogue, shipped_models
+from page.languages import NAMES, Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.views.verdict_card import verdict_card
 
 
@@ -136,15 +137,15 @@ def test_the_page_says_in_each_language_why_a_photo_can_not_be_read(reason, tmp_
     (tmp_path / "x.png").write_bytes(UNREADABLE[reason]())
     kept = folder.keep(tmp_path / "x.png")
     result, _ = inspector.inspect("my part.png", kept, entry, 0.5, folder)
-    assert result.why_not(Text("en")) == result.error
-    said = {result.why_not(Text(language)) for language in NAMES}
+    assert result.why_not(Translation("en")) == result.error
+    said = {result.why_not(Translation(language)) for language in NAMES}
     assert len(said) == len(NAMES)
     assert all("my part.png" in sentence for sentence in said)
-    assert result.why_not(Text("de")) in verdict_card(result, Text("de"))
+    assert result.why_not(Translation("de")) in verdict_card(result, Translation("de"))
 
 
 def test_a_picture_without_pixels_has_words_too():
     with pytest.raises(PhotoError) as raised:
         to_upright_rgb(Image.new("RGB", (0, 3)), "my part.png")
-    words = Text("en")(f"trouble.{raised.value.reason}", file="my part.png")
+    words = Translation("en")(f"trouble.{raised.value.reason}", file="my part.png")
     assert words == str(raised.value)

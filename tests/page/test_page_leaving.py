@@ -16,7 +16,8 @@ from running_app import becomes_true, running_app
 
 from page.components import PULSE_SECONDS
 from page.inspection.inspector import Inspector
-from page.models.catalogue import Catalogue, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.session import Session
 from page.wiring import build
 

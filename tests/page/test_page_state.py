@@ -32,7 +32,8 @@ from modeling.pipeline import InspectionPipeline
 from page import wiring
 from page.components import translate
 from page.inspection.inspector import Inspector
-from page.models.catalogue import Catalogue, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.server.head import HeadScripts
 
 

@@ -35,8 +35,9 @@ from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, 
 from page.api.programs import Programs, name_models, programs_html
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import TemporaryFolder
-from page.languages import Text
-from page.models.catalogue import Catalogue, ModelEntry, find_models
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, find_models
 from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
@@ -144,7 +145,8 @@ def test_listing_models_loads_none(tmp_path):
 import json, sys
 from pathlib import Path
 from page.inspection.inspector import Inspector
-from page.models.catalogue import Catalogue, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.api.programs import Programs
 models = Programs(Inspector(Catalogue(shipped_models())), Path(".")).models()
 print(json.dumps([len(models), "torch" in sys.modules, "transformers" in sys.modules]))
@@ -188,7 +190,7 @@ def test_a_full_disk_is_said_and_ends_no_batch(monkeypatch, tmp_path):
 
     programs = Programs(Inspector(Catalogue(find_models([str(MODEL)]))), tmp_path)
     monkeypatch.setattr(tempfile, "mkdtemp", find_it_full)
-    sentence = Text("en")("batch.no_room")
+    sentence = Translation("en")("batch.no_room")
     with pytest.raises(gr.Error) as caught:
         programs.inspect("data:image/png;base64,")
     assert caught.value.message == sentence
@@ -567,7 +569,7 @@ def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monke
             with pytest.raises(gr.Error) as caught:
                 synchronize_async(blocks.preprocess_data, function, given, SessionState(blocks))
             spoken = "de" if "de" in given else "en"
-            assert caught.value.message == Text(spoken)("guards.no_addresses")
+            assert caught.value.message == Translation(spoken)("guards.no_addresses")
             tried.add((block.elem_id, spoken))
     assert {("photo", "de"), ("files", "de"), ("note", "de"), ("language_code", "en")} <= tried
     with urllib.request.urlopen(url) as answer:  # the first to ask is shown the first photo
@@ -605,13 +607,15 @@ def test_models_get_names_that_show_no_path():
 
 
 def test_the_panel_shows_the_three_names_and_an_example(address):
-    panel = programs_html(Text("en"), "http://a.test/", "<b>'\"", has_mcp=False)
+    panel = programs_html(Translation("en"), "http://a.test/", "<b>'\"", has_mcp=False)
     for name in ("/models", "/inspect", "/inspect_batch"):
         assert f"<code>{name}</code>" in panel
     assert "handle_file(&quot;photo.jpg&quot;)" in panel
     assert "<b>" not in panel
     assert "MCP" not in panel
-    assert "http://a.test/gradio_api/mcp/" in programs_html(Text("en"), "http://a.test/", "a", True)
+    assert "http://a.test/gradio_api/mcp/" in programs_html(
+        Translation("en"), "http://a.test/", "a", True
+    )
 
 
 def test_assistants_find_the_same_three_functions_as_mcp_tools(address, client):

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import page.server.rate_limits as rate_limits
-from page.languages import NAMES, Text
+from page.languages import NAMES, Translation
 from page.server.quotas import Quotas
 from page.server.rate_limits import (
     PRIVATE_NETWORKS,
@@ -71,7 +71,7 @@ def test_a_call_too_many_is_told_how_long_to_wait_and_is_answered_after_that(vis
     refused = client.put("/anything")  # whatever has a body may make work
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "20"
-    expected = Text("en")("guards.too_many_calls", limit=3, seconds=20)
+    expected = Translation("en")("guards.too_many_calls", limit=3, seconds=20)
     assert refused.json() == {"detail": expected}
     clock.now += 19
     assert client.post(CALL).status_code == 429
@@ -149,7 +149,7 @@ def test_wrong_passwords_run_out_and_right_ones_do_not(visit, clock):
     assert client.post("/login", content=b"wrong").status_code == 400
     refused = client.post("/login", content=b"right")  # even the right one: nobody learns it
     assert refused.status_code == 429
-    assert refused.text == Text("en")("guards.too_many_passwords", seconds=20)
+    assert refused.text == Translation("en")("guards.too_many_passwords", seconds=20)
     clock.now += 20
     assert client.post("/login", content=b"right").status_code == 200
 
@@ -160,7 +160,7 @@ def test_the_sentence_is_in_the_language_of_the_browser(visit, language):
     asked = {"Accept-Language": f"fr, {language}-XX;q=0.9"}
     assert client.post(UPLOAD, headers=asked).status_code == 200
     answer = client.post(UPLOAD, headers=asked)
-    assert answer.text == Text(language)("guards.too_many_calls", limit=1, seconds=60)
+    assert answer.text == Translation(language)("guards.too_many_calls", limit=1, seconds=60)
 
 
 def test_in_a_space_the_hubs_proxy_is_believed_and_elsewhere_no_network(monkeypatch):

@@ -15,9 +15,9 @@ import pytest
 from page.inspection import uploads
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload, natural_key, unpack
-from page.languages import Text
+from page.languages import Translation
 
-TEXT = Text("en")
+TEXT = Translation("en")
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_names_as_windows_writes_them_are_read(language, encoding, name, folder,
     stand_in = "x" * len(name.encode(encoding))
     archive = zipped(tmp_path / "a.zip", {stand_in: b"1"})
     archive.write_bytes(archive.read_bytes().replace(stand_in.encode(), name.encode(encoding)))
-    (row,) = unpack([archive], folder, Text(language))
+    (row,) = unpack([archive], folder, Translation(language))
     assert row.file == name
 
 

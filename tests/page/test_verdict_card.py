@@ -12,10 +12,10 @@ from specimens import SCRATCH, SPOT
 from modeling.familiarity import DOUBTS
 from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
-from page.languages import Text
+from page.languages import Translation
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
-TEXT = Text("en")
+TEXT = Translation("en")
 
 
 @pytest.fixture

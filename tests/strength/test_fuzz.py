@@ -36,8 +36,9 @@ from page.api.programs import Programs
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import unpack
-from page.languages import Text
-from page.models.catalogue import Catalogue, find_models
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import find_models
 
 TIMES = int(os.environ.get("FUZZ", "1"))
 PHOTOS, ZIPS, CALLS, MODELS = 3_000, 1_000, 500, 1_000  # cases of each kind
@@ -87,7 +88,7 @@ def test_a_zip_is_photos_or_one_sentence_each(folder, content, edits):
     before = {*folder.rglob("*")}
     visitors = TemporaryFolder(folder / "visitors")
     try:
-        rows = unpack([path], visitors, Text("en"))
+        rows = unpack([path], visitors, Translation("en"))
         assert rows
         for row in rows:
             assert row.file.isprintable()

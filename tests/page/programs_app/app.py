@@ -14,7 +14,8 @@ from gradio import processing_utils
 
 from page.api.programs import Programs, mcp_is_installed, offer
 from page.inspection.inspector import Inspector
-from page.models.catalogue import Catalogue, find_models, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import find_models, shipped_models
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--models", nargs="*", default=[])
