@@ -23,8 +23,9 @@ from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, examples_of
 from page.models.facts import defect_scores, read_facts
 from page.session import Session
-from page.views.about import about_html, charts_html
+from page.views.about import about_html
 from page.views.batch import gallery_html, progress_html, table_html, totals_html
+from page.views.charts import charts_html
 from page.views.downloads import download_html
 from page.views.export import csv_text, write_zip
 from page.views.result_pictures import (

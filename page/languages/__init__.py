@@ -35,6 +35,10 @@ class Translation:
         words = self._words[key]
         return words.format(**values) if values else words
 
+    def number(self, value: float, form: str) -> str:
+        """A number in the form that `format` takes, such as ".3f", with the decimal mark."""
+        return format(value, form).replace(".", self("verdict.decimal_mark"))
+
 
 def text_in(language: str | None) -> Translation:
     """The words of a language that the page knows, of `DEFAULT` for any other."""

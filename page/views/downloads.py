@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from page.languages import Translation
-from page.markup import decimal, said
+from page.markup import render
 from page.models.downloads import DownloadProgress
 
 MEGABYTE = 1e6
@@ -12,19 +12,13 @@ MEGABYTE = 1e6
 def download_html(progress: DownloadProgress, text: Translation) -> str:
     """What is awaited, in words and as a bar; the bar has no value while there is no telling."""
     names = {"model": progress.model, "file": progress.file}
+    total = 0
     if not progress.file:
-        label, value = said(text, "download.loading", model=progress.model), ""
+        label = text("download.loading", **names)
     elif progress.total < MEGABYTE / 10:  # there before anyone has read the figure
-        label, value = said(text, "download.file", **names), ""
+        label = text("download.file", **names)
     else:
-        done, total = (_megabytes(count, text) for count in (progress.done, progress.total))
-        label = said(text, "download.bytes", done=done, total=total, **names)
-        value = f' value="{progress.done}" max="{progress.total}"'
-    return (
-        f'<div class="download" role="status"><p>{label}</p>'
-        f'<progress aria-label="{label}"{value}></progress></div>'
-    )
-
-
-def _megabytes(count: int, text: Translation) -> str:
-    return decimal(f"{count / MEGABYTE:.1f}", text)
+        total = progress.total
+        sizes = [text.number(count / MEGABYTE, ".1f") for count in (progress.done, total)]
+        label = text("download.bytes", done=sizes[0], total=sizes[1], **names)
+    return render("download.html", label=label, done=progress.done, total=total)

@@ -30,7 +30,8 @@ from page.models.facts import (
     normal_scores,
     read_facts,
 )
-from page.views.about import about_html, charts_html
+from page.views.about import about_html
+from page.views.charts import charts_html
 
 KEY = ROOT / "assets" / "models" / "key"
 FILES = ("README.md", "config.json", "training.json", "evaluation/metrics.json")

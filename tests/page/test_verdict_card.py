@@ -107,10 +107,10 @@ def test_another_product_is_named(workplace):
 def test_the_operator_overrides_the_verdict_and_one_sees_it(failed, passed):
     accepted = verdict_card(replace(failed, decision=ACCEPT, note="only dust"), TEXT)
     assert "ACCEPTED" in accepted
-    assert "this overrides the model's FAIL." in words(accepted).replace("&#x27;", "'")
+    assert "this overrides the model's FAIL." in words(accepted).replace("&#39;", "'")
     assert "Note: only dust" in words(accepted)
     rejected = verdict_card(replace(passed, decision=REJECT), TEXT)
-    assert "this overrides the model's PASS." in words(rejected).replace("&#x27;", "'")
+    assert "this overrides the model's PASS." in words(rejected).replace("&#39;", "'")
 
 
 def test_an_operator_who_agrees_overrides_nothing(failed):
