@@ -40,15 +40,16 @@ from starlette.middleware import Middleware
 
 from page.api.programs import mcp_is_installed
 from page.components import translate
-from page.inspection.inspector import Bench
-from page.models.catalogue import ASSETS, Catalogue, find_models, shipped_models
+from page.inspection.inspector import Inspector
+from page.models.catalogue import Catalogue
+from page.models.entries import ASSETS, find_models, shipped_models
 from page.server.gradio_sessions import forget_calls
 from page.server.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
 from page.server.head import HeadScripts
 from page.server.limits import MAX_UPLOAD_BYTES
 from page.server.login import Account, OwnPagesOnly
+from page.server.quotas import Quotas
 from page.server.rate_limits import RateLimits, believe_the_proxy_of_a_space
-from page.server.rates import Rates
 from page.server.temporary_files import visitors_folder
 from page.wiring import build
 
@@ -72,28 +73,28 @@ def theme() -> gr.themes.Base:
     ).set(button_primary_text_color="#241400", button_primary_text_color_dark="#241400")
 
 
-def guards(rates: Rates, account: Account | None) -> list[Middleware]:
+def guards(quotas: Quotas, account: Account | None) -> list[Middleware]:
     """What stands before the page, outermost first."""
     own_pages_only = [] if account is None else [Middleware(OwnPagesOnly)]
-    limits = Middleware(RateLimits, rates=rates)
+    limits = Middleware(RateLimits, quotas=quotas)
     within = [Middleware(each) for each in (OwnFilesOnly, ErrorsInSentences, HeadScripts)]
     return [Middleware(SecurityHeaders), *own_pages_only, limits, *within]
 
 
 def serve(
-    catalogue: Catalogue, host: str, port: int | None, rates: Rates, account: Account | None
+    catalogue: Catalogue, host: str, port: int | None, quotas: Quotas, account: Account | None
 ) -> None:
     """Serve the page until the process is stopped."""
     believe_the_proxy_of_a_space()
     forget_calls()
     with visitors_folder() as root:
-        build(Bench(catalogue), root).launch(
+        build(Inspector(catalogue), root).launch(
             server_name=host,
             server_port=port,
             theme=theme(),
             css=style(),
             i18n=translate,
-            app_kwargs={"middleware": guards(rates, account)},
+            app_kwargs={"middleware": guards(quotas, account)},
             auth=account,
             auth_message=TITLE,
             footer_links=[],
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="default: the first free from 7860")
     options = parser.parse_args(arguments)
     try:
-        rates, account = Rates.of(os.environ), Account.of(os.environ)
+        quotas, account = Quotas.of(os.environ), Account.of(os.environ)
         given = [*find_models(options.models), *shipped_models()]
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
@@ -132,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         namespace=os.environ.get("MODEL_NAMESPACE"),
         revision=os.environ.get("MODEL_REVISION") or None,
     )
-    serve(catalogue, options.host, options.port, rates, account)
+    serve(catalogue, options.host, options.port, quotas, account)
     return 0
 
 

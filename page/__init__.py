@@ -1,8 +1,16 @@
 """What an inspector sees: the page, in five languages, and the functions that programs call.
 
-    layout  -> bench -> modeling (the pipeline)      what is clicked, and what answers
-            -> light_table, batch, about, export     how it is shown and taken home
-            -> catalogue                             which models there are
+    wiring              which click gets which answer
+    answers             what a click changes on the page
+    components          what is on the page, laid out as one sees it
+    session             what one visitor has on it
+    inspection/         photos in, results out, one by one or as a batch
+    models/             which models are on offer, what is known of them, which are in memory
+    views/              how results, batches and models are shown and taken home
+    api/                the functions for programs, and their JSON
+    server/             limits, login, headers, and what of Gradio is replaced
+    static/, templates/ style sheets and scripts of the browser; HTML, which `markup` fills
+    languages/          every word of the page
 
 Nothing here scores, maps or judges, and nothing is imported from `modeling` before it is needed:
 the first page is served without torch and transformers.

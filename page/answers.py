@@ -13,19 +13,28 @@ import gradio as gr
 
 from page.api.programs import mcp_is_installed, name_models, programs_html, refusal
 from page.inspection.batch import Batch
-from page.inspection.inspector import Bench
-from page.inspection.results import NO_ROOM_WORDS, UNDECIDED, NoRoomError, Result, Workplace
+from page.inspection.inspector import Inspector
+from page.inspection.results import UNDECIDED, Result
+from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
 from page.inspection.uploads import unpack
 from page.languages import text_in
 from page.markup import address
-from page.models.catalogue import Catalogue, ModelEntry, examples_of
-from page.models.downloads import download_html, load_with_progress
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, examples_of
 from page.models.facts import defect_scores, read_facts
-from page.session import Visit
-from page.views.about import about_html, charts_html
+from page.session import Session
+from page.views.about import about_html
 from page.views.batch import gallery_html, progress_html, table_html, totals_html
+from page.views.charts import charts_html
+from page.views.downloads import download_html
 from page.views.export import csv_text, write_zip
-from page.views.result_pictures import Prints, lay_out, make_prints, outlines, region_table
+from page.views.result_pictures import (
+    ResultPictures,
+    outlines_html,
+    pictures_html,
+    regions_html,
+    write_pictures,
+)
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -44,15 +53,15 @@ class Judged(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """A single photo before it is laid on the light table."""
+    """A single photo before it is shown."""
 
     result: Result
-    prints: Prints | None
-    table: Workplace  # where its files are
+    pictures: ResultPictures | None
+    folder: TemporaryFolder  # where its files are
 
 
 class Shown(NamedTuple):
-    """All that lies on the light table."""
+    """All that shows one photo's result."""
 
     verdict: Any
     outlines: Any
@@ -83,28 +92,28 @@ def unchanged(count: int) -> tuple[Any, ...]:
 NOTHING_NEW = Shown(*unchanged(len(Shown._fields)))
 
 
-def _prints(inspection: Inspection | None, workplace: Workplace) -> Prints | None:
+def _pictures(inspection: Inspection | None, folder: TemporaryFolder) -> ResultPictures | None:
     """The pictures; None where there are none, or the disk is full: the verdict stands anyway."""
     try:
-        return None if inspection is None else make_prints(inspection, workplace)
+        return None if inspection is None else write_pictures(inspection, folder)
     except NoRoomError:
         return None
 
 
-def _packed(results: Sequence[Result], workplace: Workplace) -> str:
+def _packed(results: Sequence[Result], folder: TemporaryFolder) -> str:
     """Address of a zip with the pictures of results."""
     try:
-        return address(write_zip(results, workplace))
+        return address(write_zip(results, folder))
     except NoRoomError as error:
         raise refusal(str(error)) from error
 
 
 class Answers:
-    """The page's answers over a bench; a visitor's things are in the `Visit` that comes along."""
+    """The page's answers; what is a visitor's own is in the `Session` that comes along."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.catalogue: Catalogue = bench.catalogue
+    def __init__(self, inspector: Inspector) -> None:
+        self.inspector = inspector
+        self.catalogue: Catalogue = inspector.catalogue
 
     # Which product, which model
 
@@ -118,11 +127,11 @@ class Answers:
         return name_models(self.catalogue.entries).get((category, model))
 
     def open(
-        self, visit: Visit, language: str, category: str | None, model: str | None
+        self, session: Session, language: str, category: str | None, model: str | None
     ) -> tuple[Any, ...]:
         """The choice that the page's address asks for, as far as it is on offer."""
         category, model = self._closest(category, model)
-        visit.turn_to(category, model)
+        session.turn_to(category, model)
         return (
             (category, model),
             gr.Dropdown(choices=self.catalogue.categories, value=category),
@@ -142,7 +151,7 @@ class Answers:
 
     def choose_category(
         self,
-        visit: Visit,
+        session: Session,
         category: str,
         model: str | None,
         shown: tuple[str, str | None],
@@ -155,7 +164,7 @@ class Answers:
         changes = (
             (category, kept),
             gr.Dropdown(choices=choices, value=kept),
-            visit.threshold_of(category, kept),
+            session.threshold_of(category, kept),
             *self._examples(category),
             None,
             *self.cleared(language),
@@ -163,28 +172,28 @@ class Answers:
         )
         if category == shown[0]:
             return unchanged(len(changes))
-        visit.turn_to(category, kept)
+        session.turn_to(category, kept)
         return changes
 
     def choose_model(
-        self, visit: Visit, model: str, shown: tuple[str, str | None], language: str
+        self, session: Session, model: str, shown: tuple[str, str | None], language: str
     ) -> tuple[Any, ...]:
         """Clear what belonged to the last model."""
-        threshold = visit.threshold_of(shown[0], model)
+        threshold = session.threshold_of(shown[0], model)
         changes = ((shown[0], model), threshold, *self.cleared(language), *NO_FACTS)
         if model == shown[1]:
             return unchanged(len(changes))
-        visit.turn_to(shown[0], model)
+        session.turn_to(shown[0], model)
         return changes
 
     def offer(
-        self, visit: Visit, category: str | None, model: str | None, language: str
+        self, session: Session, category: str | None, model: str | None, language: str
     ) -> tuple[Any, ...]:
         """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
         closest = self._closest(category, model)
         is_kept = closest == (category, model)
         if not is_kept:
-            visit.turn_to(*closest)
+            session.turn_to(*closest)
         # Without a value, what the visitor has chosen in the meantime stays too.
         values = [{}, {}] if is_kept else [{"value": name} for name in closest]
         notice, cleared = self.catalogue.notice, self.cleared(language)
@@ -204,56 +213,56 @@ class Answers:
         self.catalogue.refresh(force=True)
 
     def prepare(
-        self, visit: Visit, category: str, model: str, language: str
+        self, session: Session, category: str, model: str, language: str
     ) -> tuple[Any, Any, Any]:
         """Load the chosen model ahead of the first photo; what there is to say about it."""
         from modeling import ModelLoadError
 
-        if visit.choice != (category, model):  # it may have waited in the queue
+        if session.choice != (category, model):  # it may have waited in the queue
             return unchanged(3)
         entry, text = self.find(category, model), text_in(language)
         if entry is None:
             return NO_FACTS
         facts = read_facts(entry)
         try:
-            calibration = self.bench.calibration_of(entry)
-            backend = self.bench.backend_of(entry)
+            calibration = self.inspector.calibration_of(entry)
+            backend = self.inspector.backend_of(entry)
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
-        if visit.choice != (category, model):
+        if session.choice != (category, model):
             return unchanged(3)  # the visitor has gone on meanwhile
         if calibration is None:
             return "", about_html(facts, text), ""
-        visit.facts, visit.calibration = facts, calibration
-        visit.defect_scores = defect_scores(facts, calibration)
-        threshold = visit.threshold_of(category, model)  # it may have been moved meanwhile
+        session.facts, session.calibration = facts, calibration
+        session.defect_scores = defect_scores(facts, calibration)
+        threshold = session.threshold_of(category, model)  # it may have been moved meanwhile
         return (
-            self.cost(visit, threshold, language),
+            self.cost(session, threshold, language),
             about_html(facts, text, backend),
-            self.charts(visit, threshold, language),
+            self.charts(session, threshold, language),
         )
 
     # One photo
 
-    def give_photo(self, visit: Visit, photo: str | None, language: str) -> Shown:
-        """Another photo than the last, or none, takes the part from the light table.
+    def give_photo(self, session: Session, photo: str | None, language: str) -> Shown:
+        """Another photo than the last, or none: the last result is shown no longer.
 
         Of a photo that is being inspected already, this comes too late and changes nothing.
         """
-        if photo == visit.photo:
+        if photo == session.photo:
             return NOTHING_NEW
-        visit.clear()
-        visit.photo = photo
+        session.clear()
+        session.photo = photo
         return self.cleared(language)
 
-    def look_at(self, visit: Visit, photo: str | None, category: str, model: str) -> None:
+    def look_at(self, session: Session, photo: str | None, category: str, model: str) -> None:
         """Note what is to be inspected; it is shown if the visitor still looks at it by then."""
-        visit.turn_to(category, model)
-        visit.photo = photo
+        session.turn_to(category, model)
+        session.photo = photo
 
     def inspect(
         self,
-        visit: Visit,
+        session: Session,
         photo: str | None,
         category: str | None,
         model: str | None,
@@ -266,7 +275,7 @@ class Answers:
         the verdict is that of the threshold at which the slider stands by then.
         """
         entry, text = self.find(category, model), text_in(language)
-        is_looked_at = partial(visit.looks_at, photo, category, model)
+        is_looked_at = partial(session.looks_at, photo, category, model)
         inspected, sentence = None, ""
         try:
             if not photo:
@@ -275,57 +284,57 @@ class Answers:
                 raise ValueError(text("page.gone"))
             for waiting in self._load(entry, language):
                 yield waiting if is_looked_at() else NOTHING_NEW
-            inspected = self._inspected(photo, entry, threshold, visit.new_table())
+            inspected = self._inspected(photo, entry, threshold, session.new_photo_folder())
         except NoRoomError:
             sentence = text(NO_ROOM_WORDS)
         except ValueError as error:  # also a ModelLoadError: one sentence
             sentence = str(error)
         if not is_looked_at():
             if inspected is not None:
-                inspected.table.close()
+                inspected.folder.close()
             yield NOTHING_NEW
         elif inspected is None:
-            visit.lay(None)
+            session.show(None)
             yield self.cleared(language, sentence, "error")
         else:
-            result, prints, table = inspected
-            visit.lay(result, table=table)
-            newest = visit.thresholds.get((category, model), threshold)
+            result, pictures, folder = inspected
+            session.show(result, folder=folder)
+            newest = session.thresholds.get((category, model), threshold)
             if result.threshold != newest:
-                visit.result = result = result.at_threshold(newest)
-            yield self._shown(visit, result, prints, language)
+                session.result = result = result.at_threshold(newest)
+            yield self._shown(session, result, pictures, language)
 
     def cleared(self, language: str, message: str = "", kind: str = "empty") -> Shown:
-        """An empty light table with a sentence on it."""
+        """No result, and a sentence in its place."""
         message = message or text_in(language)("page.empty")
         hidden = gr.Row(visible=False)
         return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
 
     def rejudge(
-        self, visit: Visit, threshold: float, category: str, model: str, language: str
+        self, session: Session, threshold: float, category: str, model: str, language: str
     ) -> tuple[Any, ...]:
-        """The part on the table at another threshold, and what it costs; no model runs.
+        """The photo that is shown at another threshold, and what it costs; no model runs.
 
         A part that another model judged stays as it is.
         """
-        visit.thresholds[category, model] = threshold
-        cost = self.cost(visit, threshold, language)
-        result = visit.result
-        if result is None or visit.keeps_threshold:
+        session.thresholds[category, model] = threshold
+        cost = self.cost(session, threshold, language)
+        result = session.result
+        if result is None or session.keeps_threshold:
             return *unchanged(len(Judged._fields)), cost
         judged = result.at_threshold(threshold)
-        if visit.result is not result:  # the visitor has gone on meanwhile
+        if session.result is not result:  # the visitor has gone on meanwhile
             return *unchanged(len(Judged._fields)), cost
-        visit.result = judged
-        return *self._judged(visit, judged, language), cost
+        session.result = judged
+        return *self._judged(session, judged, language), cost
 
     def decide(
-        self, visit: Visit, decision: str | None, note: str, language: str
+        self, session: Session, decision: str | None, note: str, language: str
     ) -> tuple[Any, ...]:
         """Record the operator's decision, or take it back where it is made twice.
 
         Args:
-            visit: whose part it is.
+            session: whose part it is.
             decision: `ACCEPT` or `REJECT`; None for a change of the note alone.
             note: the operator's own words.
             language: the visitor's.
@@ -333,44 +342,46 @@ class Answers:
         Returns:
             Verdict card, and totals, gallery and table of the batch.
         """
-        result = visit.result
+        result = session.result
         if result is None:
             return unchanged(4)
         if decision is None:
             decision = result.decision
         elif decision == result.decision:
             decision = UNDECIDED
-        visit.result = result = replace(result, decision=decision, note=note.strip())
-        card = self._card(visit, result, language)
-        if visit.batch is None or visit.number is None:
+        session.result = result = replace(result, decision=decision, note=note.strip())
+        card = self._card(session, result, language)
+        if session.batch is None or session.number is None:
             return card, *unchanged(3)
-        visit.batch.decide(visit.number, decision, note.strip())
-        return card, *self._listed(visit.batch, language)[1:]
+        session.batch.decide(session.number, decision, note.strip())
+        return card, *self._listed(session.batch, language)[1:]
 
     # The threshold and the model
 
-    def cost(self, visit: Visit, threshold: float, language: str) -> Any:
+    def cost(self, session: Session, threshold: float, language: str) -> Any:
         """What the threshold costs; before the model is loaded, that is left to `prepare`."""
-        if visit.calibration is None:
+        if session.calibration is None:
             return gr.skip()
-        return threshold_cost(visit.calibration, threshold, visit.defect_scores, text_in(language))
+        return threshold_cost(
+            session.calibration, threshold, session.defect_scores, text_in(language)
+        )
 
-    def charts(self, visit: Visit, threshold: float, language: str) -> Any:
+    def charts(self, session: Session, threshold: float, language: str) -> Any:
         """Histogram and ROC curve with the threshold in them; as with the cost, see there."""
-        if visit.facts is None or visit.calibration is None:
+        if session.facts is None or session.calibration is None:
             return gr.skip()
-        return charts_html(visit.facts, visit.calibration, threshold, text_in(language))
+        return charts_html(session.facts, session.calibration, threshold, text_in(language))
 
     # Many photos
 
-    def start(self, visit: Visit, language: str) -> str:
+    def start(self, session: Session, language: str) -> str:
         """What is said at once when a batch is started, which may wait in the queue."""
-        visit.is_waiting, visit.stop_asked = True, False
+        session.is_waiting, session.stop_asked = True, False
         return message_card(text_in(language)("batch.waiting"), "busy")
 
     def inspect_batch(
         self,
-        visit: Visit,
+        session: Session,
         files: Sequence[str] | None,
         category: str | None,
         model: str | None,
@@ -379,97 +390,97 @@ class Answers:
     ) -> Iterator[Listed]:
         """Inspect many photos; the bar moves with each, the lists once a second."""
         text, entry = text_in(language), self.find(category, model)
-        visit.is_waiting = False
-        if visit.stop_asked:
+        session.is_waiting = False
+        if session.stop_asked:
             yield Listed(message_card(text("batch.not_begun")), *unchanged(3))
             return
         if not files or entry is None:
             sentence = text("batch.empty") if entry else text("page.gone")
             yield Listed(message_card(sentence, "error"), *unchanged(3))
             return
-        visit.end_batch()
+        session.end_batch()
         yield Listed(message_card(text("batch.unpacking"), "busy"), "", "", "")
         try:
-            workplace = Workplace(visit.root)
+            folder = TemporaryFolder(session.root)
         except NoRoomError:
             yield Listed(message_card(text(NO_ROOM_WORDS), "error"), *unchanged(3))
             return
-        uploads, choice = unpack(files, workplace, text), (category, model)
+        uploads, choice = unpack(files, folder, text), (category, model)
         # The slider may have been moved since Start was pressed.
-        newest = visit.thresholds.get(choice, threshold)
-        batch = Batch(uploads, workplace, newest, choice)
-        visit.start_batch(batch)
-        if visit.stop_asked:  # while the photos were unpacked
+        newest = session.thresholds.get(choice, threshold)
+        batch = Batch(uploads, folder, newest, choice)
+        session.start_batch(batch)
+        if session.stop_asked:  # while the photos were unpacked
             batch.cancel()
         for waiting in self._load_or_leave(entry, language):
             yield Listed(waiting, *unchanged(3))
         drawn = float("-inf")
-        for _ in batch.run(self.bench, entry):
+        for _ in batch.run(self.inspector, entry):
             if batch.is_running and time.monotonic() - drawn < LIST_SECONDS:
                 yield Listed(progress_html(batch, text), *unchanged(3))
             else:
                 drawn = time.monotonic()
                 yield self._listed(batch, language)
 
-    def cancel(self, visit: Visit, language: str) -> Any:
+    def cancel(self, session: Session, language: str) -> Any:
         """End the batch after the photo that is being inspected; one that waits does not begin."""
-        visit.stop_asked = True
-        if visit.is_waiting:
+        session.stop_asked = True
+        if session.is_waiting:
             return message_card(text_in(language)("batch.not_begun"))
-        if visit.batch is not None:
-            visit.batch.cancel()
+        if session.batch is not None:
+            session.batch.cancel()
         return gr.skip()
 
-    def show(self, visit: Visit, language: str, chosen: gr.EventData) -> Shown:
-        """Lay a photo of the batch on the light table."""
-        batch, number = visit.batch, int(chosen.number)
+    def show(self, session: Session, language: str, chosen: gr.EventData) -> Shown:
+        """Show the result of a photo of the batch."""
+        batch, number = session.batch, int(chosen.number)
         if batch is None or not 1 <= number <= len(batch.results):
             return NOTHING_NEW
-        batch.selected, visit.photo = number, None
+        batch.selected, session.photo = number, None
         result = batch.results[number - 1]
-        if number not in visit.prints and not result.error:
-            inspection = self.bench.inspect_again(result, batch.workplace)
-            if (prints := _prints(inspection, batch.workplace)) is not None:
-                visit.prints[number] = prints
-        if batch is not visit.batch or batch.selected != number or visit.photo is not None:
+        if number not in session.pictures and not result.error:
+            inspection = self.inspector.inspect_again(result, batch.folder)
+            if (pictures := _pictures(inspection, batch.folder)) is not None:
+                session.pictures[number] = pictures
+        if batch is not session.batch or batch.selected != number or session.photo is not None:
             return NOTHING_NEW  # the visitor has gone on meanwhile
         result = batch.results[number - 1]
-        visit.lay(result, number)
-        return self._shown(visit, result, visit.prints.get(number), language)
+        session.show(result, number)
+        return self._shown(session, result, session.pictures.get(number), language)
 
     def rejudge_batch(
-        self, visit: Visit, threshold: float, category: str, model: str, language: str
+        self, session: Session, threshold: float, category: str, model: str, language: str
     ) -> tuple[Any, ...]:
         """All photos of the batch at another threshold; no model runs.
 
         A batch that another model judged stays as it is.
         """
-        if visit.batch is None or visit.batch.choice != (category, model):
+        if session.batch is None or session.batch.choice != (category, model):
             return unchanged(3)
-        visit.batch.rejudge(threshold)
-        return self._listed(visit.batch, language)[1:]
+        session.batch.rejudge(threshold)
+        return self._listed(session.batch, language)[1:]
 
     # Taking it home
 
-    def csv(self, visit: Visit) -> str:
-        """The result on the light table, as CSV."""
-        return MARK + csv_text([visit.result]) if visit.result else ""
+    def csv(self, session: Session) -> str:
+        """The result that is shown, as CSV."""
+        return MARK + csv_text([session.result]) if session.result else ""
 
-    def batch_csv(self, visit: Visit) -> str:
+    def batch_csv(self, session: Session) -> str:
         """All results of the batch, as CSV."""
-        return MARK + csv_text(visit.batch.results) if visit.batch else ""
+        return MARK + csv_text(session.batch.results) if session.batch else ""
 
-    def zip(self, visit: Visit) -> str:
-        """Address of a zip with the pictures of the result on the light table."""
-        if visit.result is None:
+    def zip(self, session: Session) -> str:
+        """Address of a zip with the pictures of the result that is shown."""
+        if session.result is None:
             return ""
-        return _packed([visit.result], visit.table)
+        return _packed([session.result], session.photo_folder)
 
-    def batch_zip(self, visit: Visit) -> str:
+    def batch_zip(self, session: Session) -> str:
         """Address of a zip with the pictures of the whole batch."""
-        if visit.batch is None:
+        if session.batch is None:
             return ""
-        return _packed(visit.batch.results, visit.batch.workplace)
+        return _packed(session.batch.results, session.batch.folder)
 
     # Inside
 
@@ -486,20 +497,20 @@ class Answers:
         return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
 
     def _inspected(
-        self, photo: str, entry: ModelEntry, threshold: float, table: Workplace
+        self, photo: str, entry: ModelEntry, threshold: float, folder: TemporaryFolder
     ) -> Inspected:
         """Inspect a single photo; what was begun is deleted where that fails."""
         try:
-            kept = table.keep(photo)
-            result, found = self.bench.inspect(Path(photo).name, kept, entry, threshold, table)
+            kept = folder.keep(photo)
+            result, found = self.inspector.inspect(Path(photo).name, kept, entry, threshold, folder)
         except BaseException:
-            table.close()
+            folder.close()
             raise
-        return Inspected(result, _prints(found, table), table)
+        return Inspected(result, _pictures(found, folder), folder)
 
     def _load(self, entry: ModelEntry, language: str) -> Generator[Shown, None, None]:
-        """Load a model, and say on the light table how far it is."""
-        for progress in load_with_progress(self.catalogue, entry):
+        """Load a model, and say in the place of a result how far it is."""
+        for progress in self.catalogue.load_with_progress(entry):
             waiting = download_html(progress, text_in(language))
             yield self.cleared(language)._replace(verdict=waiting)
 
@@ -508,24 +519,24 @@ class Answers:
         from modeling import ModelLoadError
 
         try:
-            for progress in load_with_progress(self.catalogue, entry):
+            for progress in self.catalogue.load_with_progress(entry):
                 yield download_html(progress, text_in(language))
         except ModelLoadError:
             return
 
-    def _card(self, visit: Visit, result: Result, language: str) -> str:
+    def _card(self, session: Session, result: Result, language: str) -> str:
         """The verdict card, which page.js leaves alone where the slider has no say in it."""
         card = verdict_card(result, text_in(language))
-        return f"<div data-keeps-threshold>{card}</div>" if visit.keeps_threshold else card
+        return f"<div data-keeps-threshold>{card}</div>" if session.keeps_threshold else card
 
-    def _judged(self, visit: Visit, result: Result, language: str) -> Judged:
-        table = region_table(result, text_in(language))
-        return Judged(self._card(visit, result, language), outlines(result), table)
+    def _judged(self, session: Session, result: Result, language: str) -> Judged:
+        table = regions_html(result, text_in(language))
+        return Judged(self._card(session, result, language), outlines_html(result), table)
 
-    def _shown(self, visit: Visit, result: Result, prints: Any, language: str) -> Shown:
-        pictures = "" if prints is None else lay_out(result, prints, text_in(language))
+    def _shown(self, session: Session, result: Result, pictures: Any, language: str) -> Shown:
+        pictures = "" if pictures is None else pictures_html(result, pictures, text_in(language))
         visible = gr.Row(visible=True)
-        judged = self._judged(visit, result, language)
+        judged = self._judged(session, result, language)
         return Shown(*judged, pictures, result.note, visible, visible)
 
     def _listed(self, batch: Batch, language: str) -> Listed:

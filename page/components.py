@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from page.api.programs import checked_threshold, name_models
-from page.languages import DEFAULT, NAMES, Text, all_words
-from page.models.catalogue import Catalogue, examples_of
-from page.session import CALIBRATED_THRESHOLD, Visit
+from page.languages import DEFAULT, NAMES, Translation, all_words
+from page.models.catalogue import Catalogue
+from page.models.entries import examples_of
+from page.session import CALIBRATED_THRESHOLD, Session
 from page.views.batch import SELECT_ON_CLICK, progress_html
 from page.views.verdict_card import message_card
 
@@ -46,7 +47,7 @@ translate = gr.I18n(
 class Components:
     """All that takes part in an event, by what it is for."""
 
-    visit: gr.State
+    session: gr.State
     pulse: gr.Timer  # says that the visitor is still there; never seen
     language: gr.Textbox  # of the visitor, as the browser says; never seen
     languages: gr.Dropdown
@@ -98,9 +99,9 @@ def lay_out(catalogue: Catalogue, root: Path) -> Components:
         catalogue: its first model is the one that is shown first.
         root: folder in which visitors get folders of their own.
     """
-    text = Text(DEFAULT)
+    text = Translation(DEFAULT)
     parts: dict[str, Any] = {
-        "visit": gr.State(Visit(root), delete_callback=_end),
+        "session": gr.State(Session(root), delete_callback=_end),
         "pulse": gr.Timer(PULSE_SECONDS),
         "language": gr.Textbox(visible="hidden", elem_id="language_code"),
         "saved": gr.Textbox(visible="hidden", elem_id="saved"),
@@ -130,8 +131,8 @@ def choice_input(name: str, choices: Sequence[Any]) -> gr.Dropdown:
     return choice
 
 
-def _end(visit: Visit) -> None:
-    visit.end()
+def _end(session: Session) -> None:
+    session.end()
 
 
 def _html(name: str, value: str = "", **options: Any) -> gr.HTML:
@@ -144,7 +145,12 @@ def _button(name: str, **options: Any) -> gr.Button:
 
 def _heading() -> dict[str, Any]:
     with gr.Row(elem_id="heading"):
-        gr.HTML(f"<h1>{Text(DEFAULT)('page.title')}</h1>", padding=False, scale=1, elem_id="title")
+        gr.HTML(
+            f"<h1>{Translation(DEFAULT)('page.title')}</h1>",
+            padding=False,
+            scale=1,
+            elem_id="title",
+        )
         languages = gr.Dropdown(
             [(name, language) for language, name in NAMES.items()],
             value=DEFAULT,
@@ -159,7 +165,7 @@ def _heading() -> dict[str, Any]:
     return {"languages": languages}
 
 
-def _question(catalogue: Catalogue, text: Text) -> dict[str, Any]:
+def _question(catalogue: Catalogue, text: Translation) -> dict[str, Any]:
     first = catalogue.entries[0]
     models = [
         (entry.label, name)
@@ -169,7 +175,7 @@ def _question(catalogue: Catalogue, text: Text) -> dict[str, Any]:
     with gr.Row(elem_id="choice"):
         category = choice_input("category", catalogue.categories)
         model = choice_input("model", models)
-        refresh = _button("refresh", size="sm", scale=0, min_width=90, visible=bool(catalogue.wish))
+        refresh = _button("refresh", size="sm", scale=0, min_width=90, visible=catalogue.asks_hub)
     parts = {
         "category": category,
         "model": model,
@@ -223,7 +229,7 @@ def _photo_input() -> gr.Image:
     return photo
 
 
-def _many_photos(text: Text) -> dict[str, Any]:
+def _many_photos(text: Translation) -> dict[str, Any]:
     files = gr.File(
         label=translate("batch.drop"),
         file_count="multiple",
@@ -238,7 +244,7 @@ def _many_photos(text: Text) -> dict[str, Any]:
     return {"files": files, "start": start, "cancel": cancel, "progress": progress}
 
 
-def _answer(text: Text) -> dict[str, Any]:
+def _answer(text: Translation) -> dict[str, Any]:
     parts: dict[str, Any] = {"verdict": _html("verdict", message_card(text("page.empty")))}
     with gr.Row(visible=False, elem_id="decision") as parts["decision"]:
         parts["accept"] = _button("accept", size="sm", scale=0, min_width=110)

@@ -1,4 +1,4 @@
-"""What one visitor has on the page: the part on the light table, the batch, the thresholds."""
+"""What one visitor has on the page: the result that is shown, the batch, the thresholds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from page.inspection.batch import Batch
-from page.inspection.results import Result, Workplace
+from page.inspection.results import Result
+from page.inspection.temporary_folder import TemporaryFolder
 from page.models.facts import ModelFacts
-from page.views.result_pictures import Prints
+from page.views.result_pictures import ResultPictures
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
@@ -18,12 +19,12 @@ CALIBRATED_THRESHOLD = Result.threshold
 
 
 @dataclass
-class Visit:
+class Session:
     """One visitor's things, kept by Gradio's session; changed in place by the page's answers.
 
     Attributes:
         root: folder in which the visitor gets folders of their own.
-        result: what lies on the light table; None for nothing.
+        result: what is shown; None for nothing.
         number: its number in the batch; None for a single photo.
         photo: the single photo that the visitor looks at, as the page gave it; None while they look
             at none, or at one of the batch.
@@ -32,7 +33,7 @@ class Visit:
         stop_asked: whether the batch that was started last is to end, or not to begin.
         thresholds: the operating threshold of each model that was moved from the calibrated one,
             by category and model.
-        prints: pictures that were made already, by number in the batch.
+        pictures: pictures that were made already, by number in the batch.
         choice: category and model that were chosen last.
         facts: of the chosen model.
         calibration: of the chosen model, once it is loaded.
@@ -47,26 +48,26 @@ class Visit:
     is_waiting: bool = False
     stop_asked: bool = False
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
-    prints: dict[int, Prints] = field(default_factory=dict)
+    pictures: dict[int, ResultPictures] = field(default_factory=dict)
     choice: tuple[str, str | None] | None = None
     facts: ModelFacts | None = None
     calibration: Calibration | None = None
     defect_scores: tuple[float, ...] | None = None
-    _workplace: Workplace | None = None
-    _table: Workplace | None = None  # of the single photo on the light table
-    _last_table: Workplace | None = None
+    _folder: TemporaryFolder | None = None
+    _photo_folder: TemporaryFolder | None = None  # of the single photo that is shown
+    _last_photo_folder: TemporaryFolder | None = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
-        """A visit of its own for every visitor: Gradio copies the first value of a state."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        """A session of its own for every visitor: Gradio copies the first value of a state."""
         del memo
-        return Visit(self.root)
+        return Session(self.root)
 
     @property
-    def workplace(self) -> Workplace:
+    def folder(self) -> TemporaryFolder:
         """The visitor's folder, for all but batches; made when it is first needed."""
-        if self._workplace is None:
-            self._workplace = Workplace(self.root)
-        return self._workplace
+        if self._folder is None:
+            self._folder = TemporaryFolder(self.root)
+        return self._folder
 
     def threshold_of(self, category: str, model: str) -> float:
         """The operating threshold that the visitor chose for a model, else the calibrated one."""
@@ -86,47 +87,47 @@ class Visit:
 
     @property
     def keeps_threshold(self) -> bool:
-        """Whether the part on the light table is one of a batch that another model judged.
+        """Whether the photo that is shown is one of a batch that another model judged.
 
         The slider, which stands at the threshold of the chosen model, has no say in it.
         """
         return self.number is not None and self.batch.choice not in (None, self.choice)
 
     @property
-    def table(self) -> Workplace:
-        """The folder for what is made of the part on the light table."""
-        return self.workplace if self._table is None else self._table
+    def photo_folder(self) -> TemporaryFolder:
+        """The folder for what is made of the photo that is shown."""
+        return self.folder if self._photo_folder is None else self._photo_folder
 
-    def new_table(self) -> Workplace:
+    def new_photo_folder(self) -> TemporaryFolder:
         """A folder for one single photo.
 
         Raises:
             NoRoomError: when the disk is full.
         """
-        return Workplace(self.workplace.folder)
+        return TemporaryFolder(self.folder.path)
 
-    def lay(
+    def show(
         self,
         result: Result | None,
         number: int | None = None,
-        table: Workplace | None = None,
+        folder: TemporaryFolder | None = None,
     ) -> None:
-        """Put a part on the light table in the place of the last one.
+        """Show a result in the place of the last one.
 
         Args:
-            result: of the part; None for none.
+            result: of the photo; None for none.
             number: its number in the batch; None for a single photo.
-            table: where the files of a single photo are. They are deleted one step after it has
-                left the table: a picture of it may be on its way to the browser.
+            folder: where the files of a single photo are. They are deleted not when the next result
+                is shown but one later: a picture of it may be on its way to the browser.
         """
-        if self._last_table is not None:
-            self._last_table.close()
-        self._last_table, self._table = self._table, table
+        if self._last_photo_folder is not None:
+            self._last_photo_folder.close()
+        self._last_photo_folder, self._photo_folder = self._photo_folder, folder
         self.result, self.number = result, number
 
     def clear(self) -> None:
-        """Take the part from the light table; a batch stays."""
-        self.lay(None)
+        """Show no result any more; a batch stays."""
+        self.show(None)
         self.photo = None
         if self.batch is not None:
             self.batch.selected = None
@@ -140,14 +141,14 @@ class Visit:
         """Stop the batch and delete its files."""
         if self.batch is not None:
             self.batch.cancel()
-            self.batch.workplace.close()
+            self.batch.folder.close()
         if self.number is not None:
             self.clear()
         self.batch = None
-        self.prints.clear()
+        self.pictures.clear()
 
     def end(self) -> None:
         """The visitor has left: delete everything."""
         self.end_batch()
-        if self._workplace is not None:
-            self._workplace.close()
+        if self._folder is not None:
+            self._folder.close()

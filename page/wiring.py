@@ -11,7 +11,7 @@ import gradio as gr
 from page.answers import Answers
 from page.api.programs import Programs, offer
 from page.components import Components, lay_out
-from page.inspection.inspector import Bench
+from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT
 from page.session import CALIBRATED_THRESHOLD
 
@@ -25,8 +25,8 @@ ASKED = """() => {
   return [null, window.goldenSample.language(), category, model];
 }"""
 # In place of what stands in the slider's box, the last of it that was a threshold.
-FOLLOWED = """(visit, threshold, ...rest) => {
-  return [visit, window.goldenSample.followThreshold(threshold), ...rest];
+FOLLOWED = """(session, threshold, ...rest) => {
+  return [session, window.goldenSample.followThreshold(threshold), ...rest];
 }"""
 QUIET: dict[str, Any] = {
     **PRIVATE,
@@ -35,11 +35,11 @@ QUIET: dict[str, Any] = {
 }
 
 
-def build(bench: Bench, root: Path) -> gr.Blocks:
-    """The page over a bench.
+def build(inspector: Inspector, root: Path) -> gr.Blocks:
+    """The page.
 
     Args:
-        bench: where photos are inspected.
+        inspector: where photos are inspected.
         root: folder in which visitors get folders of their own.
     """
     with gr.Blocks(
@@ -47,10 +47,10 @@ def build(bench: Bench, root: Path) -> gr.Blocks:
         analytics_enabled=False,
         delete_cache=(600, 3600),  # seconds: looks every 10 minutes, deletes after an hour
     ) as blocks:
-        components = lay_out(bench.catalogue, root)
+        components = lay_out(inspector.catalogue, root)
         # First, for Gradio gives a name to the first who asks: the page's own answers are private.
-        offer(Programs(bench, root), VISITORS_AT_ONCE)
-        Wiring(blocks, components, Answers(bench)).connect()
+        offer(Programs(inspector, root), VISITORS_AT_ONCE)
+        Wiring(blocks, components, Answers(inspector)).connect()
     # Else whoever calls /gradio_api/run/inspect goes past all who wait, and stops the page's loop.
     return blocks.queue(api_open=False)
 
@@ -67,7 +67,7 @@ class Wiring:
         self.blocks, self.components, self.answers = blocks, components, answers
         c = components
         self.judged = [c.verdict, c.outlines, c.regions]
-        self.table = [*self.judged, c.pictures, c.note, c.decision, c.saving]
+        self.result = [*self.judged, c.pictures, c.note, c.decision, c.saving]
         self.batch = [c.progress, c.totals, c.gallery, c.table]
         self.facts = [c.cost, c.about, c.charts]
         self.choice = [c.category, c.model]
@@ -85,15 +85,15 @@ class Wiring:
         self._taking_home()
 
     def _staying(self) -> None:
-        """As long as the page is open, the visit is kept; an hour after it was closed, it ends.
+        """As long as the page is open, the session is kept; an hour after it was closed, it ends.
 
         Gradio deletes a closed page's state an hour after an event last gave it out, and one that
         no event ever gave out never. A connection that was lost for a moment counts as closed for
         good, so the hour has to begin anew while the visitor is there.
         """
-        visit = self.components.visit
+        session = self.components.session
         for event in (self.blocks.load, self.components.pulse.tick):
-            event(lambda visit: visit, visit, visit, **AT_ONCE)
+            event(lambda session: session, session, session, **AT_ONCE)
 
     def _opening(self) -> None:
         """The page's address names language, category and model."""
@@ -101,25 +101,25 @@ class Wiring:
         examples = [c.example_box, c.examples]
         opened = self.blocks.load(
             answers.open,
-            [c.visit, c.language, *self.choice],
-            [c.shown, *self.choice, *examples, c.language, c.languages, *self.table, c.progress],
+            [c.session, c.language, *self.choice],
+            [c.shown, *self.choice, *examples, c.language, c.languages, *self.result, c.progress],
             js=ASKED,
             **AT_ONCE,
         )
         described = opened.then(
             answers.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
         )
-        if self.answers.catalogue.wish:
+        if self.answers.catalogue.asks_hub:
             # The Hub may take its time, so both lists are brought up to date in a step of their
             # own, from what the visitor has chosen by then.
             asked = described.then(answers.catalogue.refresh, None, None, **QUIET)
             refreshed = c.refresh.click(answers.refresh, c.language, c.refresh, **QUIET)
-            told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.table]
+            told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.result]
             for listed in (asked, refreshed):
                 described = listed.then(
-                    answers.offer, [c.visit, *self.choice, c.language], told, **QUIET
+                    answers.offer, [c.session, *self.choice, c.language], told, **QUIET
                 )
-        described.then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
+        described.then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
         c.languages.input(
             None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
         )
@@ -129,37 +129,37 @@ class Wiring:
         examples = [c.example_box, c.examples]
         chosen = c.category.change(
             answers.choose_category,
-            [c.visit, *self.choice, c.shown, c.language],
-            [c.shown, c.model, c.threshold, *examples, c.photo, *self.table, *self.facts],
+            [c.session, *self.choice, c.shown, c.language],
+            [c.shown, c.model, c.threshold, *examples, c.photo, *self.result, *self.facts],
             **AT_ONCE,
         )
         changed = c.model.change(
             answers.choose_model,
-            [c.visit, c.model, c.shown, c.language],
-            [c.shown, c.threshold, *self.table, *self.facts],
+            [c.session, c.model, c.shown, c.language],
+            [c.shown, c.threshold, *self.result, *self.facts],
             **AT_ONCE,
         )
         for event in (chosen, changed):
             linked = event.then(
                 None, self.choice, None, js="(...choice) => window.goldenSample.setLink(...choice)"
             )
-            linked.then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
+            linked.then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
 
     def _inspecting(self) -> None:
         c, answers = self.components, self.answers
-        c.photo.change(answers.give_photo, [c.visit, c.photo, c.language], self.table, **AT_ONCE)
+        c.photo.change(answers.give_photo, [c.session, c.photo, c.language], self.result, **AT_ONCE)
         c.examples.click(lambda sample: sample[0], c.examples, c.photo, **AT_ONCE)
         # At once, for the inspection itself may wait in the queue.
-        c.inspect.click(answers.look_at, [c.visit, c.photo, *self.choice], None, **AT_ONCE)
+        c.inspect.click(answers.look_at, [c.session, c.photo, *self.choice], None, **AT_ONCE)
         c.inspect.click(
             answers.inspect,
-            [c.visit, c.photo, *self.operating],
-            self.table,
+            [c.session, c.photo, *self.operating],
+            self.result,
             concurrency_limit=VISITORS_AT_ONCE,
             scroll_to_output=False,
             show_progress_on=c.verdict,
             **PRIVATE,
-        ).then(answers.prepare, [c.visit, *self.choice, c.language], self.facts, **QUIET)
+        ).then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
 
     def _moving_the_threshold(self) -> None:
         """The browser flips the verdict at once; the server brings what has to be computed."""
@@ -167,19 +167,19 @@ class Wiring:
         following = {"js": FOLLOWED, "trigger_mode": "always_last", **AT_ONCE}
         c.threshold.change(
             answers.rejudge,
-            [c.visit, c.threshold, *self.choice, c.language],
+            [c.session, c.threshold, *self.choice, c.language],
             [*self.judged, c.cost],
             **following,
         )
         c.threshold.change(
             answers.rejudge_batch,
-            [c.visit, c.threshold, *self.choice, c.language],
+            [c.session, c.threshold, *self.choice, c.language],
             self.batch[1:],
             **following,
         )
         c.threshold.change(
             answers.charts,
-            [c.visit, c.threshold, c.language],
+            [c.session, c.threshold, c.language],
             c.charts,
             **following,
         )
@@ -196,8 +196,8 @@ class Wiring:
     def _decide(self, event: Any, decision: str | None, told: Sequence[Any]) -> None:
         c, answers = self.components, self.answers
         event(
-            lambda visit, note, language: answers.decide(visit, decision, note, language),
-            [c.visit, c.note, c.language],
+            lambda session, note, language: answers.decide(session, decision, note, language),
+            [c.session, c.note, c.language],
             told,
             **AT_ONCE,
         )
@@ -208,26 +208,26 @@ class Wiring:
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
         buttons = [c.start, c.cancel]
         c.start.click(
-            lambda visit, language: [
+            lambda session, language: [
                 *start_and_stop(is_running=True),
-                answers.start(visit, language),
+                answers.start(session, language),
             ],
-            [c.visit, c.language],
+            [c.session, c.language],
             [*buttons, c.progress],
             **AT_ONCE,
         ).then(
             answers.inspect_batch,
-            [c.visit, c.files, *self.operating],
+            [c.session, c.files, *self.operating],
             self.batch,
             **QUIET | {"show_progress": "minimal"},  # whose place in the queue waiting.js reads
             show_progress_on=c.progress,
         ).then(lambda: start_and_stop(is_running=False), None, buttons, **AT_ONCE)
-        c.cancel.click(answers.cancel, [c.visit, c.language], c.progress, **AT_ONCE)
+        c.cancel.click(answers.cancel, [c.session, c.language], c.progress, **AT_ONCE)
         for shown in (c.gallery, c.table):
             shown.select(
                 answers.show,
-                [c.visit, c.language],
-                self.table,
+                [c.session, c.language],
+                self.result,
                 trigger_mode="multiple",  # who walks fast sees the photo where they stop
                 **QUIET,
             )
@@ -242,4 +242,4 @@ class Wiring:
             (c.zip, answers.zip, address),
             (c.batch_zip, answers.batch_zip, address),
         ):
-            button.click(answer, c.visit, c.saved, **QUIET).then(None, c.saved, None, js=save)
+            button.click(answer, c.session, c.saved, **QUIET).then(None, c.saved, None, js=save)

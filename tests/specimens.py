@@ -8,7 +8,8 @@ from PIL import Image
 from data.synthetic import render
 from modeling import Calibration, Inspection, judge
 from modeling.overlay import paint_heatmap
-from page.inspection.results import Result, Workplace
+from page.inspection.results import Result
+from page.inspection.temporary_folder import TemporaryFolder
 
 PHOTO_SIZE = (240, 320)  # (height, width)
 MAP_SIZE = (48, 64)
@@ -51,11 +52,11 @@ def inspection(scores: np.ndarray, threshold: float = 0.5, doubt: str | None = N
 
 
 def inspected(
-    workplace: Workplace, *areas: tuple[int, int, int, int, float], doubt: str | None = None
+    workplace: TemporaryFolder, *areas: tuple[int, int, int, int, float], doubt: str | None = None
 ) -> tuple[Result, Inspection]:
     """A result and its inspection, for a photo that deviates in these areas."""
     found = inspection(score_map(*areas), doubt=doubt)
     path = workplace.new_file(".png")
     found.photo.save(path)
     result = Result("part 7.png", path, "flange_nut", "model", "key", "2026-11-24T12:00:00+00:00")
-    return result.completed(found, calibration(), workplace.folder), found
+    return result.completed(found, calibration(), workplace.path), found

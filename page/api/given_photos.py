@@ -21,7 +21,7 @@ from gradio.processing_utils import PUBLIC_HOSTNAME_WHITELIST
 from gradio.utils import get_upload_folder
 from gradio_client.utils import synchronize_async
 
-from page.inspection.results import Workplace, writing
+from page.inspection.temporary_folder import TemporaryFolder, writing
 from page.server.limits import MAX_PHOTO_BYTES
 
 MAX_NAME = 200  # characters of a name that an answer repeats
@@ -45,13 +45,13 @@ class GivenPhotoError(ValueError):
     """What was given is no photo that may be opened; the message is one sentence."""
 
 
-def keep_given_photo(given: Any, workplace: Workplace) -> Path:
-    """Keep what a program gave as a file of the workplace; whether it is a picture is not asked.
+def keep_given_photo(given: Any, folder: TemporaryFolder) -> Path:
+    """Keep what a program gave as a file of the folder; whether it is a picture is not asked.
 
     Args:
         given: a file as Gradio describes it (a dictionary with "path"), or as text its path after
             an upload, an http(s) address, or a data URI.
-        workplace: where it is kept.
+        folder: where it is kept.
 
     Raises:
         GivenPhotoError: when it is none of these, was not uploaded, or can't be fetched.
@@ -59,11 +59,11 @@ def keep_given_photo(given: Any, workplace: Workplace) -> Path:
     """
     source = _source_of(given)
     if source.startswith("data:"):
-        return _write(_decode(source), workplace)
+        return _write(_decode(source), folder)
     if upload := _find_upload(source):
-        return workplace.keep(upload)
+        return folder.keep(upload)
     if source.startswith(("http://", "https://")):
-        return _write(_fetch(source), workplace)
+        return _write(_fetch(source), folder)
     raise GivenPhotoError(
         f"The photo {name_of(given)!r} was not uploaded to this app, or longer than an hour ago; "
         "upload it and give the path that comes back."
@@ -186,8 +186,8 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(content)
 
 
-def _write(content: bytes, workplace: Workplace) -> Path:
-    kept = workplace.new_file("")  # what it is, its content says
+def _write(content: bytes, folder: TemporaryFolder) -> Path:
+    kept = folder.new_file("")  # what it is, its content says
     with writing(kept) as file:
         file.write_bytes(content)
     return kept

@@ -1,7 +1,7 @@
 """The functions that programs call, by gradio_client, plain HTTP and MCP; they answer in JSON.
 
 `/models`, `/inspect` and `/inspect_batch` take turns with the visitors of the page at the same
-bench. Gradio takes names, types and descriptions of the API from the signatures and docstrings of
+models. Gradio takes names, types and descriptions of the API from the signatures and docstrings of
 `Programs`. It can't read annotations that are strings, so there is no
 `from __future__ import annotations` here, and it takes one line for an argument.
 """
@@ -32,11 +32,12 @@ from page.api.records import (
     model_record,
     picture_files,
 )
-from page.inspection.inspector import Bench
-from page.inspection.results import NoRoomError, Result, Workplace, now
+from page.inspection.inspector import Inspector
+from page.inspection.results import Result, now
+from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
 from page.inspection.uploads import MAX_PHOTOS
-from page.languages import Text, text_in
-from page.models.catalogue import ModelEntry
+from page.languages import Translation, text_in
+from page.models.entries import ModelEntry
 from page.session import CALIBRATED_THRESHOLD
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
@@ -66,12 +67,12 @@ class Programs:
     What they refuse is a `gr.Error` with one sentence.
 
     Args:
-        bench: where the page inspects too.
+        inspector: where the page inspects too.
         root: where a photo lies until it is inspected.
     """
 
-    def __init__(self, bench: Bench, root: Path) -> None:
-        self._bench = bench
+    def __init__(self, inspector: Inspector, root: Path) -> None:
+        self._inspector = inspector
         self._root = root
 
     def models(self) -> list[ModelRecord]:
@@ -80,8 +81,8 @@ class Programs:
         Returns:
             for each model category, model, label, architecture, revision, default
         """
-        self._bench.catalogue.refresh()
-        named = name_models(self._bench.catalogue.entries)
+        self._inspector.catalogue.refresh()
+        named = name_models(self._inspector.catalogue.entries)
         defaults = {category: name for category, name in reversed(named)}
         return [
             model_record(entry, name, default=defaults[category] == name)
@@ -148,7 +149,7 @@ class Programs:
         threshold = checked_threshold(CALIBRATED_THRESHOLD if threshold is None else threshold)
         fitting = self._fitting(category, model)
         if not fitting:
-            self._bench.catalogue.refresh()  # it may have come since somebody last looked
+            self._inspector.catalogue.refresh()  # it may have come since somebody last looked
             fitting = self._fitting(category, model)
         if not fitting:
             raise refusal(self._unknown(category, model))
@@ -160,7 +161,7 @@ class Programs:
 
     def _fitting(self, category: Any, model: Any) -> dict[tuple[str, str], ModelEntry]:
         """The models that can be meant, by category and name; what is not given is not asked."""
-        named = name_models(self._bench.catalogue.entries)
+        named = name_models(self._inspector.catalogue.entries)
         return {
             key: entry
             for key, entry in named.items()
@@ -168,7 +169,7 @@ class Programs:
         }
 
     def _unknown(self, category: Any, model: Any) -> str:
-        categories = self._bench.catalogue.categories
+        categories = self._inspector.catalogue.categories
         if category and category not in categories:
             return f"There is no category {shown(category)}; name one of {', '.join(categories)}."
         names = dict.fromkeys(name for _, name in self._fitting(category, None))
@@ -181,10 +182,10 @@ class Programs:
 
         file, entry = name_of(photo), asked.entry
         try:
-            with closing(Workplace(self._root)) as workplace:
-                kept = keep_given_photo(photo, workplace)
-                result, inspection = self._bench.inspect(
-                    file, kept, entry, asked.threshold, workplace
+            with closing(TemporaryFolder(self._root)) as folder:
+                kept = keep_given_photo(photo, folder)
+                result, inspection = self._inspector.inspect(
+                    file, kept, entry, asked.threshold, folder
                 )
         except (GivenPhotoError, NoRoomError) as error:
             result = Result(file, None, entry.category, entry.identity, entry.key, now())
@@ -252,7 +253,7 @@ def shown(value: Any) -> str:
     return words if len(words) <= 80 else f"{words[:80]}..."
 
 
-def programs_html(text: Text, address: str, category: str, has_mcp: bool) -> str:
+def programs_html(text: Translation, address: str, category: str, has_mcp: bool) -> str:
     """A short panel for the page: the three names, and an example to copy.
 
     Args:

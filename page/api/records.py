@@ -15,8 +15,9 @@ from PIL import Image
 
 from hub_models import MODEL_TYPE_PREFIX, read_config
 from page.inspection.batch import count_verdicts
-from page.inspection.results import JPEG_QUALITY, Result, needing_room, writing
-from page.models.catalogue import ModelEntry
+from page.inspection.results import JPEG_QUALITY, Result
+from page.inspection.temporary_folder import needing_room, writing
+from page.models.entries import ModelEntry
 from page.views.marking import scores_and_mask
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither

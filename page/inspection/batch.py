@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from page.inspection.inspector import Bench
-from page.inspection.results import ACCEPT, REJECT, NoRoomError, Result, Workplace, now, writing
+from page.inspection.inspector import Inspector
+from page.inspection.results import ACCEPT, REJECT, Result, now
+from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
 from page.inspection.uploads import Upload
-from page.models.catalogue import ModelEntry
+from page.models.entries import ModelEntry
 
 THUMBNAIL_SIDE = 160  # pixels
 DECIDED = {ACCEPT: "PASS", REJECT: "FAIL"}
@@ -73,7 +74,7 @@ class Batch:
 
     Attributes:
         uploads: what was given.
-        workplace: where photos, maps and thumbnails are; close it when the batch is replaced.
+        folder: where photos, maps and thumbnails are; close it when the batch is replaced.
         threshold: the operating threshold of all verdicts, 0..1.
         choice: the category and model that judge, as the page names them, if it was told.
         results: of the photos that are done, in the order given.
@@ -87,7 +88,7 @@ class Batch:
     """
 
     uploads: Sequence[Upload]
-    workplace: Workplace
+    folder: TemporaryFolder
     threshold: float
     choice: tuple[str, str] | None = None
     results: list[Result] = field(default_factory=list)
@@ -103,7 +104,7 @@ class Batch:
     def __post_init__(self) -> None:
         _check(self.threshold)
 
-    def run(self, bench: Bench, entry: ModelEntry) -> Iterator[Batch]:
+    def run(self, inspector: Inspector, entry: ModelEntry) -> Iterator[Batch]:
         """Inspect photo after photo; yields the batch after each, and once more at the end.
 
         It ends early after `cancel`, or with `error` when the model can't be loaded; what is done
@@ -116,12 +117,12 @@ class Batch:
             for upload in self.uploads:
                 if self._cancelled.is_set():
                     break
-                self._take(*self._inspect(bench, upload, entry))
+                self._take(*self._inspect(inspector, upload, entry))
                 yield self
         except ModelLoadError as error:
             self.error = str(error)
         except FileNotFoundError:  # the folder was deleted under a photo because the visitor left
-            if self.workplace.folder.is_dir():
+            if self.folder.path.is_dir():
                 raise
         finally:  # also when the visitor leaves
             self.is_running = False
@@ -197,7 +198,7 @@ class Batch:
         return 60 * (len(self.uploads) - len(self.results)) / self.photos_per_minute
 
     def _inspect(
-        self, bench: Bench, upload: Upload, entry: ModelEntry
+        self, inspector: Inspector, upload: Upload, entry: ModelEntry
     ) -> tuple[Result, Path | None]:
         """One photo's result and thumbnail; the pictures in full size are dropped at once."""
         if upload.photo is None:
@@ -205,12 +206,12 @@ class Batch:
                 upload.file, None, entry.category, entry.identity, entry.key, now(), upload.error
             )
             return replace(result, threshold=self.threshold), None
-        result, inspection = bench.inspect(
-            upload.file, upload.photo, entry, self.threshold, self.workplace
+        result, inspection = inspector.inspect(
+            upload.file, upload.photo, entry, self.threshold, self.folder
         )
         if inspection is None:
             return result, None
-        return result, _save_thumbnail(inspection.photo, self.workplace.new_file(".jpg"))
+        return result, _save_thumbnail(inspection.photo, self.folder.new_file(".jpg"))
 
     def _take(self, result: Result, thumbnail: Path | None) -> None:
         while not self._append(result, thumbnail):  # the threshold was moved meanwhile

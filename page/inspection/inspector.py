@@ -1,4 +1,4 @@
-"""The bench where photos are inspected: it loads models, and lets visitors take turns at them."""
+"""Inspects photos: loads models, and lets visitors take turns at them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from page.inspection.results import NO_ROOM_WORDS, NoRoomError, Result, Workplace, now
-from page.languages import DEFAULT, Text
-from page.models.catalogue import Catalogue, ModelEntry
+from page.inspection.results import Result, now
+from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
+from page.languages import DEFAULT, Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionPipeline
@@ -30,14 +32,14 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bench")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspector")
 
     def take(self, work: Callable[..., T], *words: Any, **named: Any) -> T:
         """Wait for the turn; returns or raises what the work does."""
         return self._thread.submit(work, *words, **named).result()
 
 
-class Bench:
+class Inspector:
     """Inspects photos with the models of a catalogue; thread safe, and shared by all visitors."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -62,16 +64,16 @@ class Bench:
         return self.catalogue.load(entry).backend
 
     def inspect(
-        self, file: str, photo: Path, entry: ModelEntry, threshold: float, workplace: Workplace
+        self, file: str, photo: Path, entry: ModelEntry, threshold: float, folder: TemporaryFolder
     ) -> tuple[Result, Inspection | None]:
         """Inspect one photo.
 
         Args:
             file: its name as the visitor gave it.
-            photo: the file, kept in the visitor's workplace.
+            photo: the file, kept in the visitor's folder.
             entry: the model, for one category.
             threshold: operating threshold on the score, 0..1.
-            workplace: where the maps are kept.
+            folder: where the maps are kept.
 
         Returns:
             The result, and with it the pictures; None in their place where the photo can't be
@@ -79,7 +81,7 @@ class Bench:
 
         Raises:
             modeling.ModelLoadError: with the reason, when the model can't be loaded.
-            FileNotFoundError: when the visitor has left, and their workplace is gone.
+            FileNotFoundError: when the visitor has left, and their folder is gone.
         """
         from modeling import PhotoError
 
@@ -89,7 +91,7 @@ class Bench:
         try:
             inspection = self._turns.take(pipeline, photo, threshold=threshold, category=category)
             calibration = pipeline.model.calibration_of(category)
-            return result.completed(inspection, calibration, workplace.folder), inspection
+            return result.completed(inspection, calibration, folder.path), inspection
         except PhotoError as error:
             # It may name the file as it is called here, which is nobody's business.
             sentence = str(error).replace(str(photo), file).replace(photo.name, file)
@@ -97,13 +99,13 @@ class Bench:
         except NoRoomError as error:
             sentence, words = str(error), NO_ROOM_WORDS
         except Exception:  # whoever waits is told, and the rest of a batch goes on
-            if not workplace.folder.is_dir():
+            if not folder.path.is_dir():
                 raise  # the visitor has left, and their files with them: nobody waits
             log.exception("An inspection with the model %s broke off", entry.identity)
-            sentence, words = Text(DEFAULT)(UNEXPECTED), UNEXPECTED
+            sentence, words = Translation(DEFAULT)(UNEXPECTED), UNEXPECTED
         return replace(result, error=sentence, trouble=words, threshold=threshold), None
 
-    def inspect_again(self, result: Result, workplace: Workplace) -> Inspection | None:
+    def inspect_again(self, result: Result, folder: TemporaryFolder) -> Inspection | None:
         """The pictures of a photo that was inspected before; None where its model is gone.
 
         Raises:
@@ -112,9 +114,7 @@ class Bench:
         wanted = (result.category, result.key)
         for entry in self.catalogue.entries:
             if (entry.category, entry.key) == wanted:
-                return self.inspect(result.file, result.photo, entry, result.threshold, workplace)[
-                    1
-                ]
+                return self.inspect(result.file, result.photo, entry, result.threshold, folder)[1]
         return None
 
 

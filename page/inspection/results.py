@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,54 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from page.languages import DEFAULT, Text
+from page.inspection.temporary_folder import writing
+from page.languages import Translation
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Finding, Inspection, Region
 
 JPEG_QUALITY = 92  # of every photo that is shown or taken home
 ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
-UNFINISHED = "unfinished-"  # before the name of a file that is being written
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
-NO_ROOM_WORDS = "batch.no_room"  # key of the sentence that says so
 ATTENTION = {"": 0, "FAIL": 1, "CHECK": 2, "PASS": 3}  # what a person looks at first
-
-
-class NoRoomError(Exception):
-    """The disk is full; what was begun is deleted, and the message is one sentence."""
-
-
-@contextmanager
-def needing_room() -> Iterator[None]:
-    """Raises `NoRoomError` when the block finds the disk full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise NoRoomError(Text(DEFAULT)(NO_ROOM_WORDS)) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Let the block write a file that is there as a whole or, when writing fails, not at all.
-
-    Args:
-        path: of the file; one that lies there already stays until the new one is whole.
-
-    Yields:
-        Where to write it until then, with the same suffix.
-
-    Raises:
-        NoRoomError: when the disk is full.
-    """
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    with needing_room():
-        try:
-            yield unfinished
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -116,7 +71,7 @@ class Result:
         """Sorts results by what a person looks at first: failures by score, then the rest."""
         return ATTENTION[self.verdict], -self.score if self.score == self.score else 0.0
 
-    def why_not(self, text: Text) -> str:
+    def why_not(self, text: Translation) -> str:
         """Why the photo could not be inspected, in the visitor's language; "" where it was."""
         if not self.trouble:
             return self.error
@@ -167,45 +122,6 @@ class Result:
         """The score map, (h, w), and where the part lies, (h, w) bool, if it is known."""
         with np.load(self.maps) as stored:
             return stored["score_map"], stored.get("part")
-
-
-class Workplace:
-    """A folder for one visitor's photos, maps and downloads; gone when the visitor leaves.
-
-    Raises:
-        NoRoomError: when the disk is full.
-    """
-
-    def __init__(self, root: Path) -> None:
-        with needing_room():
-            root.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(dir=root))
-        self._count = 0
-
-    def keep(self, photo: str | os.PathLike) -> Path:
-        """A photo of the visitor's own, under a name that nobody chose from outside.
-
-        Gradio deletes an upload after an hour, while its visitor may still look at the result.
-
-        Raises:
-            NoRoomError: when the disk is full.
-        """
-        kept = self.new_file(Path(photo).suffix.lower()[:8])
-        try:
-            os.link(photo, kept)
-        except OSError:  # another disk
-            with writing(kept) as file:
-                shutil.copyfile(photo, file)
-        return kept
-
-    def new_file(self, suffix: str) -> Path:
-        """A path in the folder that is not taken yet."""
-        self._count += 1
-        return self.folder / f"{self._count:05d}{suffix}"
-
-    def close(self) -> None:
-        """Delete everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def now() -> str:

@@ -1,4 +1,4 @@
-"""What a visitor gives for a batch: photos and zips of them, kept file by file in the workplace.
+"""What a visitor gives for a batch: photos and zips of them, kept file by file in the folder.
 
 A zip comes from a stranger: its names are only shown, never used as paths; it is read member by
 member and never as a whole; and what it may hold, unpacked, is limited.
@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from page.inspection.results import NoRoomError, Workplace, writing
-from page.languages import Text
+from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
+from page.languages import Translation
 from page.server.limits import (
     MAX_DIRECTORY_BYTES,
     MAX_ENTRIES,
@@ -55,7 +55,10 @@ class Upload(NamedTuple):
 
 
 def unpack(
-    uploads: Sequence[Path | str], workplace: Workplace, text: Text, limit: int = MAX_PHOTOS
+    uploads: Sequence[Path | str],
+    folder: TemporaryFolder,
+    text: Translation,
+    limit: int = MAX_PHOTOS,
 ) -> list[Upload]:
     """Keep photos and the photos of zips, in the order given and by name within a zip.
 
@@ -63,14 +66,14 @@ def unpack(
 
     Args:
         uploads: files that the visitor gave; those named *.zip are opened.
-        workplace: where the photos are kept.
+        folder: where the photos are kept.
         text: the language of the sentences about what is left out.
         limit: how many files a batch may have; one row more says that there were others.
 
     Returns:
         A row for each file, for each member of a zip, and for each zip that can't be opened.
     """
-    unpacker = _Unpacker(workplace, text)
+    unpacker = _Unpacker(folder, text)
     found: list[Upload] = []
     for upload in unpacker.open_all(map(Path, uploads)):
         if len(found) == limit:
@@ -118,8 +121,8 @@ class _ZipFile(io.FileIO):
 class _Unpacker:
     """Opens uploads one after the other, and keeps count of what they take on the disk."""
 
-    def __init__(self, workplace: Workplace, text: Text) -> None:
-        self._workplace = workplace
+    def __init__(self, folder: TemporaryFolder, text: Translation) -> None:
+        self._folder = folder
         self._text = text
         self._bytes_left = MAX_UNPACKED_BYTES
 
@@ -133,7 +136,7 @@ class _Unpacker:
 
     def _keep(self, upload: Path) -> Upload:
         try:
-            return Upload(upload.name, self._workplace.keep(upload))
+            return Upload(upload.name, self._folder.keep(upload))
         except NoRoomError:
             return self._failed(upload.name, "batch.no_room")
 
@@ -173,7 +176,7 @@ class _Unpacker:
             return self._failed(shown, "batch.unknown_method")
         if member.file_size > MAX_PHOTO_BYTES:
             return self._failed(shown, "batch.too_large", limit=MAX_PHOTO_BYTES // 2**20)
-        kept = self._workplace.new_file(suffix)
+        kept = self._folder.new_file(suffix)
         try:
             # It never reads more than `file_size`, whatever the compressed bytes would give.
             with (

@@ -14,11 +14,11 @@ DEFAULT = "en"
 NAMES = {"en": "English", "de": "Deutsch", "es": "Español", "ja": "日本語", "zh": "中文"}
 
 
-class Text:
+class Translation:
     """The words of one language.
 
     Example:
-        >>> Text("en")("verdict.score")
+        >>> Translation("en")("verdict.score")
         'Score'
     """
 
@@ -35,10 +35,14 @@ class Text:
         words = self._words[key]
         return words.format(**values) if values else words
 
+    def number(self, value: float, form: str) -> str:
+        """A number in the form that `format` takes, such as ".3f", with the decimal mark."""
+        return format(value, form).replace(".", self("verdict.decimal_mark"))
 
-def text_in(language: str | None) -> Text:
+
+def text_in(language: str | None) -> Translation:
     """The words of a language that the page knows, of `DEFAULT` for any other."""
-    return Text(closest_language([language or DEFAULT]))
+    return Translation(closest_language([language or DEFAULT]))
 
 
 def closest_language(wanted: Iterable[str]) -> str:

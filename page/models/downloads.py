@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import (
     constants,
@@ -17,23 +17,15 @@ from huggingface_hub import (
 )
 
 from hub_models import MODEL_FILES, read_config
-from page.languages import Text
-from page.markup import decimal, said
-
-if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
-    from modeling import InspectionPipeline
-    from page.models.catalogue import Catalogue, ModelEntry
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ANSWER_SECONDS = 10.0  # for the Hub's first word; a silent one is left to the model's own loading
-POLL_SECONDS = 0.2  # between two looks at how far it is
-MEGABYTE = 1e6
 # The client's own 10 MB would bring a whole model at once, and its bar from nothing to full.
 constants.DOWNLOAD_CHUNK_SIZE = 128 * 1024
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a model is on its way into memory.
 
     Attributes:
@@ -49,32 +41,7 @@ class Progress:
     total: int = 0
 
 
-def load_with_progress(
-    catalogue: Catalogue, entry: ModelEntry
-) -> Generator[Progress, None, InspectionPipeline]:
-    """Load a model, and tell how far it is whenever that changes; nothing if it is in memory.
-
-    The work goes on in a thread that all who ask for the model share, so a visitor who leaves
-    harms nobody, and one who comes later sees the same bar.
-
-    Returns:
-        The model, which `catalogue.load` then has at once too.
-
-    Raises:
-        modeling.ModelLoadError: with the reason, when it can't be loaded.
-    """
-    loading = catalogue.start_loading(entry)
-    shown = None
-    while not loading.is_done:
-        progress = loading.progress
-        if progress != shown:
-            shown = progress
-            yield progress
-        loading.wait(POLL_SECONDS)
-    return loading.result()
-
-
-def download(repo: str, revision: str | None, report: Callable[[Progress], None]) -> None:
+def download(repo: str, revision: str | None, report: Callable[[DownloadProgress], None]) -> None:
     """Bring the files of a model into the Hub client's cache, unless they are there.
 
     Args:
@@ -94,32 +61,11 @@ def download(repo: str, revision: str | None, report: Callable[[Progress], None]
     commit = get_hf_file_metadata(address, timeout=ANSWER_SECONDS).commit_hash
     for file in MODEL_FILES:
         bar = _bar_that_tells(
-            lambda done, total, file=file: report(Progress(repo, file, done, total))
+            lambda done, total, file=file: report(DownloadProgress(repo, file, done, total))
         )
         path = Path(hf_hub_download(repo, file, revision=commit, tqdm_class=bar))
         if file == MODEL_FILES[0] and read_config(path) is None:
             return  # not of this project: loading says so, and needs no gigabytes for it
-
-
-def download_html(progress: Progress, text: Text) -> str:
-    """What is awaited, in words and as a bar; the bar has no value while there is no telling."""
-    names = {"model": progress.model, "file": progress.file}
-    if not progress.file:
-        label, value = said(text, "download.loading", model=progress.model), ""
-    elif progress.total < MEGABYTE / 10:  # there before anyone has read the figure
-        label, value = said(text, "download.file", **names), ""
-    else:
-        done, total = (_megabytes(count, text) for count in (progress.done, progress.total))
-        label = said(text, "download.bytes", done=done, total=total, **names)
-        value = f' value="{progress.done}" max="{progress.total}"'
-    return (
-        f'<div class="download" role="status"><p>{label}</p>'
-        f'<progress aria-label="{label}"{value}></progress></div>'
-    )
-
-
-def _megabytes(count: int, text: Text) -> str:
-    return decimal(f"{count / MEGABYTE:.1f}", text)
 
 
 def _is_cached(repo: str, file: str, revision: str) -> bool:

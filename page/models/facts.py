@@ -19,7 +19,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
-    from page.models.catalogue import ModelEntry
+    from page.models.entries import ModelEntry
 
 CARD, CONFIG, TRAINING, METRICS = (
     "README.md",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from page.models.downloads import Progress
+from page.models.downloads import DownloadProgress, download
+from page.models.entries import ModelEntry
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import InspectionPipeline
-    from page.models.catalogue import ModelEntry
 
-Report = Callable[[Progress], None]
-Load = Callable[["ModelEntry", Report], "InspectionPipeline"]
+MODELS_IN_MEMORY = 4  # least recently used first out; one more while a model loads; 30 MB each
+POLL_SECONDS = 0.2  # between two looks at how far a model is
+FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")  # of an absolute path
 
 
 class Loading:
@@ -22,41 +25,35 @@ class Loading:
 
     Attributes:
         progress: how far it is.
+        outcome: the model, or a `modeling.ModelLoadError` with the reason.
     """
 
     def __init__(self, entry: ModelEntry) -> None:
-        self.progress = Progress(entry.source if entry.on_hub else entry.name)
+        self.progress = DownloadProgress(entry.source if entry.on_hub else entry.name)
         self.outcome: Future[InspectionPipeline] = Future()
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it is there, or has failed."""
-        return self.outcome.done()
+    def follow(self) -> Generator[DownloadProgress, None, InspectionPipeline]:
+        """How far it is, whenever that changes, until it is done; nothing if it is already there.
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it is done, or so long."""
-        wait([self.outcome], timeout=seconds)
-
-    def result(self) -> InspectionPipeline:
-        """The model, waited for.
+        Returns:
+            The model.
 
         Raises:
             modeling.ModelLoadError: with the reason, when it can't be loaded.
         """
+        shown = None
+        while not self.outcome.done():
+            if self.progress != shown:
+                shown = self.progress
+                yield shown
+            wait([self.outcome], timeout=POLL_SECONDS)
         return self.outcome.result()
 
 
 class ModelMemory:
-    """Models in memory, the least recently used first out; thread safe.
+    """Models in memory, the least recently used first out; thread safe."""
 
-    Args:
-        load: loads a model and reports how far it is.
-        size: how many are kept; those that are being loaded come on top.
-    """
-
-    def __init__(self, load: Load, size: int) -> None:
-        self._load = load
-        self._size = size
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         # By source and revision, the most recently used last: a dictionary keeps its order.
         self._models: dict[tuple[str, str | None], Loading] = {}
@@ -73,11 +70,11 @@ class ModelMemory:
         return loading
 
     def _run(self, entry: ModelEntry, loading: Loading) -> None:
-        def report(progress: Progress) -> None:
+        def report(progress: DownloadProgress) -> None:
             loading.progress = progress
 
         try:
-            model = self._load(entry, report)
+            model = load_model(entry, report)
         except BaseException as error:  # of whatever kind: those who wait are told, not left alone
             with self._lock:
                 del self._models[entry.source, entry.revision]  # the next to ask tries again
@@ -89,6 +86,27 @@ class ModelMemory:
 
     def _make_room(self) -> None:
         """Forget those beyond the bound; called when one more is about to be there."""
-        there = [key for key, loading in self._models.items() if loading.is_done]
-        for key in there[: max(0, len(there) + 1 - self._size)]:
+        there = [key for key, loading in self._models.items() if loading.outcome.done()]
+        for key in there[: max(0, len(there) + 1 - MODELS_IN_MEMORY)]:
             del self._models[key]
+
+
+def load_model(entry: ModelEntry, report: Callable[[DownloadProgress], None]) -> InspectionPipeline:
+    """Load a model, reporting what is downloaded; HF_TOKEN is taken by the Hub's client.
+
+    Raises:
+        modeling.ModelLoadError: with the reason, which names no folder of the server.
+    """
+    if entry.on_hub:
+        with suppress(Exception):  # loading meets the same, and has a sentence for it
+            download(entry.source, entry.revision, report)
+        report(DownloadProgress(entry.source))
+    from modeling import ModelLoadError, load_pipeline
+
+    # A graph is a program: that of a repository is not run, whatever its weights are.
+    backend = "torch" if entry.on_hub else "auto"
+    try:
+        return load_pipeline(entry.source, revision=entry.revision, backend=backend)
+    except ModelLoadError as error:
+        sentence = str(error).replace(entry.source, entry.source if entry.on_hub else entry.name)
+        raise ModelLoadError(FOLDERS.sub("", sentence)) from error

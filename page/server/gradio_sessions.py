@@ -27,9 +27,9 @@ def forget_calls() -> None:
 class Sessions(StateHolder):
     """Keeps the sessions of the page, and the newest of those in which nothing is kept.
 
-    The page keeps its visit in a session as soon as it is loaded, and until an hour after it was
-    closed. A program's call keeps nothing; should it still be under way, it has its session.
-    Whichever way a visit is forgotten, it ends: its files are deleted.
+    Once it is loaded, the page keeps a visitor's things (`page.session.Session`) in a session of
+    Gradio's, until an hour after it was closed. A program's call keeps nothing there. However such
+    a session is forgotten, what it kept is ended: the visitor's files are deleted.
 
     Args:
         clock: tells the time in seconds; one that nobody sets, or the night when summer time begins

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from page.server.guards import sentence_for
 from page.server.limits import MAX_CALL_BYTES
-from page.server.rates import Addresses, Allowance, Rates
+from page.server.quotas import Addresses, Allowance, Quotas
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,21 +48,21 @@ class RateLimits:
 
     Args:
         app: what answers all others.
-        rates: what one address may do.
+        quotas: what one address may do.
         clock: tells the time in seconds.
 
     Example:
         ```python
-        limits = Middleware(RateLimits, rates=Rates.of(os.environ))
+        limits = Middleware(RateLimits, quotas=Quotas.of(os.environ))
         blocks.launch(app_kwargs={"middleware": [limits]})
         ```
     """
 
     def __init__(
-        self, app: ASGIApp, rates: Rates, clock: Callable[[], float] = time.monotonic
+        self, app: ASGIApp, quotas: Quotas, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.app = app
-        self.addresses = Addresses(rates, clock)
+        self.addresses = Addresses(quotas, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -42,7 +42,7 @@ def visitors_folder() -> Iterator[Path]:
     lock = FileLock(folder / LOCK)
     lock.acquire()
     (folder / VISITORS).mkdir()  # from now on others take it for an app's, and find it locked
-    delete_leftovers(folder)
+    delete_abandoned_folders(folder)
     os.environ[UPLOADS_VARIABLE] = str(folder / UPLOADS)
     delete_broken_uploads()
     before = signal.signal(signal.SIGTERM, _stop)
@@ -55,7 +55,7 @@ def visitors_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def delete_leftovers(own: Path) -> None:
+def delete_abandoned_folders(own: Path) -> None:
     """Delete the folders of apps that are no longer there; one that can't be deleted stays.
 
     Args:

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from page.inspection.batch import final_verdict
-from page.inspection.results import JPEG_QUALITY, Result, Workplace, writing
+from page.inspection.results import JPEG_QUALITY, Result
+from page.inspection.temporary_folder import TemporaryFolder, writing
 from page.views.marking import mark_photo, scores_and_mask
 
 COLUMNS = (
@@ -62,7 +63,7 @@ def csv_text(results: Sequence[Result]) -> str:
 
 def write_zip(
     results: Sequence[Result],
-    workplace: Workplace,
+    folder: TemporaryFolder,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `results.csv`, and of each photo that passes or fails the marked picture and the mask.
@@ -74,7 +75,7 @@ def write_zip(
 
     Args:
         results: of a batch, or of a single photo.
-        workplace: where the zip is written; it takes the place of the last one.
+        folder: where the zip is written; it takes the place of the last one.
         progress: told (done, total) after each photo.
 
     Returns:
@@ -84,7 +85,7 @@ def write_zip(
         NoRoomError: when the disk is full.
     """
     judged = [result for result in results if result.verdict in ("PASS", "FAIL")]
-    finished = workplace.folder / ZIP_NAME
+    finished = folder.path / ZIP_NAME
     # Who is downloading the last one still gets it whole. JPEG and PNG are compressed already.
     with (
         writing(finished) as unfinished,

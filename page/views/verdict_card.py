@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from page.inspection.results import ACCEPT, UNDECIDED, Result
-from page.languages import Text
-from page.markup import decimal, icon, said
+from page.inspection.results import ACCEPT, REJECT, Result
+from page.languages import Translation
+from page.markup import render
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
 
 RARE = 0.2  # a share up to this is said as "1 in n", a larger one in percent
+# By what the operator decided: its word, and the verdict that it overrides.
+DECISIONS = {ACCEPT: ("accepted", "FAIL"), REJECT: ("rejected", "PASS")}
 
 
-def verdict_card(result: Result, text: Text) -> str:
+def verdict_card(result: Result, text: Translation) -> str:
     """The verdict by word, shape and colour; the score on its scale; what was found, how sure.
 
     All three badges are there and CSS shows the one of `data-verdict`, so that page.js can flip
@@ -24,49 +25,42 @@ def verdict_card(result: Result, text: Text) -> str:
     """
     if result.error:
         return message_card(result.why_not(text), "error")
-    score, limit = f"{result.score:.3f}", f"{result.threshold:.2f}"
-    scale = said(text, "verdict.scale", score=decimal(score, text), limit=decimal(limit, text))
-    return f"""
-<section class="verdict" role="status" data-score="{result.score!r}"
-         data-verdict="{result.verdict}" data-decision="{result.decision}"
-         style="--score:{result.score:.4f}; --threshold:{result.threshold:.4f}">
-  <div class="judgement">{_badges(text)}{_stamp(result, text)}</div>
-  <div class="reading">
-    <p class="note">{html.escape(_note(result, text))}</p>
-    <div class="numbers">
-      <span class="score">{said(text, "verdict.score")} <b>{decimal(score, text)}</b></span>
-      <span>{said(text, "verdict.limit")}
-        <b class="limit-value" data-mark="{said(text, "verdict.decimal_mark")}"
-        >{decimal(limit, text)}</b></span>
-    </div>
-    <div class="scale" role="img" aria-label="{scale}">
-      <i class="limit"></i><i class="mark"></i></div>
-    {_decision(result, text)}
-    <p class="meaning">{html.escape(_how_sure(result, text))}
-      <span class="who">{said(text, "verdict.operator_judges")}</span></p>
-  </div>
-</section>"""
+    stamp, _ = DECISIONS.get(result.decision, ("", ""))
+    return render(
+        "result/verdict.html",
+        text=text,
+        result=result,
+        stamp=stamp,
+        note=doubt_sentence(result, text) or _finding(result, text),
+        score=text.number(result.score, ".3f"),
+        limit=text.number(result.threshold, ".2f"),
+        decision=_decision(result, text),
+        how_sure=_how_sure(result, text),
+    )
 
 
 def message_card(message: str, kind: str = "empty") -> str:
     """A sentence in place of a verdict; `kind` is "empty", "error" or "busy"."""
-    role = "alert" if kind == "error" else "status"
-    return (
-        f'<section class="verdict message {kind}" role="{role}">'
-        f"<p>{html.escape(message)}</p></section>"
-    )
+    return render("message.html", message=message, kind=kind)
 
 
 def notice_html(notice: str) -> str:
     """One sentence about the models on offer; nothing where there is nothing to say."""
-    return f'<p class="notice">{html.escape(notice)}</p>' if notice else ""
+    return render("sentences.html", kind="notice", sentences=[notice] if notice else [])
+
+
+def doubt_sentence(result: Result, text: Translation) -> str:
+    """Why the photo can't be judged; "" where it can."""
+    if result.doubt is None:
+        return ""
+    return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
 
 
 def threshold_cost(
     calibration: Calibration,
     threshold: float,
     defect_scores: Sequence[float] | None,
-    text: Text,
+    text: Translation,
 ) -> str:
     """What an operating threshold costs: good parts rejected, known defects let through.
 
@@ -83,47 +77,27 @@ def threshold_cost(
         missed = sum(not exceeds(score, threshold) for score in defect_scores)
         key = {0: "none", 1: "one"}.get(missed, "many")
         lines.append(text(f"threshold.slip_{key}", missed=missed, total=len(defect_scores)))
-    return "".join(f'<p class="cost">{html.escape(line)}</p>' for line in lines)
+    return render("sentences.html", kind="cost", sentences=lines)
 
 
-def _badges(text: Text) -> str:
-    """PASS, FAIL and CHECK, of which CSS shows one."""
-    return "".join(
-        f'<div class="badge {name}"><span class="shape">{icon(name)}</span> '
-        f'<span class="word">{said(text, f"verdict.{name}")}</span></div>'
-        for name in ("pass", "fail", "check")
-    )
-
-
-def _stamp(result: Result, text: Text) -> str:
-    """The operator's decision as a word beside the badge; nothing while there is none."""
-    if result.decision == UNDECIDED:
-        return ""
-    word = "accepted" if result.decision == ACCEPT else "rejected"
-    return f'<div class="stamp {word}">{said(text, f"verdict.stamp_{word}")}</div>'
-
-
-def _decision(result: Result, text: Text) -> str:
-    """The operator's decision as a sentence, with the note; nothing while there is neither."""
+def _decision(result: Result, text: Translation) -> list[str]:
+    """Sentences: what the operator decided, and the note."""
     sentences = []
-    if result.decision != UNDECIDED:
-        key = "accepted" if result.decision == ACCEPT else "rejected"
-        opposite = {"accepted": "FAIL", "rejected": "PASS"}[key]
+    if result.decision in DECISIONS:
+        word, opposite = DECISIONS[result.decision]
         over = "_over" if result.verdict == opposite else ""
-        word = text(f"verdict.{opposite.lower()}")
-        sentences.append(text(f"verdict.{key}{over}", verdict=word))
+        verdict = text(f"verdict.{opposite.lower()}")
+        sentences.append(text(f"verdict.{word}{over}", verdict=verdict))
     if result.note:
         sentences.append(text("verdict.note", note=result.note))
-    return "".join(f'<p class="decision">{html.escape(line)}</p>' for line in sentences)
+    return sentences
 
 
-def _note(result: Result, text: Text) -> str:
-    """One sentence: why it can't be judged, or where, how large, how strong, of what shape."""
-    if result.doubt is not None:
-        return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
-    if result.finding is None:
-        return text("verdict.no_deviation")
+def _finding(result: Result, text: Translation) -> str:
+    """One sentence: where, how large, how strong, of what shape."""
     finding = result.finding
+    if finding is None:
+        return text("verdict.no_deviation")
     number = "one" if finding.count == 1 else "many"
     shape = "at_outline" if finding.at_outline else finding.shape
     return text(
@@ -135,7 +109,7 @@ def _note(result: Result, text: Text) -> str:
     )
 
 
-def _how_sure(result: Result, text: Text) -> str:
+def _how_sure(result: Result, text: Translation) -> str:
     """How unusual the score is among good parts; nothing where the photo can't be judged."""
     if result.doubt is not None or result.calibration is None:
         return ""
@@ -151,7 +125,7 @@ def _how_sure(result: Result, text: Text) -> str:
     return f"{sentence} {text(compared, total=rate.total)}"
 
 
-def _rejected(calibration: Calibration, threshold: float, text: Text) -> str:
+def _rejected(calibration: Calibration, threshold: float, text: Translation) -> str:
     """How many good parts a threshold rejects, with its uncertainty, in one sentence."""
     rate = calibration.rejected_at(threshold)
     total = rate.total
@@ -172,10 +146,9 @@ def _one_in(share: float) -> int:
     return max(1, int(float(f"{1 / share:.2g}")))
 
 
-def _share(area: float, text: Text) -> str:
+def _share(area: float, text: Translation) -> str:
     """A share of the picture, 0..1, as a person says it."""
     percent = 100 * area
     if percent < 0.1:
-        return text("regions.share_tiny", percent=decimal("0.1", text))
-    digits = 1 if percent < 1 else 0
-    return text("regions.share", percent=decimal(f"{percent:.{digits}f}", text))
+        return text("regions.share_tiny", percent=text.number(0.1, ".1f"))
+    return text("regions.share", percent=text.number(percent, ".1f" if percent < 1 else ".0f"))

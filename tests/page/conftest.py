@@ -9,7 +9,7 @@ import huggingface_hub.constants
 import pytest
 from loopback_hub import OWNER_TOKEN, serve
 
-from page.inspection.results import UNFINISHED
+from page.inspection.temporary_folder import UNFINISHED
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from huggingface_hub import HfApi
 
 from hub_models import read_hub_model
 from modeling import Calibration
-from page.languages import Text
+from page.languages import Translation
 from page.models import facts as model_facts
-from page.models.catalogue import Catalogue, ModelEntry, find_models
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, find_models
 from page.models.facts import (
     LONGEST_CARD,
     MOST_BYTES,
@@ -29,11 +30,12 @@ from page.models.facts import (
     normal_scores,
     read_facts,
 )
-from page.views.about import about_html, charts_html
+from page.views.about import about_html
+from page.views.charts import charts_html
 
 KEY = ROOT / "assets" / "models" / "key"
 FILES = ("README.md", "config.json", "training.json", "evaluation/metrics.json")
-TEXT = Text("en")
+TEXT = Translation("en")
 CALIBRATION = Calibration.fit([1.0, 2.0, 3.0, 4.0], 0.25)
 TAGS = {
     *("section", "div", "dl", "dt", "dd", "p", "h4", "table", "thead", "tbody", "tr", "th", "td"),

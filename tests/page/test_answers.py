@@ -8,17 +8,18 @@ import pytest
 from conftest import ROOT
 
 from page.answers import NOTHING_NEW, Answers
-from page.inspection.inspector import Bench
+from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT
-from page.models.catalogue import Catalogue, shipped_models
-from page.session import Visit
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, shipped_models
+from page.session import Session
 
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
 DENT, GOOD = (str(ROOT / f"assets/examples/flange_nut/{name}.jpg") for name in ("dent", "good"))
 
 
-class SlowBench(Bench):
-    """A bench at which the visitor does something while a model is being loaded."""
+class SlowInspector(Inspector):
+    """An inspector at which the visitor does something while a model is being loaded."""
 
     def __init__(self, catalogue, meanwhile):
         super().__init__(catalogue)
@@ -41,160 +42,181 @@ def catalogue():
 
 
 def test_what_is_said_is_of_the_model_chosen_last(catalogue, tmp_path):
-    visit, said = Visit(tmp_path), []
+    session, said = Session(tmp_path), []
 
     def go_on_to_the_key() -> None:
-        answers.choose_category(visit, *KEY, NUT, "en")
-        said.append(answers.prepare(visit, *KEY, "en"))
+        answers.choose_category(session, *KEY, NUT, "en")
+        said.append(answers.prepare(session, *KEY, "en"))
 
-    answers = Answers(SlowBench(catalogue, {"flange_nut": go_on_to_the_key}))
-    visit.turn_to(*NUT)
-    late = answers.prepare(visit, *NUT, "en")
+    answers = Answers(SlowInspector(catalogue, {"flange_nut": go_on_to_the_key}))
+    session.turn_to(*NUT)
+    late = answers.prepare(session, *NUT, "en")
     assert late == (gr.skip(),) * 3
-    assert said == [answers.prepare(visit, *KEY, "en")]
-    assert visit.calibration == answers.bench.calibration_of(answers.find(*KEY))
+    assert said == [answers.prepare(session, *KEY, "en")]
+    assert session.calibration == answers.inspector.calibration_of(answers.find(*KEY))
 
 
 def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catalogue, tmp_path):
-    visit, said = Visit(tmp_path), []
+    session, said = Session(tmp_path), []
 
     def move() -> None:
-        said.append(answers.rejudge(visit, 0.8, *KEY, "en")[-1])
+        said.append(answers.rejudge(session, 0.8, *KEY, "en")[-1])
 
-    answers = Answers(SlowBench(catalogue, {"key": move}))
-    visit.turn_to(*KEY)
-    cost, _, charts = answers.prepare(visit, *KEY, "en")
+    answers = Answers(SlowInspector(catalogue, {"key": move}))
+    session.turn_to(*KEY)
+    cost, _, charts = answers.prepare(session, *KEY, "en")
     assert said == [gr.skip()]  # nothing that could come late and wipe out the answer
-    assert cost == answers.cost(visit, 0.8, "en") != answers.cost(visit, 0.0, "en")
-    assert charts == answers.charts(visit, 0.8, "en")
+    assert cost == answers.cost(session, 0.8, "en") != answers.cost(session, 0.0, "en")
+    assert charts == answers.charts(session, 0.8, "en")
 
 
-def press_inspect(answers, visit, photo, threshold=0.5):
-    """What lies on the light table when a photo of the nut has been inspected, as a person does."""
-    answers.give_photo(visit, photo, "en")
-    answers.look_at(visit, photo, *NUT)
-    *_, shown = answers.inspect(visit, photo, *NUT, threshold, "en")
+def press_inspect(answers, session, photo, threshold=0.5):
+    """What is shown when a person has had a photo of the nut inspected."""
+    answers.give_photo(session, photo, "en")
+    answers.look_at(session, photo, *NUT)
+    *_, shown = answers.inspect(session, photo, *NUT, threshold, "en")
     return shown
 
 
 def during_an_inspection(
-    catalogue, visit, act: Callable[[Answers], object], threshold: float = 0.5
+    catalogue, session, act: Callable[[Answers], object], threshold: float = 0.5
 ):
-    """The answers, and what lies on the light table, where a visitor acts while a dent is found."""
-    answers = Answers(SlowBench(catalogue, {"dent.jpg": lambda: act(answers)}))
-    visit.turn_to(*NUT)
-    return answers, press_inspect(answers, visit, DENT, threshold)
+    """The answers, and what is shown, where a visitor acts while a dent is found."""
+    answers = Answers(SlowInspector(catalogue, {"dent.jpg": lambda: act(answers)}))
+    session.turn_to(*NUT)
+    return answers, press_inspect(answers, session, DENT, threshold)
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda answers, visit: answers.give_photo(visit, GOOD, "en"),
-        lambda answers, visit: answers.give_photo(visit, None, "en"),
-        lambda answers, visit: answers.choose_category(visit, "key", "key", NUT, "en"),
-        lambda answers, visit: answers.choose_model(visit, "another", NUT, "en"),
+        lambda answers, session: answers.give_photo(session, GOOD, "en"),
+        lambda answers, session: answers.give_photo(session, None, "en"),
+        lambda answers, session: answers.choose_category(session, "key", "key", NUT, "en"),
+        lambda answers, session: answers.choose_model(session, "another", NUT, "en"),
     ],
     ids=["photo", "removed", "category", "model"],
 )
 def test_an_answer_about_what_is_no_longer_looked_at_is_dropped(catalogue, tmp_path, act):
-    visit = Visit(tmp_path)
-    answers, shown = during_an_inspection(catalogue, visit, lambda answers: act(answers, visit))
+    session = Session(tmp_path)
+    answers, shown = during_an_inspection(catalogue, session, lambda answers: act(answers, session))
     assert shown == NOTHING_NEW
-    assert visit.result is None
-    assert answers.csv(visit) == ""
+    assert session.result is None
+    assert answers.csv(session) == ""
 
 
-def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_on_the_table(catalogue, tmp_path):
-    visit = Visit(tmp_path)
-    answers = Answers(Bench(catalogue))
-    answers.open(visit, "en", *NUT)
-    list(answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en"))
+def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tmp_path):
+    session = Session(tmp_path)
+    answers = Answers(Inspector(catalogue))
+    answers.open(session, "en", *NUT)
+    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
     clicked = gr.EventData(None, {"number": 1})
-    answers.bench = SlowBench(catalogue, {"dent.jpg": lambda: answers.show(visit, "en", clicked)})
-    assert press_inspect(answers, visit, DENT) == NOTHING_NEW
-    assert (visit.number, visit.result.file) == (1, "good.jpg")
-    assert press_inspect(answers, visit, DENT) != NOTHING_NEW  # the same photo once more
-    assert (visit.number, visit.result.file) == (None, "dent.jpg")
+    answers.inspector = SlowInspector(
+        catalogue, {"dent.jpg": lambda: answers.show(session, "en", clicked)}
+    )
+    assert press_inspect(answers, session, DENT) == NOTHING_NEW
+    assert (session.number, session.result.file) == (1, "good.jpg")
+    assert press_inspect(answers, session, DENT) != NOTHING_NEW  # the same photo once more
+    assert (session.number, session.result.file) == (None, "dent.jpg")
 
 
-def test_another_photo_takes_the_part_from_the_table_and_the_same_one_does_not(catalogue, tmp_path):
-    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
-    press_inspect(answers, visit, DENT)
-    assert answers.give_photo(visit, DENT, "en") == NOTHING_NEW  # said late: Inspect was faster
-    assert visit.result.verdict == "FAIL"
-    assert answers.give_photo(visit, GOOD, "en").verdict == answers.cleared("en").verdict
-    assert visit.result is None
-    judged = answers.rejudge(visit, 0.1, *NUT, "en")[:-1]
+def test_another_photo_takes_the_place_of_the_result_and_the_same_one_does_not(catalogue, tmp_path):
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    press_inspect(answers, session, DENT)
+    assert answers.give_photo(session, DENT, "en") == NOTHING_NEW  # said late: Inspect was faster
+    assert session.result.verdict == "FAIL"
+    assert answers.give_photo(session, GOOD, "en").verdict == answers.cleared("en").verdict
+    assert session.result is None
+    judged = answers.rejudge(session, 0.1, *NUT, "en")[:-1]
     assert judged == (gr.skip(),) * len(judged)
 
 
 def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
-    visit = Visit(tmp_path)
+    session = Session(tmp_path)
     _, shown = during_an_inspection(
-        catalogue, visit, lambda answers: answers.rejudge(visit, 1.0, *NUT, "en")
+        catalogue, session, lambda answers: answers.rejudge(session, 1.0, *NUT, "en")
     )
-    assert (visit.result.verdict, visit.result.threshold) == ("PASS", 1.0)
+    assert (session.result.verdict, session.result.threshold) == ("PASS", 1.0)
     assert 'data-verdict="PASS"' in shown.verdict
 
 
 def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(catalogue, tmp_path):
-    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
-    answers.open(visit, "en", *NUT)
-    answers.rejudge(visit, 0.1, *NUT, "en")  # while the batch waits
-    list(answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en"))
-    batch = visit.batch
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    answers.open(session, "en", *NUT)
+    answers.rejudge(session, 0.1, *NUT, "en")  # while the batch waits
+    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
+    batch = session.batch
     assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
-    answers.choose_category(visit, "key", "key", NUT, "en")
-    answers.show(visit, "en", gr.EventData(None, {"number": 1}))
+    answers.choose_category(session, "key", "key", NUT, "en")
+    answers.show(session, "en", gr.EventData(None, {"number": 1}))
     for threshold in (0.5, 0.9):
-        assert answers.rejudge_batch(visit, threshold, *KEY, "en") == (gr.skip(),) * 3
-        assert answers.rejudge(visit, threshold, *KEY, "en")[0] == gr.skip()
+        assert answers.rejudge_batch(session, threshold, *KEY, "en") == (gr.skip(),) * 3
+        assert answers.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
         assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
-        assert (visit.result.threshold, visit.result.verdict) == (0.1, "FAIL")
-    assert "data-keeps-threshold" in answers.decide(visit, ACCEPT, "", "en")[0]
-    answers.choose_category(visit, "flange_nut", "flange_nut", KEY, "en")
-    answers.rejudge_batch(visit, 0.5, *NUT, "en")
+        assert (session.result.threshold, session.result.verdict) == (0.1, "FAIL")
+    assert "data-keeps-threshold" in answers.decide(session, ACCEPT, "", "en")[0]
+    answers.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
+    answers.rejudge_batch(session, 0.5, *NUT, "en")
     assert batch.results[0].verdict == "PASS"
 
 
 def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tmp_path):
-    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
-    list(answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en"))
-    of_batch = {*visit.batch.workplace.folder.iterdir()}
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
+    of_batch = {*session.batch.folder.path.iterdir()}
 
     def files() -> set[Path]:
         return {path for path in tmp_path.rglob("*") if path.is_file()} - of_batch
 
     counts = []
     for photo in (DENT, GOOD, DENT, GOOD):
-        press_inspect(answers, visit, photo)
+        press_inspect(answers, session, photo)
         counts.append(len(files()))
-        assert Path(answers.zip(visit).split("file=")[1]) in files()
-        assert visit.result.photo in files()
+        assert Path(answers.zip(session).split("file=")[1]) in files()
+        assert session.result.photo in files()
     assert len({*counts}) == 1
     for _ in range(2):  # the same photo once more
-        press_inspect(answers, visit, GOOD)
+        press_inspect(answers, session, GOOD)
     assert len(files()) <= 2 * counts[0] + 1
-    answers.give_photo(visit, None, "en")
-    answers.give_photo(visit, DENT, "en")
+    answers.give_photo(session, None, "en")
+    answers.give_photo(session, DENT, "en")
     assert not files()
-    assert {*visit.batch.workplace.folder.iterdir()} == of_batch
+    assert {*session.batch.folder.path.iterdir()} == of_batch
 
 
 def test_an_answer_that_is_dropped_leaves_no_file(catalogue, tmp_path):
-    visit = Visit(tmp_path)
-    during_an_inspection(catalogue, visit, lambda answers: answers.give_photo(visit, GOOD, "en"))
+    session = Session(tmp_path)
+    during_an_inspection(
+        catalogue, session, lambda answers: answers.give_photo(session, GOOD, "en")
+    )
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_batch_that_is_stopped_while_it_waits_does_not_begin(catalogue, tmp_path):
-    visit, answers = Visit(tmp_path), Answers(Bench(catalogue))
-    assert "Waiting for the first result" in answers.start(visit, "en")
-    stopped = answers.cancel(visit, "en")
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    assert "Waiting for the first result" in answers.start(session, "en")
+    stopped = answers.cancel(session, "en")
     assert "Stopped before the first photo" in stopped
-    (only,) = answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en")
-    assert (only.progress, visit.batch) == (stopped, None)
-    answers.start(visit, "en")
-    *_, last = answers.inspect_batch(visit, [GOOD], *NUT, 0.5, "en")
+    (only,) = answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en")
+    assert (only.progress, session.batch) == (stopped, None)
+    answers.start(session, "en")
+    *_, last = answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en")
     assert "done" in last.progress
-    assert answers.cancel(visit, "en") == gr.skip()
+    assert answers.cancel(session, "en") == gr.skip()
+
+
+def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
+    entries = [
+        ModelEntry("nut", "nut", "models/nut"),
+        ModelEntry("both", "nut", "org/both", "1" * 40, on_hub=True),
+        ModelEntry("both", "key", "org/both", "1" * 40, on_hub=True),
+    ]
+    answers = Answers(Inspector(Catalogue(entries)))
+    for wanted, opened in (
+        (("key", "org/both"), ("key", "org/both")),
+        (("bolt", "org/both"), ("nut", "org/both")),
+        (("key", "org/gone"), ("key", "org/both")),
+        (("bolt", "org/gone"), ("nut", "nut")),
+        ((None, None), ("nut", "nut")),
+    ):
+        assert answers.open(Session(tmp_path), "en", *wanted)[0] == opened

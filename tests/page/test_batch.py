@@ -1,4 +1,4 @@
-"""Batches through the real bench, with a model that ships."""
+"""Batches through the real inspector, with a model that ships."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from PIL import Image
 
 from data.synthetic import render
 from page.inspection.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
-from page.inspection.inspector import Bench
-from page.inspection.results import ACCEPT, REJECT, UNDECIDED, UNFINISHED, Result, Workplace
+from page.inspection.inspector import Inspector
+from page.inspection.results import ACCEPT, REJECT, UNDECIDED, Result
+from page.inspection.temporary_folder import UNFINISHED, TemporaryFolder
 from page.inspection.uploads import Upload
-from page.languages import Text
-from page.models.catalogue import Catalogue, ModelEntry, shipped_models
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, shipped_models
 
 DEFECTS = ("good", "missing_part", "good", "scratch", "good")
 MANY = 200
@@ -33,8 +35,8 @@ def entry() -> ModelEntry:
 
 
 @pytest.fixture(scope="module")
-def bench(entry) -> Bench:
-    return Bench(Catalogue([entry]))
+def inspector(entry) -> Inspector:
+    return Inspector(Catalogue([entry]))
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +49,18 @@ def photos(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors")
+def folder(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors")
 
 
 @pytest.fixture
-def batch(photos, workplace) -> Batch:
-    return batch_of(photos, workplace)
+def batch(photos, folder) -> Batch:
+    return batch_of(photos, folder)
 
 
-def batch_of(photos: list[Path], workplace: Workplace, threshold: float = 0.5) -> Batch:
-    uploads = [Upload(photo.name, workplace.keep(photo)) for photo in photos]
-    return Batch(uploads, workplace, threshold)
+def batch_of(photos: list[Path], folder: TemporaryFolder, threshold: float = 0.5) -> Batch:
+    uploads = [Upload(photo.name, folder.keep(photo)) for photo in photos]
+    return Batch(uploads, folder, threshold)
 
 
 def of(verdict: str, **fields: object) -> Result:
@@ -72,8 +74,8 @@ def assert_judged(results: list[Result], threshold: float) -> None:
         assert bool(result.regions) == (result.verdict == "FAIL")
 
 
-def test_photos_are_inspected_in_their_order_and_the_page_hears_of_each(batch, bench, entry):
-    steps = [(len(step.results), step.is_running) for step in batch.run(bench, entry)]
+def test_photos_are_inspected_in_their_order_and_the_page_hears_of_each(batch, inspector, entry):
+    steps = [(len(step.results), step.is_running) for step in batch.run(inspector, entry)]
     assert steps == [*((done, True) for done in range(1, 6)), (5, False)]
     assert [result.file for result in batch.results] == [upload.file for upload in batch.uploads]
     assert_judged(batch.results, 0.5)
@@ -84,25 +86,25 @@ def test_photos_are_inspected_in_their_order_and_the_page_hears_of_each(batch, b
     assert not batch.is_cancelled
 
 
-def test_thumbnails_are_small_and_keep_the_photos_shape(bench, entry, workplace, tmp_path):
+def test_thumbnails_are_small_and_keep_the_photos_shape(inspector, entry, folder, tmp_path):
     path = tmp_path / "wide.png"
     Image.effect_noise((1200, 300), 50).convert("RGB").save(path)
-    batch = batch_of([path], workplace)
-    list(batch.run(bench, entry))
+    batch = batch_of([path], folder)
+    list(batch.run(inspector, entry))
     with Image.open(batch.thumbnails[0]) as thumbnail:
         assert thumbnail.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE // 4)
         assert thumbnail.format == "JPEG"
 
 
 def test_a_file_that_cannot_be_read_is_a_row_and_the_rest_goes_on(
-    photos, bench, entry, workplace, tmp_path
+    photos, inspector, entry, folder, tmp_path
 ):
     text, truncated = tmp_path / "notes.txt", tmp_path / "half.png"
     text.write_text("no picture")
     truncated.write_bytes(photos[0].read_bytes()[:2000])
-    batch = batch_of([photos[0], text, truncated, photos[1]], workplace)
+    batch = batch_of([photos[0], text, truncated, photos[1]], folder)
     batch.uploads.insert(2, Upload("inner.zip", error="Not opened."))
-    list(batch.run(bench, entry))
+    list(batch.run(inspector, entry))
     assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
     assert "notes.txt is not a picture" in batch.results[1].error
     assert batch.results[2].error == "Not opened."
@@ -115,14 +117,14 @@ def test_a_file_that_cannot_be_read_is_a_row_and_the_rest_goes_on(
 
 
 def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
-    batch, bench, entry, workplace, full_disk
+    batch, inspector, entry, folder, full_disk
 ):
-    full_disk(workplace.folder / "00002.npz")  # the maps of the second photo
-    full_disk(workplace.folder / "00007.jpg")  # the thumbnail of the third: five photos, one before
-    list(batch.run(bench, entry))
+    full_disk(folder.path / "00002.npz")  # the maps of the second photo
+    full_disk(folder.path / "00007.jpg")  # the thumbnail of the third: five photos, one before
+    list(batch.run(inspector, entry))
     assert [result.error for result in batch.results] == [
         "",
-        Text("en")("batch.no_room"),
+        Translation("en")("batch.no_room"),
         *[""] * 3,
     ]
     assert [result.verdict == "" for result in batch.results] == [False, True, False, False, False]
@@ -133,13 +135,13 @@ def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
         False,
         False,
     ]
-    assert not [path for path in workplace.folder.iterdir() if path.name.startswith(UNFINISHED)]
+    assert not [path for path in folder.path.iterdir() if path.name.startswith(UNFINISHED)]
     batch.rejudge(0.9)
     assert [result.threshold for result in batch.results] == [0.9] * 5
 
 
-def test_cancelling_keeps_what_is_done(batch, bench, entry):
-    for step in batch.run(bench, entry):
+def test_cancelling_keeps_what_is_done(batch, inspector, entry):
+    for step in batch.run(inspector, entry):
         if len(step.results) == 2:
             batch.cancel()
     assert len(batch.results) == 2
@@ -148,14 +150,14 @@ def test_cancelling_keeps_what_is_done(batch, bench, entry):
     assert_judged(batch.results, 0.5)
 
 
-def test_cancelling_after_the_last_photo_changes_nothing(batch, bench, entry):
-    list(batch.run(bench, entry))
+def test_cancelling_after_the_last_photo_changes_nothing(batch, inspector, entry):
+    list(batch.run(inspector, entry))
     batch.cancel()
     assert not batch.is_cancelled
 
 
-def test_a_visitor_who_leaves_ends_it(batch, bench, entry):
-    running = batch.run(bench, entry)
+def test_a_visitor_who_leaves_ends_it(batch, inspector, entry):
+    running = batch.run(inspector, entry)
     next(running)
     assert batch.is_running
     running.close()
@@ -163,7 +165,7 @@ def test_a_visitor_who_leaves_ends_it(batch, bench, entry):
     assert len(batch.results) == 1
 
 
-def test_files_that_are_deleted_under_it_end_it_quietly(photos, entry, workplace):
+def test_files_that_are_deleted_under_it_end_it_quietly(photos, entry, folder):
     class Leaving(Catalogue):
         """The visitor leaves while the model runs."""
 
@@ -173,14 +175,14 @@ def test_files_that_are_deleted_under_it_end_it_quietly(photos, entry, workplace
             def inspect(*arguments, **options):
                 inspection = pipeline(*arguments, **options)
                 batch.cancel()
-                workplace.close()
+                folder.close()
                 return inspection
 
             inspect.model = pipeline.model
             return inspect
 
-    batch = batch_of(photos, workplace)
-    (last,) = batch.run(Bench(Leaving([entry])), entry)
+    batch = batch_of(photos, folder)
+    (last,) = batch.run(Inspector(Leaving([entry])), entry)
     assert last.results == []
     assert not last.is_running
 
@@ -190,16 +192,16 @@ def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence(batch, entry, tmp
     shutil.copytree(entry.source, folder)
     (folder / "model.safetensors").write_bytes(b"broken")
     broken = ModelEntry("broken", "flange_nut", str(folder))
-    (last,) = batch.run(Bench(Catalogue([broken])), broken)
+    (last,) = batch.run(Inspector(Catalogue([broken])), broken)
     assert "broken" in last.error
     assert last.results == []
     assert not last.is_running
 
 
 def test_the_whole_batch_is_judged_at_another_threshold_and_keeps_its_decisions(
-    batch, bench, entry
+    batch, inspector, entry
 ):
-    list(batch.run(bench, entry))
+    list(batch.run(inspector, entry))
     scores = sorted(result.score for result in batch.results)
     batch.decide(2, ACCEPT, "a reflection")
     for threshold in (0.0, scores[1], (scores[2] + scores[3]) / 2, 1.0):
@@ -210,24 +212,24 @@ def test_the_whole_batch_is_judged_at_another_threshold_and_keeps_its_decisions(
     assert batch.totals.passed == 5
 
 
-def test_photos_that_are_not_done_yet_are_judged_at_the_newest_threshold(batch, bench, entry):
-    for step in batch.run(bench, entry):
+def test_photos_that_are_not_done_yet_are_judged_at_the_newest_threshold(batch, inspector, entry):
+    for step in batch.run(inspector, entry):
         batch.rejudge(0.1 * len(step.results))
     assert_judged(batch.results, 0.5)
 
 
 def test_a_threshold_that_is_moved_while_the_model_runs_holds_for_that_photo(
-    batch, bench, entry, monkeypatch
+    batch, inspector, entry, monkeypatch
 ):
-    inspect = bench.inspect
+    inspect = inspector.inspect
 
     def slow_inspect(*arguments):
         answer = inspect(*arguments)
         batch.rejudge(0.3)
         return answer
 
-    monkeypatch.setattr(bench, "inspect", slow_inspect)
-    list(batch.run(bench, entry))
+    monkeypatch.setattr(inspector, "inspect", slow_inspect)
+    list(batch.run(inspector, entry))
     assert_judged(batch.results, 0.3)
 
 
@@ -242,16 +244,16 @@ def interrupted(interruption: Callable[[], object]) -> Result:
     return Interrupted("a.png", None, "nut", "model", "model", "")
 
 
-def test_a_decision_that_is_made_during_judging_is_not_lost(workplace):
-    batch = Batch([], workplace, 0.5)
+def test_a_decision_that_is_made_during_judging_is_not_lost(folder):
+    batch = Batch([], folder, 0.5)
     batch.results.append(interrupted(lambda: batch.decide(1, REJECT, "scratched")))
     batch.rejudge(0.7)
     (result,) = batch.results
     assert (result.threshold, result.decision, result.note) == (0.7, REJECT, "scratched")
 
 
-def test_a_later_threshold_takes_over_from_an_earlier_one(workplace):
-    batch = Batch([], workplace, 0.5)
+def test_a_later_threshold_takes_over_from_an_earlier_one(folder):
+    batch = Batch([], folder, 0.5)
     first = interrupted(lambda: batch.threshold == 0.7 and batch.rejudge(0.9))
     batch.results += [first, of("PASS", threshold=0.5)]
     batch.rejudge(0.7)
@@ -259,13 +261,13 @@ def test_a_later_threshold_takes_over_from_an_earlier_one(workplace):
 
 
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -0.1, 1.1])
-def test_a_threshold_that_is_none_is_refused(workplace, threshold):
+def test_a_threshold_that_is_none_is_refused(folder, threshold):
     """With NaN, which differs from itself, a photo was judged anew for ever."""
-    batch = Batch([], workplace, 0.5)
+    batch = Batch([], folder, 0.5)
     with pytest.raises(ValueError, match="from 0 to 1"):
         batch.rejudge(threshold)
     with pytest.raises(ValueError, match="from 0 to 1"):
-        Batch([], workplace, threshold)
+        Batch([], folder, threshold)
     batch.results.append(of("PASS"))
     batch.rejudge(0.7)
     assert batch.results[0].threshold == batch.threshold == 0.7
@@ -278,9 +280,9 @@ def test_totals_count_verdicts_and_the_yield_is_of_those_judged():
     assert math.isnan(count_verdicts(["", "CHECK"]).good_share)
 
 
-def test_the_operator_has_the_last_word(workplace):
+def test_the_operator_has_the_last_word(folder):
     results = [of("PASS"), of("FAIL"), of("CHECK"), of("", error="Broken.")]
-    batch = Batch([], workplace, 0.5, results=results)
+    batch = Batch([], folder, 0.5, results=results)
     assert batch.totals_decided is None
     batch.decide(1, REJECT, "")
     batch.decide(2, ACCEPT, "only dust")
@@ -291,8 +293,8 @@ def test_the_operator_has_the_last_word(workplace):
     assert batch.results[1].note == "only dust"
 
 
-def test_the_pace_is_not_known_before_the_second_photo(batch, bench, entry):
-    for step in batch.run(bench, entry):
+def test_the_pace_is_not_known_before_the_second_photo(batch, inspector, entry):
+    for step in batch.run(inspector, entry):
         assert math.isnan(step.photos_per_minute) == (len(step.results) < 2)
         assert math.isnan(step.seconds_left) == (len(step.results) < 2)
 
@@ -330,17 +332,17 @@ class Watched(Catalogue):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux's /proc")
 def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between(
-    photos, entry, workplace, tmp_path
+    photos, entry, folder, tmp_path
 ):
     catalogue = Watched(entry)
-    bench = Bench(catalogue)
-    batch = batch_of([photos[number % len(photos)] for number in range(MANY)], workplace)
-    other = Workplace(tmp_path / "other")
+    inspector = Inspector(catalogue)
+    batch = batch_of([photos[number % len(photos)] for number in range(MANY)], folder)
+    other = TemporaryFolder(tmp_path / "other")
     single = other.keep(photos[1])
 
     def inspect_single() -> float:
         before = time.monotonic()
-        result, _ = bench.inspect("single.png", single, entry, 0.5, other)
+        result, _ = inspector.inspect("single.png", single, entry, 0.5, other)
         assert not result.error
         return time.monotonic() - before
 
@@ -348,15 +350,15 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
     waits: list[float] = []
     came = range(20, MANY, 15)  # the first before the memory is measured: a thread has its own
 
-    def visit() -> None:
+    def session() -> None:
         """Come while a photo of the batch is being inspected, again and again."""
         for number in came:
             catalogue.wait_for(number)
             waits.append(inspect_single())
 
-    visitor = threading.Thread(target=visit, daemon=True)
+    visitor = threading.Thread(target=session, daemon=True)
     visitor.start()
-    sizes = [memory() for _ in batch.run(bench, entry)]
+    sizes = [memory() for _ in batch.run(inspector, entry)]
     visitor.join()
 
     assert len(batch.results) == MANY

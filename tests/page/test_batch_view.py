@@ -15,9 +15,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from page.inspection.batch import Batch
-from page.inspection.results import ACCEPT, REJECT, Result, Workplace
+from page.inspection.results import ACCEPT, REJECT, Result
+from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
-from page.languages import Text
+from page.languages import Translation
 from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,
@@ -27,7 +28,7 @@ from page.views.batch import (
     totals_html,
 )
 
-TEXT = Text("en")
+TEXT = Translation("en")
 PATIENCE = 60_000  # milliseconds for an answer of a busy machine
 VIEWS = (progress_html, totals_html, gallery_html, table_html)
 EVIL = '"><img src=x onerror=alert(1)>.png'
@@ -43,8 +44,8 @@ PARTS = (
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors")
+def workplace(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors")
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def batch(workplace) -> Batch:
     return batch_of(PARTS, workplace)
 
 
-def batch_of(parts: list[tuple[str, float, str, int]], workplace: Workplace) -> Batch:
+def batch_of(parts: list[tuple[str, float, str, int]], workplace: TemporaryFolder) -> Batch:
     batch = Batch([Upload(file) for file, *_ in parts], workplace, 0.5)
     for file, score, verdict, count in parts:
         reason = {
@@ -241,13 +242,13 @@ def page(browser, batch) -> Page:
                 trigger_mode="always_last",
             )
         gr.Button("Decide", elem_id="decide").click(decide, None, [gallery, table])
-        script = (ROOT / "page" / "batch.js").read_text()
+        script = (ROOT / "page" / "static" / "batch.js").read_text()
         blocks.load(None, None, None, js=f"() => {{ {script} }}")
     _, address, _ = blocks.launch(
         prevent_thread_lock=True,
         quiet=True,
-        css=(ROOT / "page" / "batch.css").read_text(),
-        allowed_paths=[str(batch.workplace.folder)],
+        css=(ROOT / "page" / "static" / "batch.css").read_text(),
+        allowed_paths=[str(batch.workplace.path)],
     )
     page = browser.new_page(viewport=DESKTOP)
     page.goto(address)

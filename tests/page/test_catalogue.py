@@ -19,8 +19,9 @@ from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
 from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG, readable_names
 from modeling import ModelLoadError
-from page.models import catalogue
-from page.models.catalogue import Catalogue, ModelEntry, find_models, shipped_models
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, examples_of, find_models, shipped_models
+from page.models.memory import MODELS_IN_MEMORY
 
 SHIPPED = ROOT / "assets" / "models"
 GIVEN = (ModelEntry("flange_nut", "flange_nut", "assets/models/flange_nut"),)
@@ -51,6 +52,15 @@ def listed(models: Catalogue) -> set[tuple[str, str]]:
     return {(entry.category, entry.label) for entry in models.entries}
 
 
+def of_category(models: Catalogue, category: str) -> list[ModelEntry]:
+    return [entry for entry in models.entries if entry.category == category]
+
+
+def find(models: Catalogue, category: str, key: str) -> ModelEntry:
+    (entry,) = (entry for entry in of_category(models, category) if entry.key == key)
+    return entry
+
+
 def asked(**options) -> Catalogue:
     models = Catalogue(GIVEN, namespace="org", **options)
     models.refresh()
@@ -62,11 +72,11 @@ def test_the_hubs_models_are_listed_by_category_beside_those_given(hub):
     hub.add_repo("org/both", {"README.md": card("bottle", "flange_nut")})
     models = asked()
     assert models.categories == ["flange_nut", "bottle"]
-    assert [entry.label for entry in models.entries_of("flange_nut")] == [
+    assert [entry.label for entry in of_category(models, "flange_nut")] == [
         "flange_nut",
         "both (org)",
     ]
-    assert [entry.label for entry in models.entries_of("bottle")] == [
+    assert [entry.label for entry in of_category(models, "bottle")] == [
         "both (org)",
         "bottle-vae (org)",
     ]
@@ -99,11 +109,11 @@ def test_a_model_whose_card_names_no_category_stands_under_its_own_name(hub):
 def test_a_newer_push_is_offered_after_a_refresh_under_the_same_choice(hub):
     first = hub.add_repo("org/bottle", {"README.md": card("bottle")})
     models = asked()
-    before = models.find("bottle", "org/bottle")
+    before = find(models, "bottle", "org/bottle")
     assert before.revision == first
     second = push("org/bottle", "recipe.yaml", b"epochs: 2")
     models.refresh(force=True)
-    after = models.find("bottle", "org/bottle")
+    after = find(models, "bottle", "org/bottle")
     assert after.revision == second
     assert (after.key, after.label) == (before.key, before.label)
     assert after.identity != before.identity  # the CSV tells them apart
@@ -112,7 +122,7 @@ def test_a_newer_push_is_offered_after_a_refresh_under_the_same_choice(hub):
 def test_a_revision_for_the_namespace_is_asked_for_and_shown(hub):
     hub.add_repo("org/bottle", {"README.md": card("bottle")})
     models = asked(revision="v1")
-    entry = models.entries_of("bottle")[0]
+    entry = of_category(models, "bottle")[0]
     assert (entry.revision, entry.label) == ("v1", "bottle (org, v1)")
 
 
@@ -121,10 +131,11 @@ def test_the_revision_is_what_is_loaded(hub):
     HfApi().create_tag("org/fabric", tag="v1")
     push("org/fabric", "model.safetensors", b"not weights")
     models = asked(revision="v1")
-    assert models.load(models.find("fabric", "org/fabric@v1")).model.config.categories == ["fabric"]
+    tagged = find(models, "fabric", "org/fabric@v1")
+    assert models.load(tagged).model.config.categories == ["fabric"]
     newest = asked()
     with pytest.raises(ModelLoadError):
-        newest.load(newest.find("fabric", "org/fabric"))
+        newest.load(find(newest, "fabric", "org/fabric"))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +152,7 @@ def test_a_private_model_is_listed_and_loaded_with_a_token_that_may_read_it(
     models = asked()
     assert (("fabric", "secret (org)") in listed(models)) == seen
     if seen:
-        loaded = models.load(models.find("fabric", "org/secret"))
+        loaded = models.load(find(models, "fabric", "org/secret"))
         assert loaded.model.config.categories == ["fabric"]
 
 
@@ -174,20 +185,20 @@ def test_with_the_hub_down_what_was_downloaded_earlier_is_offered_and_loads(hub)
     hub.add_repo("org/cloth", model_files("fabric"))
     hub.add_repo("org/seen-only", model_files("fabric"))
     earlier = asked()
-    earlier.load(earlier.find("fabric", "org/cloth"))
+    earlier.load(find(earlier, "fabric", "org/cloth"))
     hub.stop()
     models = asked()
     assert listed(models) == {("flange_nut", "flange_nut"), ("fabric", "cloth (org)")}
-    entry = models.find("fabric", "org/cloth")
+    entry = find(models, "fabric", "org/cloth")
     assert models.load(entry).model.config.categories == ["fabric"]
-    assert entry.revision == earlier.find("fabric", "org/cloth").revision
+    assert entry.revision == find(earlier, "fabric", "org/cloth").revision
 
 
 @pytest.mark.parametrize("missing", MODEL_FILES)
 def test_a_download_that_was_broken_off_is_not_offered(hub, missing):
     hub.add_repo("org/cloth", model_files("fabric"))
     earlier = asked()
-    earlier.load(earlier.find("fabric", "org/cloth"))
+    earlier.load(find(earlier, "fabric", "org/cloth"))
     hub.stop()
     assert ("fabric", "cloth (org)") in listed(asked())
     for path in Path(huggingface_hub.constants.HF_HUB_CACHE).rglob(missing):
@@ -244,7 +255,7 @@ def test_a_late_failure_does_not_undo_the_answer_to_a_later_question(hub):
 def test_without_a_namespace_and_without_hub_ids_nobody_is_asked(hub):
     models = Catalogue(GIVEN)
     models.refresh(force=True)
-    assert not models.wish
+    assert not models.asks_hub
     assert hub.requests == []
 
 
@@ -261,7 +272,6 @@ def test_a_model_named_by_its_id_takes_the_place_of_its_name(hub):
         ("flange_nut", "flange_nut"),
     ]
     assert models.entries[0].revision == first
-    assert models.closest("bottle-vae", "org/bottle-vae") == models.entries[0]
 
 
 def test_an_id_that_does_not_exist_leaves_the_others_and_says_why_when_chosen(hub):
@@ -274,7 +284,7 @@ def test_an_id_that_does_not_exist_leaves_the_others_and_says_why_when_chosen(hu
         ("bottle", "bottle (org)"),
     }
     with pytest.raises(ModelLoadError, match="org/botle"):
-        models.load(models.find("botle", "org/botle"))
+        models.load(find(models, "botle", "org/botle"))
 
 
 @pytest.mark.parametrize("source", ["no-such-folder", "a/b/c", "/no/such/folder", "org/@v1"])
@@ -283,24 +293,10 @@ def test_what_is_neither_folder_nor_hub_id_is_refused(source):
         find_models([source])
 
 
-def test_a_visitors_choice_is_kept_or_else_its_nearest_kin():
-    entries = [
-        ModelEntry("nut", "nut", "models/nut"),
-        ModelEntry("both", "nut", "org/both", "1" * 40, on_hub=True),
-        ModelEntry("both", "key", "org/both", "1" * 40, on_hub=True),
-    ]
-    models = Catalogue(entries)
-    assert models.closest("key", "org/both") == entries[2]
-    assert models.closest("bolt", "org/both") == entries[1]
-    assert models.closest("key", "org/gone") == entries[2]
-    assert models.closest("bolt", "org/gone") == entries[0]
-    assert models.closest(None, None) == entries[0]
-
-
 def test_models_beyond_the_bound_are_dropped_from_memory_the_least_recently_used_first(tmp_path):
     folders = [
         Path(shutil.copytree(SHIPPED / "fabric", tmp_path / f"fabric-{number}"))
-        for number in range(catalogue.MODELS_IN_MEMORY + 1)
+        for number in range(MODELS_IN_MEMORY + 1)
     ]
     entries = [ModelEntry(folder.name, "fabric", str(folder)) for folder in folders]
     models = Catalogue(entries)
@@ -322,7 +318,7 @@ def test_a_model_that_many_ask_for_at_once_is_loaded_once(hub):
     hub.add_repo("org/cloth", model_files("fabric"))
     hub.delay("org/cloth/resolve", 0.2)
     models = asked()
-    entry = models.find("fabric", "org/cloth")
+    entry = find(models, "fabric", "org/cloth")
     with ThreadPoolExecutor(8) as visitors:
         loaded = [*visitors.map(models.load, [entry] * 8)]
     assert len({id(pipeline) for pipeline in loaded}) == 1
@@ -351,8 +347,8 @@ def test_a_damaged_model_says_why_and_the_good_ones_load(hub):
     models = asked()
     for name in ("damaged", "foreign"):
         with pytest.raises(ModelLoadError, match=f"org/{name}"):
-            models.load(models.find("fabric", f"org/{name}"))
-    assert models.load(models.find("fabric", "org/good")).model.config.categories == ["fabric"]
+            models.load(find(models, "fabric", f"org/{name}"))
+    assert models.load(find(models, "fabric", "org/good")).model.config.categories == ["fabric"]
 
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "model.safetensors"])
@@ -391,19 +387,20 @@ def test_a_graph_of_the_hub_is_neither_fetched_nor_run(hub):
 
 
 def test_the_shipped_models_with_example_photos_come_first():
-    with_examples = [bool(catalogue.examples_of(entry.category)) for entry in shipped_models()]
+    with_examples = [bool(examples_of(entry.category)) for entry in shipped_models()]
     assert with_examples == sorted(with_examples, reverse=True)
     assert {True, False} == set(with_examples)
 
 
 def test_a_category_from_the_hub_reaches_no_folder_but_the_examples():
-    assert catalogue.examples_of("../examples/key") == []
-    assert len(catalogue.examples_of("key")) > 3
+    assert examples_of("../examples/key") == []
+    assert len(examples_of("key")) > 3
 
 
 def test_listing_needs_neither_torch_nor_transformers():
     code = (
-        "import json, sys; from page.models import catalogue; catalogue.shipped_models(); "
+        "import json, sys; from page.models.catalogue import Catalogue; "
+        "from page.models.entries import shipped_models; Catalogue(shipped_models()); "
         "print(json.dumps([name for name in ('torch', 'transformers') if name in sys.modules]))"
     )
     assert run_code(code, os.environ, ROOT) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from page.languages import Text
+from page.languages import Translation
 from page.views.charts import (
     BINS,
     LEFT,
@@ -22,7 +22,7 @@ from page.views.charts import (
     roc_svg,
 )
 
-TEXT = Text("en")
+TEXT = Translation("en")
 
 
 @pytest.fixture

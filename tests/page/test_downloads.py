@@ -11,9 +11,11 @@ from conftest import ROOT
 from huggingface_hub import HfApi
 
 from modeling import InspectionPipeline, ModelLoadError, load_pipeline
-from page.languages import Text
-from page.models.catalogue import Catalogue, ModelEntry, find_models
-from page.models.downloads import Progress, _bar_that_tells, download_html, load_with_progress
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.downloads import DownloadProgress, _bar_that_tells
+from page.models.entries import ModelEntry, find_models
+from page.views.downloads import download_html
 
 FABRIC = ROOT / "assets" / "models" / "fabric"
 WEIGHTS = (FABRIC / "model.safetensors").stat().st_size
@@ -28,10 +30,12 @@ def cloth(hub) -> ModelEntry:
     return ModelEntry("cloth", "fabric", "org/cloth", commit, on_hub=True)
 
 
-def load(catalogue: Catalogue, entry: ModelEntry) -> tuple[list[Progress], InspectionPipeline]:
+def load(
+    catalogue: Catalogue, entry: ModelEntry
+) -> tuple[list[DownloadProgress], InspectionPipeline]:
     """All that a visitor is told, and the model."""
-    told: list[Progress] = []
-    steps = load_with_progress(catalogue, entry)
+    told: list[DownloadProgress] = []
+    steps = catalogue.load_with_progress(entry)
     while True:
         try:
             told.append(next(steps))
@@ -43,7 +47,7 @@ def test_a_download_tells_its_file_and_how_far_it_is(hub, cloth):
     hub.cut("model.safetensors", after=WEIGHTS // 2)  # the client waits a second, and goes on
     told, pipeline = load(Catalogue([cloth]), cloth)
     assert pipeline.model.config.categories == ["fabric"]
-    assert told[0] == Progress("org/cloth")
+    assert told[0] == DownloadProgress("org/cloth")
     of_weights = [progress for progress in told if progress.file == "model.safetensors"]
     assert {(progress.model, progress.total) for progress in of_weights} == {("org/cloth", WEIGHTS)}
     done = [progress.done for progress in of_weights]
@@ -55,7 +59,7 @@ def test_a_folder_is_loaded_without_a_download_and_what_is_in_memory_without_a_w
     entry = find_models([str(FABRIC)])[0]
     catalogue = Catalogue([entry])
     told, pipeline = load(catalogue, entry)
-    assert told == [Progress("fabric")]
+    assert told == [DownloadProgress("fabric")]
     assert load(catalogue, entry) == ([], pipeline)
     assert catalogue.load(entry) is pipeline
 
@@ -74,7 +78,7 @@ def test_visitors_who_ask_for_the_same_model_share_one_download(hub, cloth):
 def test_a_visitor_who_leaves_does_not_stop_the_download_of_another(hub, cloth):
     hub.delay("model.safetensors", 0.5)
     catalogue = Catalogue([cloth])
-    leaving = load_with_progress(catalogue, cloth)
+    leaving = catalogue.load_with_progress(cloth)
     next(leaving)
     leaving.close()
     assert catalogue.load(cloth).model.config.categories == ["fabric"]
@@ -165,19 +169,23 @@ def test_one_visitor_can_load_while_another_model_is_downloaded(hub, cloth, tmp_
 
 
 def test_the_words_name_model_and_file_and_the_bar_its_bytes():
-    progress = Progress("org/cloth", "model.safetensors", 3_200_000, 6_000_000)
-    shown = download_html(progress, Text("en"))
+    progress = DownloadProgress("org/cloth", "model.safetensors", 3_200_000, 6_000_000)
+    shown = download_html(progress, Translation("en"))
     assert "Downloading org/cloth: model.safetensors, 3.2 of 6.0 MB" in shown
     assert 'value="3200000" max="6000000"' in shown
-    small = download_html(Progress("org/cloth", "config.json", 100, 2_000), Text("en"))
+    small = download_html(
+        DownloadProgress("org/cloth", "config.json", 100, 2_000), Translation("en")
+    )
     assert "Downloading org/cloth: config.json" in small
     assert "MB" not in small
-    assert "Loading key …" in download_html(Progress("key"), Text("en"))
-    assert "value=" not in download_html(Progress("key"), Text("en"))
+    assert "Loading key …" in download_html(DownloadProgress("key"), Translation("en"))
+    assert "value=" not in download_html(DownloadProgress("key"), Translation("en"))
 
 
 def test_a_name_is_no_html():
-    shown = download_html(Progress("<script>", '"><img src=x>', 1, 10**7), Text("en"))
+    shown = download_html(
+        DownloadProgress("<script>", '"><img src=x>', 1, 10**7), Translation("en")
+    )
     assert "<script" not in shown
     assert "<img" not in shown
 

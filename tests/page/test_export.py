@@ -16,9 +16,11 @@ from PIL import Image
 
 from data.synthetic import render
 from modeling import InspectionPipeline
-from page.inspection.inspector import Bench
-from page.inspection.results import ACCEPT, REJECT, UNFINISHED, NoRoomError, Result, Workplace
-from page.models.catalogue import Catalogue, shipped_models
+from page.inspection.inspector import Inspector
+from page.inspection.results import ACCEPT, REJECT, Result
+from page.inspection.temporary_folder import UNFINISHED, NoRoomError, TemporaryFolder
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.views import export
 from page.views.export import COLUMNS, CSV_ENCODING, ZIP_NAME, csv_text, write_zip
 from page.views.marking import caption_of
@@ -27,15 +29,15 @@ SIZE = (300, 200)  # width, height of the photos: neither square nor the model's
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("visitors"))
+def workplace(tmp_path_factory) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path_factory.mktemp("visitors"))
 
 
 @pytest.fixture(scope="module")
 def inspected(workplace, tmp_path_factory) -> list[Result]:
     """A photo turned by its EXIF data, judged so that it fails; and one that passes."""
     entry = next(entry for entry in shipped_models() if entry.category == "flange_nut")
-    bench = Bench(Catalogue([entry]))
+    bench = Inspector(Catalogue([entry]))
     folder = tmp_path_factory.mktemp("photos")
     results = []
     for name, threshold in (("turned.jpg", 0.0), ("plain.png", 1.0)):
@@ -70,11 +72,11 @@ def open_picture(archive: zipfile.ZipFile, name: str) -> Image.Image:
 
 def test_a_zip_for_which_there_is_no_room_leaves_the_last_one(inspected, workplace, full_disk):
     whole = write_zip(inspected, workplace).read_bytes()
-    full_disk(workplace.folder / ZIP_NAME)
+    full_disk(workplace.path / ZIP_NAME)
     with pytest.raises(NoRoomError, match="no room left"):
         write_zip(inspected, workplace)
-    assert (workplace.folder / ZIP_NAME).read_bytes() == whole
-    assert not [path for path in workplace.folder.iterdir() if path.name.startswith(UNFINISHED)]
+    assert (workplace.path / ZIP_NAME).read_bytes() == whole
+    assert not [path for path in workplace.path.iterdir() if path.name.startswith(UNFINISHED)]
 
 
 def test_the_csv_has_a_row_for_each_photo_with_verdict_and_decision(inspected, unreadable):
@@ -215,14 +217,14 @@ def test_no_model_runs_for_it_and_the_last_zip_is_replaced(inspected, workplace,
 
     monkeypatch.setattr(InspectionPipeline, "__call__", run)
     first = write_zip(inspected, workplace)
-    count = len(list(workplace.folder.iterdir()))
+    count = len(list(workplace.path.iterdir()))
     with zipfile.ZipFile(first) as being_downloaded:
         second = write_zip(inspected[:1], workplace)
         assert len(being_downloaded.namelist()) == 5
         assert being_downloaded.testzip() is None
     assert first == second
     assert len(zipfile.ZipFile(second).namelist()) == 3
-    assert len(list(workplace.folder.iterdir())) == count
+    assert len(list(workplace.path.iterdir())) == count
 
 
 def test_photos_of_any_size_get_a_caption_that_fits(inspected, workplace, tmp_path):

@@ -1,4 +1,4 @@
-"""Callers without a visit are forgotten; whoever has one is kept until the visit ends."""
+"""Callers without a session are forgotten; whoever has one is kept until the session ends."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gradio.state_holder import StateHolder
 from gradio_client.utils import synchronize_async
 
 from page.server.gradio_sessions import KEPT, SECONDS_UNUSED, Sessions, forget_calls
-from page.session import Visit
+from page.session import Session
 
 
 def inspect(photo: int) -> str:
@@ -19,8 +19,8 @@ def inspect(photo: int) -> str:
 @pytest.fixture
 def sessions() -> Sessions:
     with gr.Blocks(analytics_enabled=False) as blocks:
-        visit = gr.State("nothing yet")
-        blocks.load(lambda: "a photo", None, visit, api_name="load")
+        session = gr.State("nothing yet")
+        blocks.load(lambda: "a photo", None, session, api_name="load")
         gr.api(inspect)
     sessions = Sessions()
     sessions.set_blocks(blocks)
@@ -34,7 +34,7 @@ def call(sessions: Sessions, name: str, session: str, *given: object) -> list[ob
     return synchronize_async(blocks.process_api, function, [*given], state=state)["data"]
 
 
-def test_calls_are_forgotten_and_visits_are_not(sessions):
+def test_calls_are_forgotten_and_visitors_are_not(sessions):
     call(sessions, "load", "visitor")
     for number in range(3 * KEPT):
         assert call(sessions, "inspect", f"call {number}", number) == [f"verdict on {number}"]
@@ -59,48 +59,48 @@ def test_an_app_is_made_with_them(monkeypatch, sessions):
     assert isinstance(app.state_holder, Sessions)
 
 
-class Visits:
+class Visitors:
     """Sessions of visitors who have photos, and a clock that is set by hand."""
 
     def __init__(self, root: Path) -> None:
         self.now = 0.0
         self.sessions = Sessions(lambda: self.now)
         with gr.Blocks(analytics_enabled=False) as blocks:
-            self.visit = gr.State(Visit(root), delete_callback=lambda visit: visit.end())
+            self.session = gr.State(Session(root), delete_callback=lambda session: session.end())
         blocks.state_session_capacity = 3
         self.sessions.set_blocks(blocks)
 
     def come(self, name: str) -> Path:
         """The photo of a visitor, who comes, or comes back."""
-        visit: Visit = self.sessions[name][self.visit._id]
-        photo = visit.workplace.folder / "photo.png"
+        session: Session = self.sessions[name][self.session._id]
+        photo = session.folder.path / "photo.png"
         photo.write_bytes(b"of a part")
         return photo
 
 
 @pytest.fixture
-def visits(tmp_path) -> Visits:
-    return Visits(tmp_path)
+def visitors(tmp_path) -> Visitors:
+    return Visitors(tmp_path)
 
 
-def test_who_has_not_been_there_for_an_hour_has_left(visits):
-    gone, there = visits.come("gone"), visits.come("there")
-    visits.now += SECONDS_UNUSED / 2
-    visits.come("there")
-    visits.now += SECONDS_UNUSED / 2
-    visits.sessions.delete_all_expired_state()
+def test_who_has_not_been_there_for_an_hour_has_left(visitors):
+    gone, there = visitors.come("gone"), visitors.come("there")
+    visitors.now += SECONDS_UNUSED / 2
+    visitors.come("there")
+    visitors.now += SECONDS_UNUSED / 2
+    visitors.sessions.delete_all_expired_state()
     assert gone.exists()  # not longer than an hour
-    visits.now += 1
-    visits.sessions.delete_all_expired_state()
+    visitors.now += 1
+    visitors.sessions.delete_all_expired_state()
     assert not gone.parent.exists()
     assert there.exists()
-    assert [*visits.sessions.session_data] == [*visits.sessions.time_last_used] == ["there"]
+    assert [*visitors.sessions.session_data] == [*visitors.sessions.time_last_used] == ["there"]
 
 
-def test_whose_place_is_taken_leaves_nothing_behind(visits):
-    photos = {name: visits.come(name) for name in ("a", "b", "c")}
-    visits.come("a")
-    photos |= {name: visits.come(name) for name in ("d", "e")}
+def test_whose_place_is_taken_leaves_nothing_behind(visitors):
+    photos = {name: visitors.come(name) for name in ("a", "b", "c")}
+    visitors.come("a")
+    photos |= {name: visitors.come(name) for name in ("d", "e")}
     kept = [name for name, photo in photos.items() if photo.exists()]
     assert kept == ["a", "d", "e"]
-    assert {*visits.sessions.session_data} == {*visits.sessions.time_last_used} == {*kept}
+    assert {*visitors.sessions.session_data} == {*visitors.sessions.time_last_used} == {*kept}

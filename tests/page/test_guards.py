@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from page.languages import Text
+from page.languages import Translation
 from page.server.guards import HEADERS, ErrorsInSentences, SecurityHeaders
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
@@ -29,7 +29,7 @@ DENT, STAIN = (EXAMPLES / "flange_nut" / f"{name}.jpg" for name in ("dent", "sta
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory) -> Path:
-    """What the app prints."""
+    """What the app pictures."""
     return tmp_path_factory.mktemp("app") / "log"
 
 
@@ -133,7 +133,7 @@ def test_no_file_from_elsewhere_is_shown(address, path):
         assert caught.value.code == 403
         assert caught.value.headers["X-Content-Type-Options"] == "nosniff"
         if method == "GET":
-            assert json.load(caught.value) == {"detail": Text("en")("guards.own_files_only")}
+            assert json.load(caught.value) == {"detail": Translation("en")("guards.own_files_only")}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_nobody_expected_is_told_with_the_headers_and_raised_for_the_log(pa
         path, headers={"Accept-Language": "de"}
     )
     assert answer.status_code == 500
-    assert answer.json() == {"detail": Text("de")("guards.broke")}
+    assert answer.json() == {"detail": Translation("de")("guards.broke")}
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
     with pytest.raises(RuntimeError, match="of /srv/secret"):
         TestClient(app).get(path)

@@ -10,10 +10,11 @@ from PIL import Image
 
 from data.synthetic import render
 from modeling.image_processing import PhotoError, to_upright_rgb
-from page.inspection.inspector import Bench, Turns
-from page.inspection.results import Workplace
-from page.languages import NAMES, Text
-from page.models.catalogue import Catalogue, shipped_models
+from page.inspection.inspector import Inspector, Turns
+from page.inspection.temporary_folder import TemporaryFolder
+from page.languages import NAMES, Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.views.verdict_card import verdict_card
 
 
@@ -76,13 +77,13 @@ def broken() -> None:
 
 def test_results_keep_the_visitors_file_name_and_the_photo(tmp_path):
     catalogue = Catalogue(shipped_models())
-    bench, workplace = Bench(catalogue), Workplace(tmp_path / "visitors")
+    inspector, folder = Inspector(catalogue), TemporaryFolder(tmp_path / "visitors")
     entry = next(entry for entry in catalogue.entries if entry.category == "flange_nut")
     photo = tmp_path / "upload.png"
     render("flange_nut", seed=930_000, defect="stain", size=256).image.save(photo)
-    kept = workplace.keep(photo)
+    kept = folder.keep(photo)
     photo.unlink()  # Gradio deletes uploads after an hour
-    result, inspection = bench.inspect("nut 7.png", kept, entry, 0.5, workplace)
+    result, inspection = inspector.inspect("nut 7.png", kept, entry, 0.5, folder)
     assert result.file == "nut 7.png"
     assert result.verdict == inspection.verdict
     assert result.photo_size == (256, 256)
@@ -91,17 +92,17 @@ def test_results_keep_the_visitors_file_name_and_the_photo(tmp_path):
         assert judged.verdict == expected.verdict
         assert list(judged.regions) == expected.regions
         assert judged.finding == expected.finding
-    workplace.close()
-    assert not workplace.folder.exists()
+    folder.close()
+    assert not folder.path.exists()
 
 
 def test_a_file_that_is_no_photo_is_a_result_with_a_sentence(tmp_path):
     catalogue = Catalogue(shipped_models())
-    bench, workplace = Bench(catalogue), Workplace(tmp_path / "visitors")
+    inspector, folder = Inspector(catalogue), TemporaryFolder(tmp_path / "visitors")
     broken = tmp_path / "x.png"
     broken.write_text("no picture")
-    kept = workplace.keep(broken)
-    result, inspection = bench.inspect("my part.png", kept, catalogue.entries[0], 0.5, workplace)
+    kept = folder.keep(broken)
+    result, inspection = inspector.inspect("my part.png", kept, catalogue.entries[0], 0.5, folder)
     assert inspection is None
     assert result.verdict == ""
     assert result.error.startswith("my part.png is not a picture")
@@ -132,19 +133,19 @@ UNREADABLE = {
 @pytest.mark.parametrize("reason", UNREADABLE)
 def test_the_page_says_in_each_language_why_a_photo_can_not_be_read(reason, tmp_path):
     entry = shipped_models()[0]
-    bench, workplace = Bench(Catalogue([entry])), Workplace(tmp_path / "visitors")
+    inspector, folder = Inspector(Catalogue([entry])), TemporaryFolder(tmp_path / "visitors")
     (tmp_path / "x.png").write_bytes(UNREADABLE[reason]())
-    kept = workplace.keep(tmp_path / "x.png")
-    result, _ = bench.inspect("my part.png", kept, entry, 0.5, workplace)
-    assert result.why_not(Text("en")) == result.error
-    said = {result.why_not(Text(language)) for language in NAMES}
+    kept = folder.keep(tmp_path / "x.png")
+    result, _ = inspector.inspect("my part.png", kept, entry, 0.5, folder)
+    assert result.why_not(Translation("en")) == result.error
+    said = {result.why_not(Translation(language)) for language in NAMES}
     assert len(said) == len(NAMES)
     assert all("my part.png" in sentence for sentence in said)
-    assert result.why_not(Text("de")) in verdict_card(result, Text("de"))
+    assert result.why_not(Translation("de")) in verdict_card(result, Translation("de"))
 
 
 def test_a_picture_without_pixels_has_words_too():
     with pytest.raises(PhotoError) as raised:
         to_upright_rgb(Image.new("RGB", (0, 3)), "my part.png")
-    words = Text("en")(f"trouble.{raised.value.reason}", file="my part.png")
+    words = Translation("en")(f"trouble.{raised.value.reason}", file="my part.png")
     assert words == str(raised.value)

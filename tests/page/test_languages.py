@@ -86,5 +86,5 @@ def test_an_unknown_language_is_answered_in_english():
 
 
 def test_the_browser_knows_the_same_languages():
-    listed = re.search(r"KNOWN = (\[.*?\])", (ROOT / "page" / "head.js").read_text())[1]
+    listed = re.search(r"KNOWN = (\[.*?\])", (ROOT / "page" / "static" / "head.js").read_text())[1]
     assert yaml.safe_load(listed) == list(NAMES)

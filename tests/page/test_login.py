@@ -18,7 +18,7 @@ from gradio_client.exceptions import AuthenticationError
 from playwright.sync_api import Page, expect
 from running_app import running_app
 
-from page.languages import Text
+from page.languages import Translation
 from page.server.limits import WRONG_PASSWORDS_PER_MINUTE
 from page.server.login import Account
 
@@ -121,7 +121,7 @@ def test_who_tries_many_passwords_is_told_to_wait_on_the_page(browser, address):
     while status(address, "login", "198.51.100.9", form) != 429:
         pass  # some have grown back while the page was loading
     log_in(page, NAME, PASSWORD)
-    sentence = Text("en")("guards.too_many_passwords", seconds=0).partition(";")[0]
+    sentence = Translation("en")("guards.too_many_passwords", seconds=0).partition(";")[0]
     told = page.get_by_role("alert")
     expect(told).to_contain_text(sentence)
     assert contrast(told) >= 4.5

@@ -36,10 +36,10 @@ from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
 
 from data.synthetic import render
-from page.languages import NAMES, Text
+from page.languages import NAMES, Translation
 from page.views.export import COLUMNS
 
-TEXT = Text("en")
+TEXT = Translation("en")
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +363,7 @@ def test_the_address_names_category_and_model(browser, address):
 
 @pytest.mark.parametrize("language", NAMES)
 def test_the_page_speaks_the_visitors_language(browser, address, language):
-    text = Text(language)
+    text = Translation(language)
     context = browser.new_context(locale=f"{language}-XX" if language != "zh" else "zh-CN")
     page = context.new_page()
     open_page(page, f"{address}?category=flange_nut")
@@ -382,9 +382,9 @@ def test_another_language_can_be_chosen_and_is_remembered(browser, address):
     open_page(page, address)
     page.click("#languages input")
     page.get_by_role("option", name="Deutsch").click()
-    expect(page.locator("#inspect")).to_have_text(Text("de")("page.inspect"), timeout=30_000)
+    expect(page.locator("#inspect")).to_have_text(Translation("de")("page.inspect"), timeout=30_000)
     open_page(page, address)  # without ?lang
-    expect(page.locator("#inspect")).to_have_text(Text("de")("page.inspect"))
+    expect(page.locator("#inspect")).to_have_text(Translation("de")("page.inspect"))
     context.close()
 
 

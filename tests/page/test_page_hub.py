@@ -14,10 +14,10 @@ from loopback_hub import LoopbackHub
 from playwright.sync_api import Page, expect
 from running_app import running_app
 
-from page.languages import Text
+from page.languages import Translation
 
 FABRIC = ROOT / "assets" / "models" / "fabric"  # of the category that the page shows first
-TEXT = Text("en")
+TEXT = Translation("en")
 NAMESPACE = {"MODEL_NAMESPACE": "org"}
 
 

@@ -13,16 +13,17 @@ from playwright.sync_api import Browser, Page, expect
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
 from starlette.middleware import Middleware
 
-from page.inspection.results import ACCEPT, REJECT, Workplace
-from page.languages import NAMES, Text, all_words
+from page.inspection.results import ACCEPT, REJECT
+from page.inspection.temporary_folder import TemporaryFolder
+from page.languages import NAMES, Translation, all_words
 from page.server.head import HeadScripts
-from page.views.result_pictures import outlines, pictures, region_table
+from page.views.result_pictures import outlines_html, pictures_html, regions_html, write_pictures
 from page.views.verdict_card import message_card, threshold_cost, verdict_card
 
 OUTPUT = ROOT / "tests" / "output"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 HEIGHT, WIDTH = PHOTO_SIZE
-TEXT = Text("en")
+TEXT = Translation("en")
 ROWS = "".join(f'<tr data-number="{n}" tabindex="0"><td>{n}</td></tr>' for n in (1, 2, 3))
 TABLE = f"<table id='batch_table'><tbody>{ROWS}</tbody></table>"
 SELECT = """element.addEventListener("click", (event) => {
@@ -34,9 +35,9 @@ SELECT = """element.addEventListener("click", (event) => {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """A page with two photos to show, a threshold, and buttons that count their clicks."""
-    workplace = Workplace(tmp_path_factory.mktemp("visitors"))
-    parts = [specimens.inspected(workplace, *areas) for areas in ((SCRATCH, SPOT), (SPOT,))]
-    shown = [pictures(result, found, workplace, TEXT) for result, found in parts]
+    folder = TemporaryFolder(tmp_path_factory.mktemp("visitors"))
+    parts = [specimens.inspected(folder, *areas) for areas in ((SCRATCH, SPOT), (SPOT,))]
+    shown = [pictures_html(result, write_pictures(found, folder), TEXT) for result, found in parts]
 
     def show(number: float, threshold: float) -> tuple[str, str, str, str, str]:
         result = parts[int(number)][0].at_threshold(threshold)
@@ -44,7 +45,7 @@ def address(tmp_path_factory) -> Iterator[str]:
 
     def judged(number: float, threshold: float) -> tuple[str, str, str]:
         result = parts[int(number)][0].at_threshold(threshold)
-        return verdict_card(result, TEXT), outlines(result), region_table(result, TEXT)
+        return verdict_card(result, TEXT), outlines_html(result), regions_html(result, TEXT)
 
     def cost(result, threshold: float) -> str:
         return threshold_cost(result.calibration, threshold, [0.2, 0.6, 0.9], TEXT)
@@ -80,10 +81,12 @@ def address(tmp_path_factory) -> Iterator[str]:
         )
     _, address, _ = blocks.launch(
         prevent_thread_lock=True,
-        css="\n".join(path.read_text() for path in sorted((ROOT / "page").glob("*.css"))),
+        css="\n".join(
+            path.read_text() for path in sorted((ROOT / "page" / "static").glob("*.css"))
+        ),
         i18n=translate,
         app_kwargs={"middleware": [Middleware(HeadScripts)]},
-        allowed_paths=[str(workplace.folder)],
+        allowed_paths=[str(folder.path)],
         quiet=True,
     )
     yield address

@@ -15,9 +15,10 @@ from playwright.sync_api import expect
 from running_app import becomes_true, running_app
 
 from page.components import PULSE_SECONDS
-from page.inspection.inspector import Bench
-from page.models.catalogue import Catalogue, shipped_models
-from page.session import Visit
+from page.inspection.inspector import Inspector
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
+from page.session import Session
 from page.wiring import build
 
 
@@ -63,20 +64,20 @@ def test_files_are_deleted_when_their_visitor_leaves_and_not_before(browser, app
     assert becomes_true(lambda: not files_of_visitors(folder))
 
 
-def test_the_hour_after_which_a_visit_ends_begins_anew_while_its_page_is_open(tmp_path):
+def test_the_hour_after_which_a_session_ends_begins_anew_while_its_page_is_open(tmp_path):
     """A connection that was lost for a moment counts as closed, though the visitor is there."""
-    blocks = build(Bench(Catalogue(shipped_models())), tmp_path)
+    blocks = build(Inspector(Catalogue(shipped_models())), tmp_path)
     holder = StateHolder()
     holder.set_blocks(blocks)
-    session = holder["visitor"]
-    assert PULSE_SECONDS < session.STATE_TTL_WHEN_CLOSED / 2
+    kept = holder["visitor"]
+    assert PULSE_SECONDS < kept.STATE_TTL_WHEN_CLOSED / 2
     (pulse,) = (fn for fn in blocks.fns.values() if any(kind == "tick" for _, kind in fn.targets))
 
     def pulse_and_begin() -> datetime:
-        """When the hour of the visit begins after a pulse."""
-        synchronize_async(blocks.process_api, pulse, [None], state=session)
-        (visit,) = (part for part, value, _ in session.state_components if isinstance(value, Visit))
-        return session._state_ttl[visit._id][1]
+        """When the hour of the session begins after a pulse."""
+        synchronize_async(blocks.process_api, pulse, [None], state=kept)
+        (part,) = (part for part, value, _ in kept.state_components if isinstance(value, Session))
+        return kept._state_ttl[part._id][1]
 
-    visit_begun = pulse_and_begin()
-    assert pulse_and_begin() > visit_begun
+    begun = pulse_and_begin()
+    assert pulse_and_begin() > begun

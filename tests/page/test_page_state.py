@@ -31,14 +31,15 @@ from starlette.middleware import Middleware
 from modeling.pipeline import InspectionPipeline
 from page import wiring
 from page.components import translate
-from page.inspection.inspector import Bench
-from page.models.catalogue import Catalogue, shipped_models
+from page.inspection.inspector import Inspector
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.server.head import HeadScripts
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory) -> Path:
-    """What the app prints."""
+    """What the app pictures."""
     return tmp_path_factory.mktemp("app") / "log"
 
 
@@ -80,7 +81,7 @@ def test_no_verdict_stands_beside_another_photo_or_category(page, tmp_path):
     example.nth(2).click()
     expect(page.locator("#verdict .message.empty")).to_be_visible()
     expect(page.locator("#pictures img")).to_have_count(0)
-    set_threshold(page, 0.6)  # which judges what the server has on the table
+    set_threshold(page, 0.6)  # which judges what the server shows
     page.click("#inspect")
     expect(page.locator("#verdict .badge.pass")).to_be_visible(timeout=WHILE_BUSY)
 
@@ -173,9 +174,11 @@ def stalled(monkeypatch) -> Iterator[threading.Event]:
 def test_a_batch_that_waits_says_so_and_does_not_begin_once_it_is_stopped(
     browser, stalled, tmp_path
 ):
-    blocks = wiring.build(Bench(Catalogue(shipped_models())), tmp_path)
+    blocks = wiring.build(Inspector(Catalogue(shipped_models())), tmp_path)
     _, address, _ = blocks.launch(
-        css="\n".join(path.read_text() for path in sorted((ROOT / "page").glob("*.css"))),
+        css="\n".join(
+            path.read_text() for path in sorted((ROOT / "page" / "static").glob("*.css"))
+        ),
         i18n=translate,
         app_kwargs={"middleware": [Middleware(HeadScripts)]},
         prevent_thread_lock=True,

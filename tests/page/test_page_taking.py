@@ -68,7 +68,7 @@ def take_photo(page: Page) -> None:
 
 
 def inspected(page: Page) -> Image.Image:
-    """Press Inspect; the original as the light table shows it."""
+    """Press Inspect; the original as the page shows it."""
     expect(page.locator("#photo img:visible")).to_be_visible()
     page.click("#inspect")
     expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)

@@ -33,10 +33,11 @@ from running_app import running_app
 
 from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
 from page.api.programs import Programs, name_models, programs_html
-from page.inspection.inspector import Bench
-from page.inspection.results import Workplace
-from page.languages import Text
-from page.models.catalogue import Catalogue, ModelEntry, find_models
+from page.inspection.inspector import Inspector
+from page.inspection.temporary_folder import TemporaryFolder
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import ModelEntry, find_models
 from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
@@ -143,10 +144,11 @@ def test_listing_models_loads_none(tmp_path):
     code = """
 import json, sys
 from pathlib import Path
-from page.inspection.inspector import Bench
-from page.models.catalogue import Catalogue, shipped_models
+from page.inspection.inspector import Inspector
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.api.programs import Programs
-models = Programs(Bench(Catalogue(shipped_models())), Path(".")).models()
+models = Programs(Inspector(Catalogue(shipped_models())), Path(".")).models()
 print(json.dumps([len(models), "torch" in sys.modules, "transformers" in sys.modules]))
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -186,9 +188,9 @@ def test_a_full_disk_is_said_and_ends_no_batch(monkeypatch, tmp_path):
     def find_it_full(**_: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    programs = Programs(Bench(Catalogue(find_models([str(MODEL)]))), tmp_path)
+    programs = Programs(Inspector(Catalogue(find_models([str(MODEL)]))), tmp_path)
     monkeypatch.setattr(tempfile, "mkdtemp", find_it_full)
-    sentence = Text("en")("batch.no_room")
+    sentence = Translation("en")("batch.no_room")
     with pytest.raises(gr.Error) as caught:
         programs.inspect("data:image/png;base64,")
     assert caught.value.message == sentence
@@ -545,13 +547,13 @@ def test_only_what_anybody_may_ask_is_fetched(host, public):
 @pytest.mark.parametrize("host", ["100.64.0.1", "192.0.0.192", "[2002:7f00:1::]"])
 def test_where_providers_keep_their_own_nobody_is_asked(host, tmp_path):
     with pytest.raises(GivenPhotoError, match="the address is not public") as caught:
-        keep_given_photo(f"http://{host}/latest.jpg", Workplace(tmp_path))
+        keep_given_photo(f"http://{host}/latest.jpg", TemporaryFolder(tmp_path))
     assert str(caught.value.__cause__).endswith(" is not public")
 
 
 def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monkeypatch, tmp_path):
     monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["localhost"])
-    blocks = build(Bench(Catalogue(find_models([str(MODEL)]))), tmp_path)
+    blocks = build(Inspector(Catalogue(find_models([str(MODEL)]))), tmp_path)
     url = f"http://localhost:{camera}/latest.jpg"
     photo = {"path": url, "meta": {"_type": "gradio.FileData"}}
     tried = set()
@@ -567,7 +569,7 @@ def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monke
             with pytest.raises(gr.Error) as caught:
                 synchronize_async(blocks.preprocess_data, function, given, SessionState(blocks))
             spoken = "de" if "de" in given else "en"
-            assert caught.value.message == Text(spoken)("guards.no_addresses")
+            assert caught.value.message == Translation(spoken)("guards.no_addresses")
             tried.add((block.elem_id, spoken))
     assert {("photo", "de"), ("files", "de"), ("note", "de"), ("language_code", "en")} <= tried
     with urllib.request.urlopen(url) as answer:  # the first to ask is shown the first photo
@@ -605,13 +607,15 @@ def test_models_get_names_that_show_no_path():
 
 
 def test_the_panel_shows_the_three_names_and_an_example(address):
-    panel = programs_html(Text("en"), "http://a.test/", "<b>'\"", has_mcp=False)
+    panel = programs_html(Translation("en"), "http://a.test/", "<b>'\"", has_mcp=False)
     for name in ("/models", "/inspect", "/inspect_batch"):
         assert f"<code>{name}</code>" in panel
     assert "handle_file(&quot;photo.jpg&quot;)" in panel
     assert "<b>" not in panel
     assert "MCP" not in panel
-    assert "http://a.test/gradio_api/mcp/" in programs_html(Text("en"), "http://a.test/", "a", True)
+    assert "http://a.test/gradio_api/mcp/" in programs_html(
+        Translation("en"), "http://a.test/", "a", True
+    )
 
 
 def test_assistants_find_the_same_three_functions_as_mcp_tools(address, client):

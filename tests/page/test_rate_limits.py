@@ -21,14 +21,14 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import page.server.rate_limits as rate_limits
-from page.languages import NAMES, Text
+from page.languages import NAMES, Translation
+from page.server.quotas import Quotas
 from page.server.rate_limits import (
     PRIVATE_NETWORKS,
     RateLimits,
     believe_the_proxy_of_a_space,
     network_of,
 )
-from page.server.rates import Rates
 
 CALL, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
@@ -56,8 +56,8 @@ def visit(clock):
         is_wrong = "/login" in request.url.path and body != b"right"
         return PlainTextResponse(str(len(body)), 400 if is_wrong else 200)
 
-    def make(rates: Rates):
-        limits = Middleware(RateLimits, rates=rates, clock=clock)
+    def make(rates: Quotas):
+        limits = Middleware(RateLimits, quotas=rates, clock=clock)
         anything = Route("/{path:path}", answer, methods=["GET", "POST", "PUT"])
         app = Starlette(routes=[anything], middleware=[limits])
         return lambda address: TestClient(app, client=(address, 1))
@@ -66,12 +66,12 @@ def visit(clock):
 
 
 def test_a_call_too_many_is_told_how_long_to_wait_and_is_answered_after_that(visit, clock):
-    client = visit(Rates(calls=3))("192.0.2.1")
+    client = visit(Quotas(calls=3))("192.0.2.1")
     assert [client.post(CALL).status_code for _ in range(4)] == [200, 200, 200, 429]
     refused = client.put("/anything")  # whatever has a body may make work
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "20"
-    expected = Text("en")("guards.too_many_calls", limit=3, seconds=20)
+    expected = Translation("en")("guards.too_many_calls", limit=3, seconds=20)
     assert refused.json() == {"detail": expected}
     clock.now += 19
     assert client.post(CALL).status_code == 429
@@ -80,7 +80,7 @@ def test_a_call_too_many_is_told_how_long_to_wait_and_is_answered_after_that(vis
 
 
 def test_reading_is_never_refused(visit):
-    client = visit(Rates(calls=1, upload_bytes=0))("192.0.2.1")
+    client = visit(Quotas(calls=1, upload_bytes=0))("192.0.2.1")
     assert client.post(CALL).status_code == 200
     assert client.post(CALL).status_code == 429
     for path in ("/", "/assets/index.js", "/gradio_api/file=/tmp/photo.png", "/config"):
@@ -88,7 +88,7 @@ def test_reading_is_never_refused(visit):
 
 
 def test_each_address_has_calls_of_its_own(visit):
-    of = visit(Rates(calls=1))
+    of = visit(Quotas(calls=1))
     for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"):
         assert of(address).post(CALL).status_code == 200
         assert of(address).post(CALL).status_code == 429
@@ -113,7 +113,7 @@ def test_an_address_is_known_by_what_one_house_has(address, network):
 
 
 def test_small_calls_and_uploads_count_an_eighth(visit):
-    client = visit(Rates(calls=2))("192.0.2.1")
+    client = visit(Quotas(calls=2))("192.0.2.1")
     paths = ["/gradio_api/run/predict", UPLOAD] * 8
     assert {client.post(path).status_code for path in paths} == {200}
     assert client.post(UPLOAD).status_code == 429
@@ -121,7 +121,7 @@ def test_small_calls_and_uploads_count_an_eighth(visit):
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_bytes_are_counted_whether_their_number_is_announced_or_not(visit, announced):
-    client = visit(Rates(upload_bytes=3 * 2**20))("192.0.2.1")
+    client = visit(Quotas(upload_bytes=3 * 2**20))("192.0.2.1")
     piece = b"x" * 2**20
     body = (lambda: piece * 2) if announced else (lambda: iter([piece, piece]))
     assert client.post(CALL, content=body()).text == str(2**21)
@@ -133,7 +133,7 @@ def test_bytes_are_counted_whether_their_number_is_announced_or_not(visit, annou
 
 def test_a_call_with_a_huge_body_is_refused_for_good(visit, monkeypatch):
     monkeypatch.setattr(rate_limits, "MAX_CALL_BYTES", 2**20)
-    client = visit(Rates())("192.0.2.1")
+    client = visit(Quotas())("192.0.2.1")
     for body in (b"x" * (2**20 + 1), iter([b"x" * 2**20, b"x"])):
         refused = client.post(CALL, content=body)
         assert refused.status_code == 413
@@ -142,25 +142,25 @@ def test_a_call_with_a_huge_body_is_refused_for_good(visit, monkeypatch):
 
 
 def test_wrong_passwords_run_out_and_right_ones_do_not(visit, clock):
-    client = visit(Rates(wrong_passwords=3))("192.0.2.1")
+    client = visit(Quotas(wrong_passwords=3))("192.0.2.1")
     assert {client.post("/login", content=b"right").status_code for _ in range(9)} == {200}
     assert [client.post("/login/", content=b"wrong").status_code for _ in range(2)] == [400] * 2
     assert client.post("/login", content=b"right").status_code == 200
     assert client.post("/login", content=b"wrong").status_code == 400
     refused = client.post("/login", content=b"right")  # even the right one: nobody learns it
     assert refused.status_code == 429
-    assert refused.text == Text("en")("guards.too_many_passwords", seconds=20)
+    assert refused.text == Translation("en")("guards.too_many_passwords", seconds=20)
     clock.now += 20
     assert client.post("/login", content=b"right").status_code == 200
 
 
 @pytest.mark.parametrize("language", NAMES)
 def test_the_sentence_is_in_the_language_of_the_browser(visit, language):
-    client = visit(Rates(calls=0.125))("192.0.2.1")
+    client = visit(Quotas(calls=0.125))("192.0.2.1")
     asked = {"Accept-Language": f"fr, {language}-XX;q=0.9"}
     assert client.post(UPLOAD, headers=asked).status_code == 200
     answer = client.post(UPLOAD, headers=asked)
-    assert answer.text == Text(language)("guards.too_many_calls", limit=1, seconds=60)
+    assert answer.text == Translation(language)("guards.too_many_calls", limit=1, seconds=60)
 
 
 def test_in_a_space_the_hubs_proxy_is_believed_and_elsewhere_no_network(monkeypatch):

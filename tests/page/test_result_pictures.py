@@ -14,22 +14,34 @@ import specimens
 from PIL import Image, ImageDraw
 from specimens import PHOTO_SIZE, SCRATCH, SPOT
 
+from modeling import Inspection
 from modeling.regions import label_regions
-from page.inspection.results import Result, Workplace
-from page.languages import Text
-from page.views.result_pictures import NUMBERED, outlines, pictures, region_table
+from page.inspection.results import Result
+from page.inspection.temporary_folder import TemporaryFolder
+from page.languages import Translation
+from page.views.result_pictures import (
+    NUMBERED,
+    outlines_html,
+    pictures_html,
+    regions_html,
+    write_pictures,
+)
 
-TEXT = Text("en")
+TEXT = Translation("en")
 HEIGHT, WIDTH = PHOTO_SIZE
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors & others")  # a path that needs quoting
+def workplace(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors & others")  # a path that needs quoting
+
+
+def pictures_of(result: Result, inspection: Inspection, workplace: TemporaryFolder) -> str:
+    return pictures_html(result, write_pictures(inspection, workplace), TEXT)
 
 
 def svg(result: Result) -> ET.Element:
-    return ET.fromstring(outlines(result))
+    return ET.fromstring(outlines_html(result))
 
 
 def inside(path: str) -> np.ndarray:
@@ -50,7 +62,7 @@ def addresses(markup: str, attribute: str) -> list[Path]:
 
 def test_three_pictures_of_the_photos_size_and_a_heat_layer_of_the_maps(workplace):
     result, inspection = specimens.inspected(workplace, SCRATCH)
-    markup = pictures(result, inspection, workplace, TEXT)
+    markup = pictures_of(result, inspection, workplace)
     assert re.findall(r'data-picture="(\w+)"', markup) == [
         "original",
         "reconstruction",
@@ -62,12 +74,12 @@ def test_three_pictures_of_the_photos_size_and_a_heat_layer_of_the_maps(workplac
         with Image.open(path) as picture:
             assert picture.size == ((64, 48) if image == "heat" else (WIDTH, HEIGHT))
             assert picture.format == ("PNG" if image == "heat" else "JPEG")
-        assert path.is_relative_to(workplace.folder)
+        assert path.is_relative_to(workplace.path)
 
 
 def test_the_downloads_are_the_three_pictures_under_the_photos_name(workplace):
     result, inspection = specimens.inspected(workplace, SCRATCH)
-    markup = pictures(result, inspection, workplace, TEXT)
+    markup = pictures_of(result, inspection, workplace)
     names = re.findall(r'download="([^"]+)"', markup)
     assert names == [f"part 7_{name}.jpg" for name in ("original", "reconstruction", "difference")]
     taken = [np.asarray(Image.open(path), int) for path in addresses(markup, "href")]
@@ -79,7 +91,7 @@ def test_the_downloads_are_the_three_pictures_under_the_photos_name(workplace):
 def test_every_picture_repeats_the_outlines_of_its_own_result(workplace):
     first, inspection = specimens.inspected(workplace, SCRATCH)
     second, _ = specimens.inspected(workplace, SPOT)
-    markup = pictures(first, inspection, workplace, TEXT)
+    markup = pictures_of(first, inspection, workplace)
     uses = re.findall(r'<use href="#([^"]+)"', markup)
     assert len(uses) == 3
     assert {*uses} == {svg(first).find("g").get("id")} != {svg(second).find("g").get("id")}
@@ -121,7 +133,7 @@ def test_a_hole_in_a_region_is_outlined_too(workplace):
     scores = specimens.score_map((10, 10, 20, 20, 0.9), (17, 17, 6, 6, 0.1))
     inspection = specimens.inspection(scores)
     result = specimens.inspected(workplace)[0].completed(
-        inspection, specimens.calibration(), workplace.folder
+        inspection, specimens.calibration(), workplace.path
     )
     (path,) = {path.get("d") for path in svg(result).iter("path")}
     assert path.count("M") == 2
@@ -136,7 +148,7 @@ def test_the_outlines_follow_the_threshold_and_vanish_with_the_verdict(workplace
         for threshold in (0.5, 0.9, 0.98)
     ]
     assert counts == [2, 1, 0]
-    assert region_table(result.at_threshold(0.98), TEXT) == ""
+    assert regions_html(result.at_threshold(0.98), TEXT) == ""
 
 
 def test_a_photo_that_cannot_be_judged_has_no_outlines(workplace):
@@ -157,12 +169,12 @@ def test_of_very_many_regions_the_strongest_are_numbered_and_all_are_outlined(wo
     assert [badge.find("text").text for badge in badges] == [str(n + 1) for n in range(NUMBERED)]
     paths = {path.get("d") for path in drawn.iter("path")}
     assert sum(path.count("M") for path in paths) == len(spots)
-    assert f"And {len(spots) - NUMBERED} weaker regions." in region_table(result, TEXT)
+    assert f"And {len(spots) - NUMBERED} weaker regions." in regions_html(result, TEXT)
 
 
 def test_the_table_numbers_the_regions_as_the_outlines_do(workplace):
     result, _ = specimens.inspected(workplace, SPOT, SCRATCH)
-    table = ET.fromstring(region_table(result, TEXT).replace("&ndash;", "to"))
+    table = ET.fromstring(regions_html(result, TEXT).replace("&ndash;", "to"))
     rows = [["".join(cell.itertext()) for cell in row] for row in table.findall("tbody/tr")]
     assert rows == [
         ["1", "Upper right x 220to300, y 20to30", "line", "1.04 %", "0.970"],
@@ -178,11 +190,11 @@ def test_the_table_numbers_the_regions_as_the_outlines_do(workplace):
 def test_nothing_that_a_visitor_wrote_becomes_markup(workplace):
     result, inspection = specimens.inspected(workplace, SCRATCH)
     result = replace(result, file='"><img src=x onerror=alert(1)>.png')
-    assert "<img src=x" not in pictures(result, inspection, workplace, TEXT)
+    assert "<img src=x" not in pictures_of(result, inspection, workplace)
 
 
 def test_numbers_have_the_decimal_mark_of_the_language(workplace):
     result, _ = specimens.inspected(workplace, SCRATCH)
-    table = region_table(result, Text("de"))
+    table = regions_html(result, Translation("de"))
     assert "0,970" in table
     assert "0.970" not in table

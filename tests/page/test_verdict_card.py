@@ -7,19 +7,21 @@ from dataclasses import replace
 
 import pytest
 import specimens
+from modeling.familiarity import DOUBTS
 from specimens import SCRATCH, SPOT
 
 from modeling.out_of_distribution import DOUBTS
-from page.inspection.results import ACCEPT, REJECT, Result, Workplace
-from page.languages import Text
+from page.inspection.results import ACCEPT, REJECT, Result
+from page.inspection.temporary_folder import TemporaryFolder
+from page.languages import Translation
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
-TEXT = Text("en")
+TEXT = Translation("en")
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Workplace:
-    return Workplace(tmp_path / "visitors")
+def workplace(tmp_path) -> TemporaryFolder:
+    return TemporaryFolder(tmp_path / "visitors")
 
 
 @pytest.fixture
@@ -106,10 +108,10 @@ def test_another_product_is_named(workplace):
 def test_the_operator_overrides_the_verdict_and_one_sees_it(failed, passed):
     accepted = verdict_card(replace(failed, decision=ACCEPT, note="only dust"), TEXT)
     assert "ACCEPTED" in accepted
-    assert "this overrides the model's FAIL." in words(accepted).replace("&#x27;", "'")
+    assert "this overrides the model's FAIL." in words(accepted).replace("&#39;", "'")
     assert "Note: only dust" in words(accepted)
     rejected = verdict_card(replace(passed, decision=REJECT), TEXT)
-    assert "this overrides the model's PASS." in words(rejected).replace("&#x27;", "'")
+    assert "this overrides the model's PASS." in words(rejected).replace("&#39;", "'")
 
 
 def test_an_operator_who_agrees_overrides_nothing(failed):

@@ -33,11 +33,12 @@ from PIL import Image
 from modeling import ModelLoadError, PhotoError, load_pipeline, open_photo
 from modeling.image_processing import MAX_PHOTO_PIXELS
 from page.api.programs import Programs
-from page.inspection.inspector import Bench
-from page.inspection.results import Workplace
+from page.inspection.inspector import Inspector
+from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import unpack
-from page.languages import Text
-from page.models.catalogue import Catalogue, find_models
+from page.languages import Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import find_models
 
 TIMES = int(os.environ.get("FUZZ", "1"))
 PHOTOS, ZIPS, CALLS, MODELS = 3_000, 1_000, 500, 1_000  # cases of each kind
@@ -85,24 +86,24 @@ def test_a_zip_is_photos_or_one_sentence_each(folder, content, edits):
     path = folder / "photos.zip"
     path.write_bytes(damaged(content, edits))
     before = {*folder.rglob("*")}
-    workplace = Workplace(folder / "visitors")
+    visitors = TemporaryFolder(folder / "visitors")
     try:
-        rows = unpack([path], workplace, Text("en"))
+        rows = unpack([path], visitors, Translation("en"))
         assert rows
         for row in rows:
             assert row.file.isprintable()
             assert bool(row.error) == (row.photo is None)
             assert not row.error or one_sentence(row.error, folder)
         kept = [row.photo for row in rows if row.photo]
-        assert {*folder.rglob("*")} - before <= {*kept, workplace.folder, folder / "visitors"}
-        assert {path.parent for path in kept} <= {workplace.folder}
+        assert {*folder.rglob("*")} - before <= {*kept, visitors.path, folder / "visitors"}
+        assert {path.parent for path in kept} <= {visitors.path}
     finally:
-        workplace.close()
+        visitors.close()
 
 
 @pytest.fixture(scope="module")
 def programs(trained_model, folder) -> Programs:
-    return Programs(Bench(Catalogue(find_models([str(trained_model)]))), folder / "callers")
+    return Programs(Inspector(Catalogue(find_models([str(trained_model)]))), folder / "callers")
 
 
 DATA_URIS = ["data:image/png;base64," + base64.b64encode(FILES[kind]).decode() for kind in FILES]

@@ -1,7 +1,7 @@
 """Many visitors at once, and what the world does to a server: slow, aborted, killed, broken.
 
 `make test` lets the crowd stay for 12 seconds; `LOAD_SECONDS=120 python -m pytest
-tests/strength/test_load.py` for two minutes, which is what to do after a change to queue, bench or
+tests/strength/test_load.py` for two minutes, which is what to do after a change to queue, turns or
 memory.
 """
 
@@ -29,9 +29,10 @@ import app as page_of_the_app
 import page.wiring
 from modeling import InspectionPipeline, load_pipeline
 from page.components import translate
-from page.inspection.inspector import UNEXPECTED, Bench
-from page.languages import DEFAULT, Text
-from page.models.catalogue import Catalogue, shipped_models
+from page.inspection.inspector import UNEXPECTED, Inspector
+from page.languages import DEFAULT, Translation
+from page.models.catalogue import Catalogue
+from page.models.entries import shipped_models
 from page.server.head import HeadScripts
 from tests.strength.app_process import free_port, started_app
 from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth
@@ -94,7 +95,7 @@ def test_everyone_of_a_crowd_gets_their_own_answer_and_memory_stays_flat(app, di
     found = crowd(app.address, visitors, SECONDS, app.memory)
     assert not found.errors
     assert not found.mixed_up
-    assert all(visit.seconds for visit in found.visits)
+    assert all(session.seconds for session in found.visits)
     assert not of_visitors(disk)
     grown = growth(found.samples)
     assert grown is None or grown < MAX_GROWTH, found.samples
@@ -170,7 +171,7 @@ def test_a_server_that_is_killed_is_missed_in_words_and_its_next_start_tidies_up
 ):
     port, own = free_port(), disk / "killed"
     own.mkdir()
-    environment, text = {"TMPDIR": str(own)}, Text("de")
+    environment, text = {"TMPDIR": str(own)}, Translation("de")
     with started_app(port, environment) as first:
         pages = [browser.new_page(viewport=size) for size in (DESKTOP, PHONE)]
         for visitor in pages:
@@ -225,7 +226,7 @@ def stalled(monkeypatch) -> threading.Event:
 @contextmanager
 def served_here(root: Path) -> Iterator[str]:
     """The page in this process, where a test can change what the models do."""
-    blocks = page.wiring.build(Bench(Catalogue(shipped_models())), root)
+    blocks = page.wiring.build(Inspector(Catalogue(shipped_models())), root)
     with closing(blocks):
         yield blocks.launch(
             theme=page_of_the_app.theme(),
@@ -251,7 +252,7 @@ def test_who_waits_reads_their_place_in_the_queue(browser: Browser, stalled, tmp
             visitor.click("#inspect")
             expect(visitor.locator("#verdict .wrap:not(.hide)")).to_be_visible(timeout=WHILE_BUSY)
         for place, language in ((1, "de"), (2, "es")):
-            words = Text(language)("waiting.place", place=place)
+            words = Translation(language)("waiting.place", place=place)
             expect(pages[language].locator("#verdict .place")).to_have_text(words)
             expect(pages[language].locator("#verdict .place")).to_be_in_viewport()
             expect(pages[language].locator("#verdict .progress-text:visible")).to_have_count(0)
@@ -281,7 +282,7 @@ def test_an_inspection_that_breaks_takes_nobody_elses_turn(browser, monkeypatch,
             except VisitError as error:
                 return str(error)
 
-    sentence = Text(DEFAULT)(UNEXPECTED)
+    sentence = Translation(DEFAULT)(UNEXPECTED)
     calls = 2 * page.wiring.VISITORS_AT_ONCE + 1  # more than may be under way
     with served_here(tmp_path) as address, ThreadPoolExecutor(calls) as threads:
         visitor = browser.new_page(viewport=DESKTOP)

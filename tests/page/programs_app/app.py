@@ -13,8 +13,9 @@ import gradio as gr
 from gradio import processing_utils
 
 from page.api.programs import Programs, mcp_is_installed, offer
-from page.inspection.inspector import Bench
-from page.models.catalogue import Catalogue, find_models, shipped_models
+from page.inspection.inspector import Inspector
+from page.models.catalogue import Catalogue
+from page.models.entries import find_models, shipped_models
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--models", nargs="*", default=[])
@@ -24,7 +25,7 @@ options = parser.parse_args()
 processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("localhost")
 catalogue = Catalogue([*shipped_models(), *find_models(options.models)])
 with gr.Blocks(analytics_enabled=False) as blocks:
-    offer(Programs(Bench(catalogue), Path(tempfile.mkdtemp())))
+    offer(Programs(Inspector(catalogue), Path(tempfile.mkdtemp())))
 blocks.queue(api_open=False).launch(
     server_name="127.0.0.1",
     server_port=options.port,

@@ -16,7 +16,7 @@ from page.server.limits import (
 
 
 @dataclass(frozen=True)
-class Rates:
+class Quotas:
     """What one address may do within a minute; infinity for any number.
 
     Attributes:
@@ -30,8 +30,8 @@ class Rates:
     wrong_passwords: float = WRONG_PASSWORDS_PER_MINUTE
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Rates:
-        """The rates that APP_CALLS_PER_MINUTE and APP_UPLOAD_MB_PER_MINUTE set; 0 is no limit.
+    def of(cls, environment: Mapping[str, str]) -> Quotas:
+        """The quotas that APP_CALLS_PER_MINUTE and APP_UPLOAD_MB_PER_MINUTE set; 0 is no limit.
 
         Raises:
             ValueError: when one of them is no number, or negative.
@@ -57,8 +57,8 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
 class Allowance:
     """What one address has left; it grows back evenly, in a minute from nothing to all."""
 
-    def __init__(self, rates: Rates, now: float) -> None:
-        self._most = vars(rates)
+    def __init__(self, quotas: Quotas, now: float) -> None:
+        self._most = vars(quotas)
         self._left = dict(self._most)
         self._now = now
 
@@ -71,7 +71,7 @@ class Allowance:
                 self._left[name] = min(most, self._left[name] + share * most)
 
     def take(self, name: str, amount: float) -> bool:
-        """Take an amount of one of the rates if there is as much, and say whether there was."""
+        """Take an amount of one of the quotas if there is as much, and say whether there was."""
         if self._left[name] < amount:
             return False
         self._left[name] -= amount
@@ -82,7 +82,7 @@ class Allowance:
         self._left[name] = min(self._most[name], self._left[name] + amount)
 
     def most(self, name: str) -> float:
-        """What there is of one of the rates at most."""
+        """What there is of one of the quotas at most."""
         return self._most[name]
 
     def seconds_until(self, name: str, amount: float) -> int:
@@ -94,8 +94,10 @@ class Allowance:
 class Addresses:
     """The allowances of the addresses that asked last; older ones are forgotten."""
 
-    def __init__(self, rates: Rates, clock: Callable[[], float], most: int = MAX_ADDRESSES) -> None:
-        self._rates, self._clock, self._most = rates, clock, most
+    def __init__(
+        self, quotas: Quotas, clock: Callable[[], float], most: int = MAX_ADDRESSES
+    ) -> None:
+        self._quotas, self._clock, self._most = quotas, clock, most
         self._known: OrderedDict[str, Allowance] = OrderedDict()
 
     def __len__(self) -> int:
@@ -103,7 +105,7 @@ class Addresses:
 
     def __getitem__(self, address: str) -> Allowance:
         now = self._clock()
-        known = self._known.setdefault(address, Allowance(self._rates, now))
+        known = self._known.setdefault(address, Allowance(self._quotas, now))
         self._known.move_to_end(address)
         if len(self._known) > self._most:
             self._known.popitem(last=False)

@@ -7,26 +7,26 @@ import math
 import pytest
 
 from page.server.limits import CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE
-from page.server.rates import Addresses, Allowance, Rates
+from page.server.quotas import Addresses, Allowance, Quotas
 
 
-def test_the_environment_sets_the_rates():
-    assert Rates.of({}) == Rates(CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE * 2**20)
+def test_the_environment_sets_the_quotas():
+    assert Quotas.of({}) == Quotas(CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE * 2**20)
     given = {"APP_CALLS_PER_MINUTE": " 5 ", "APP_UPLOAD_MB_PER_MINUTE": "0.5"}
-    assert Rates.of(given) == Rates(5, 2**19)
+    assert Quotas.of(given) == Quotas(5, 2**19)
     nothing_to_wait_for = {"APP_CALLS_PER_MINUTE": "0", "APP_UPLOAD_MB_PER_MINUTE": "0"}
-    assert Rates.of(nothing_to_wait_for) == Rates(math.inf, math.inf)
+    assert Quotas.of(nothing_to_wait_for) == Quotas(math.inf, math.inf)
 
 
 @pytest.mark.parametrize("name", ["APP_CALLS_PER_MINUTE", "APP_UPLOAD_MB_PER_MINUTE"])
 @pytest.mark.parametrize("value", ["-1", "many", "nan", "inf", "1,5"])
 def test_what_is_no_rate_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name} is '{value}', expected a number"):
-        Rates.of({name: value})
+        Quotas.of({name: value})
 
 
 def test_what_was_taken_grows_back_evenly_within_a_minute():
-    allowance = Allowance(Rates(calls=60), now=100.0)
+    allowance = Allowance(Quotas(calls=60), now=100.0)
     assert all(allowance.take("calls", 1) for _ in range(60))
     assert not allowance.take("calls", 1)
     assert allowance.seconds_until("calls", 1) == 1
@@ -41,7 +41,7 @@ def test_what_was_taken_grows_back_evenly_within_a_minute():
 
 
 def test_one_rate_leaves_the_others_alone_and_what_is_given_back_can_be_taken_again():
-    allowance = Allowance(Rates(calls=1, upload_bytes=1, wrong_passwords=1), now=0.0)
+    allowance = Allowance(Quotas(calls=1, upload_bytes=1, wrong_passwords=1), now=0.0)
     assert allowance.take("calls", 1)
     assert allowance.take("upload_bytes", 1)
     assert allowance.take("wrong_passwords", 1)
@@ -51,14 +51,14 @@ def test_one_rate_leaves_the_others_alone_and_what_is_given_back_can_be_taken_ag
 
 
 def test_without_a_limit_nothing_runs_out():
-    allowance = Allowance(Rates(calls=math.inf), now=0.0)
+    allowance = Allowance(Quotas(calls=math.inf), now=0.0)
     for moment in (0.0, 0.0, 7.0):
         allowance.grow(moment)
         assert allowance.take("calls", 10**12)
 
 
 def test_of_many_addresses_those_that_asked_last_are_remembered():
-    addresses = Addresses(Rates(calls=1), clock=lambda: 0.0, most=3)
+    addresses = Addresses(Quotas(calls=1), clock=lambda: 0.0, most=3)
     for name in ("a", "b", "c"):
         assert addresses[name].take("calls", 1)
     assert not addresses["a"].take("calls", 1)
