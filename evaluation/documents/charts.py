@@ -7,6 +7,7 @@ people can tell apart); line style and hatching say the same in grey print.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.metrics import false_alarm_curve
 
+DOTS_PER_INCH = 120  # of a figure in a file of its own
 GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
 MOST_NAME = 28  # characters of a name beside an axis
 
@@ -250,6 +252,11 @@ def spread_chart(
     axes.set(xlabel=quantity, ylim=(len(rows) - 0.5, -0.5), xlim=(min(lowest, 0.98) - 0.01, 1.0))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as the picture that the ending of its path names, PNG or JPEG."""
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def new_axes(title: str, width: float, height: float) -> tuple[Figure, Axes]:

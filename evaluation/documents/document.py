@@ -21,7 +21,7 @@ SIGNS = re.compile(r"([\\`*\[\]|<>])")
 
 
 @dataclass(frozen=True)
-class Text:
+class Paragraph:
     """A paragraph; `kind` is "", "lead" or "note"."""
 
     text: str
@@ -69,7 +69,7 @@ class Pictures:
     pictures: Sequence[tuple[Path | None, str]]
 
 
-Block = Text | Heading | Code | Table | Charts | Pictures
+Block = Paragraph | Heading | Code | Table | Charts | Pictures
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def write_document(output: Path, title: str, lead: str, sections: Sequence[Secti
 
 def _html(block: Block) -> Markup:
     match block:
-        case Text(text, kind):
+        case Paragraph(text, kind):
             return html_page.paragraph(text, kind)
         case Heading(text):
             return Markup("<h3>{}</h3>\n").format(text)
@@ -141,7 +141,7 @@ def _html_picture(path: Path | None, words: str, title: str) -> Markup:
 
 def _markdown(block: Block) -> str:
     match block:
-        case Text(text):
+        case Paragraph(text):
             return _plain(text)
         case Heading(text):
             return f"### {_plain(text)}"

@@ -111,9 +111,9 @@ def _print_summary(output_dir: Path, exploration: Exploration, seconds: float) -
     for name, photos in exploration.photos.items():
         print(f"{name}: {len(photos)} photos, {count_good(photos)} of them to train with")
     serious = [one for one in exploration.problems if one.severity in (STOPS, LOOK)]
-    for problem in serious:
-        place = problem.findings[0].place
-        print(f"{problem.severity}: {problem.category}: {problem.title} ({place} ...)")
+    for group in serious:
+        place = group.problems[0].place
+        print(f"{group.severity}: {group.category}: {group.title} ({place} ...)")
     print(
         f"{plural(len(serious), 'problem')}; {duration(seconds)}. "
         f"Look at {output_dir / 'exploration.html'}"

@@ -80,9 +80,11 @@ def find_matches(photos: Sequence[PhotoFacts]) -> list[Match]:
     """
     groups: dict[str, list[PhotoFacts]] = defaultdict(list)
     for photo in photos:
-        groups[photo.pixel_hash].append(photo)
+        groups[photo.pixel_digest].append(photo)
     equal = [
-        Match(first, other, SAME_FILE if first.file_hash == other.file_hash else SAME_PIXELS, 0.0)
+        Match(
+            first, other, SAME_FILE if first.file_digest == other.file_digest else SAME_PIXELS, 0.0
+        )
         for first, *others in groups.values()
         for other in others
     ]

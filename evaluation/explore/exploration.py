@@ -13,13 +13,13 @@ from tqdm import tqdm
 from evaluation.explore.duplicates import Match, find_matches
 from evaluation.explore.photo import PhotoFacts, examine
 from evaluation.explore.problems import (
-    Problem,
-    category_findings,
-    group_findings,
-    match_findings,
+    ProblemGroup,
+    category_problems,
+    group_problems,
+    match_problems,
     smallest_promise,
 )
-from evaluation.explore.sources import GOOD, TRAIN, Category, Finding
+from evaluation.explore.sources import GOOD, TRAIN, Category, Problem
 from evaluation.explore.statistics import Outlier, by_group, find_outliers, summarise_group
 
 
@@ -35,7 +35,7 @@ class Exploration:
     """
 
     photos: dict[str, list[PhotoFacts]]
-    problems: list[Problem]
+    problems: list[ProblemGroup]
     matches: list[Match]
     outliers: dict[str, list[Outlier]]
 
@@ -50,21 +50,21 @@ def explore(categories: Iterable[Category], *, progress: bool = False) -> Explor
         progress: show a bar on stderr.
     """
     photos: dict[str, list[PhotoFacts]] = {}
-    findings: list[Finding] = []
+    problems: list[Problem] = []
     for category in categories:
         read, wrong = _read(category, progress)
         photos[category.name] = read
-        findings += category_findings(category.name, read, [*category.findings, *wrong])
+        problems += category_problems(category.name, read, [*category.problems, *wrong])
     matches = find_matches([photo for several in photos.values() for photo in several])
     return Exploration(
         photos=photos,
-        problems=group_findings([*findings, *match_findings(matches)]),
+        problems=group_problems([*problems, *match_problems(matches)]),
         matches=matches,
         outliers={name: find_outliers(several) for name, several in photos.items()},
     )
 
 
-def _read(category: Category, progress: bool) -> tuple[list[PhotoFacts], list[Finding]]:
+def _read(category: Category, progress: bool) -> tuple[list[PhotoFacts], list[Problem]]:
     # Decoders and numpy let go of the interpreter, so threads are enough.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         examined = pool.map(examine, category.photos)
@@ -88,17 +88,16 @@ def as_record(exploration: Exploration) -> dict[str, Any]:
         },
         "problems": [
             {
-                "severity": problem.severity,
-                "kind": problem.kind,
-                "category": problem.category,
-                "title": problem.title,
-                "advice": problem.advice,
+                "severity": group.severity,
+                "kind": group.kind,
+                "category": group.category,
+                "title": group.title,
+                "advice": group.advice,
                 "places": [
-                    {"place": finding.place, "detail": finding.detail}
-                    for finding in problem.findings
+                    {"place": problem.place, "detail": problem.detail} for problem in group.problems
                 ],
             }
-            for problem in exploration.problems
+            for group in exploration.problems
         ],
         "duplicates": [
             {

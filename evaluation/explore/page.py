@@ -23,7 +23,7 @@ from evaluation.explore.charts import area_chart, box_chart
 from evaluation.explore.duplicates import NEAR, NEAR_LIMIT, Match
 from evaluation.explore.exploration import Exploration, count_good
 from evaluation.explore.photo import QUANTITIES, PhotoFacts
-from evaluation.explore.problems import LOOK, NOTE, SEVERITIES, STOPS, Problem
+from evaluation.explore.problems import LOOK, NOTE, SEVERITIES, STOPS, ProblemGroup
 from evaluation.explore.sources import GOOD as GOOD_KIND
 from evaluation.explore.statistics import OUTLIER_LIMIT, Outlier, by_group
 from training.recipe import Recipe
@@ -102,7 +102,7 @@ def _category_sentence(name: str, photos: Sequence[PhotoFacts]) -> str:
     return sentence + (f" with {plural(len(kinds), 'kind')} of defect." if kinds else ".")
 
 
-def _problems(problems: Sequence[Problem]) -> Markup:
+def _problems(problems: Sequence[ProblemGroup]) -> Markup:
     serious = [problem for problem in problems if problem.severity != NOTE]
     notes = [problem for problem in problems if problem.severity == NOTE]
     parts = [_problem(problem) for problem in serious] or [
@@ -113,14 +113,14 @@ def _problems(problems: Sequence[Problem]) -> Markup:
     return Markup().join(parts)
 
 
-def _problem(problem: Problem) -> Markup:
+def _problem(problem: ProblemGroup) -> Markup:
     items = [
         Markup("<li><code>{}</code>{}</li>").format(
-            finding.place, f" ({finding.detail})" if finding.detail else ""
+            one.place, f" ({one.detail})" if one.detail else ""
         )
-        for finding in problem.findings[:MOST_PLACES]
+        for one in problem.problems[:MOST_PLACES]
     ]
-    more = len(problem.findings) - MOST_PLACES
+    more = len(problem.problems) - MOST_PLACES
     if more > 0:
         items.append(Markup("<li>and {} more, all in exploration.json</li>").format(more))
     word = "" if problem.severity == NOTE else f" ({SEVERITIES[problem.severity]})"

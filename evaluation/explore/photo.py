@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from evaluation.explore.sources import GOOD, Finding, StoredPhoto
+from evaluation.explore.sources import GOOD, Problem, StoredPhoto
 from evaluation.pixel_metrics import EIGHT_CONNECTED
 from modeling import open_photo
 
@@ -42,8 +42,8 @@ class PhotoFacts:
             only photos of one part and one size.
         defect_area: share of the picture that its mask marks, 0..1; None without a usable mask.
         components: number of 8-connected regions of the mask; None without.
-        file_hash: BLAKE2 of the file.
-        pixel_hash: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
+        file_digest: BLAKE2 of the file.
+        pixel_digest: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
         grey: (64, 64) uint8.
         colour: (16, 16, 3) uint8.
         thumbnail: JPEG, the mask outlined.
@@ -58,14 +58,14 @@ class PhotoFacts:
     sharpness: float
     defect_area: float | None
     components: int | None
-    file_hash: str
-    pixel_hash: str
+    file_digest: str
+    pixel_digest: str
     grey: np.ndarray
     colour: np.ndarray
     thumbnail: bytes
 
 
-def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Finding]]:
+def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
     """Read a photo and its mask, once each, and measure them.
 
     Returns:
@@ -75,12 +75,12 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Finding]]:
         content = _content(stored.photo)
         photo, mode, file_format = _open(content)
     except Exception as error:  # each format's decoder raises its own kinds
-        return None, [_finding("unreadable_photo", stored, _reason(error))]
-    mask, findings = _read_mask(stored, photo.size)
+        return None, [_problem("unreadable_photo", stored, _reason(error))]
+    mask, problems = _read_mask(stored, photo.size)
     area = components = None
     if mask is not None:
         area, components = float(mask.mean()), ndimage.label(mask, EIGHT_CONNECTED)[1]
-        findings += _odd_mask(stored, area)
+        problems += _odd_mask(stored, area)
     luminance = photo.convert("L")
     brightness, contrast = _brightness_and_contrast(luminance)
     facts = PhotoFacts(
@@ -93,15 +93,15 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Finding]]:
         sharpness=variance_of_laplacian(np.asarray(luminance)),
         defect_area=area,
         components=components,
-        file_hash=_hash(content),
-        pixel_hash=_hash(repr(photo.size).encode(), np.asarray(photo)),
+        file_digest=_hash(content),
+        pixel_digest=_hash(repr(photo.size).encode(), np.asarray(photo)),
         grey=np.asarray(luminance.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)),
         colour=np.asarray(
             photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
         ),
         thumbnail=_thumbnail(photo, mask),
     )
-    return facts, findings
+    return facts, problems
 
 
 def variance_of_laplacian(luminance: np.ndarray) -> float:
@@ -123,11 +123,11 @@ def _open(content: bytes) -> tuple[Image.Image, str, str]:
 
 def _read_mask(
     stored: StoredPhoto, size: tuple[int, int]
-) -> tuple[np.ndarray | None, list[Finding]]:
+) -> tuple[np.ndarray | None, list[Problem]]:
     """The mask, (H, W) bool, where it is there and fits its photo."""
     if stored.mask is None:
         missing = stored.kind != GOOD and stored.split == "test"
-        return None, [_finding("photo_without_mask", stored)] if missing else []
+        return None, [_problem("photo_without_mask", stored)] if missing else []
     try:
         content = _content(stored.mask)
         with Image.open(BytesIO(content)) as image:
@@ -135,21 +135,21 @@ def _read_mask(
         with Image.open(BytesIO(content)) as image:
             mask = np.asarray(image.convert("L")) > HALF_GREY
     except Exception as error:  # each format's decoder raises its own kinds
-        return None, [_finding("unreadable_mask", stored, _reason(error))]
+        return None, [_problem("unreadable_mask", stored, _reason(error))]
     height, width = mask.shape
     if (width, height) != size:
         found = f"the mask is {width} x {height}, the photo {size[0]} x {size[1]}"
-        return None, [_finding("mask_size", stored, found)]
+        return None, [_problem("mask_size", stored, found)]
     return mask, []
 
 
-def _odd_mask(stored: StoredPhoto, area: float) -> list[Finding]:
+def _odd_mask(stored: StoredPhoto, area: float) -> list[Problem]:
     if stored.kind == GOOD:
-        return [_finding("good_with_defect", stored)] if area else []
+        return [_problem("good_with_defect", stored)] if area else []
     if area == 0:
-        return [_finding("empty_mask", stored)]
+        return [_problem("empty_mask", stored)]
     if area > MOST_OF_A_PICTURE:
-        return [_finding("large_mask", stored, f"{area:.0%} of the picture")]
+        return [_problem("large_mask", stored, f"{area:.0%} of the picture")]
     return []
 
 
@@ -187,8 +187,8 @@ def _hash(*parts: bytes | np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _finding(kind: str, stored: StoredPhoto, detail: str = "") -> Finding:
-    return Finding(kind, stored.category, stored.name, detail)
+def _problem(kind: str, stored: StoredPhoto, detail: str = "") -> Problem:
+    return Problem(kind, stored.category, stored.name, detail)
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from data.folder import PHOTO_SUFFIXES
 from evaluation.documents.wording import percent, plural
 from evaluation.explore.duplicates import NEAR, Match
 from evaluation.explore.photo import QUANTITIES, PhotoFacts
-from evaluation.explore.sources import GOOD, TEST, TRAIN, Finding
+from evaluation.explore.sources import GOOD, TEST, TRAIN, Problem
 from training.recipe import Recipe
 
 STOPS, LOOK, NOTE = "stops", "look", "note"
@@ -217,18 +217,18 @@ KINDS = {
 }
 
 
-class Problem(NamedTuple):
-    """All findings of one kind in one category.
+class ProblemGroup(NamedTuple):
+    """All problems of one kind in one category.
 
     Attributes:
         kind: key of `KINDS`.
         category: the product.
-        findings: at least one.
+        problems: at least one.
     """
 
     kind: str
     category: str
-    findings: list[Finding]
+    problems: list[Problem]
 
     @property
     def severity(self) -> str:
@@ -242,9 +242,9 @@ class Problem(NamedTuple):
         if not kind.noun:
             return kind.text
         text = kind.text
-        if len(self.findings) > 1:
+        if len(self.problems) > 1:
             text = text.replace("that is ", "that are ")
-        return f"{plural(len(self.findings), kind.noun)} {text}"
+        return f"{plural(len(self.problems), kind.noun)} {text}"
 
     @property
     def advice(self) -> str:
@@ -252,36 +252,35 @@ class Problem(NamedTuple):
         return KINDS[self.kind].advice
 
 
-def group_findings(findings: Iterable[Finding]) -> list[Problem]:
+def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
     """Findings by kind and category, the worst kinds first."""
-    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in findings:
-        groups[finding.kind, finding.category].append(finding)
+    groups: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for problem in problems:
+        groups[problem.kind, problem.category].append(problem)
     severities, kinds = list(SEVERITIES), list(KINDS)
-    problems = [Problem(kind, category, some) for (kind, category), some in groups.items()]
     return sorted(
-        problems,
+        (ProblemGroup(kind, category, some) for (kind, category), some in groups.items()),
         key=lambda one: (severities.index(one.severity), one.category, kinds.index(one.kind)),
     )
 
 
-def category_findings(
-    category: str, photos: Sequence[PhotoFacts], findings: Sequence[Finding]
-) -> list[Finding]:
+def category_problems(
+    category: str, photos: Sequence[PhotoFacts], problems: Sequence[Problem]
+) -> list[Problem]:
     """What only all photos of a category together show, added to what each one did.
 
     Args:
         category: the product.
         photos: all of its photos that could be read.
-        findings: of its folders and single photos.
+        problems: of its folders and single photos.
     """
-    found = [*findings]
+    found = [*problems]
     defective = [photo for photo in photos if photo.stored.split == TEST and not _is_good(photo)]
-    missing = [finding for finding in found if finding.kind == "photo_without_mask"]
+    missing = [problem for problem in found if problem.kind == "photo_without_mask"]
     if missing and all(photo.stored.mask is None for photo in defective):
-        found = [finding for finding in found if finding.kind != "photo_without_mask"]
+        found = [problem for problem in found if problem.kind != "photo_without_mask"]
         detail = f"{plural(len(missing), 'defective photo')} without one"
-        found.append(Finding("no_masks", category, f"{category}/ground_truth", detail))
+        found.append(Problem("no_masks", category, f"{category}/ground_truth", detail))
     return [
         *found,
         *_counts_that_fail(category, photos),
@@ -290,9 +289,9 @@ def category_findings(
     ]
 
 
-def match_findings(matches: Iterable[Match]) -> list[Finding]:
-    """Equal and nearly equal photos as findings, at the place of the second one."""
-    findings = []
+def match_problems(matches: Iterable[Match]) -> list[Problem]:
+    """Equal and nearly equal photos as problems, at the place of the second one."""
+    problems = []
     for match in matches:
         near = match.how == NEAR
         if match.first.stored.category != match.second.stored.category:
@@ -308,8 +307,8 @@ def match_findings(matches: Iterable[Match]) -> list[Finding]:
         if second.split == TRAIN != first.split:
             first, second = second, first
         detail = f"{match.how if not near else 'nearly equal'}: {first.name}"
-        findings.append(Finding(kind, second.category, second.name, detail))
-    return findings
+        problems.append(Problem(kind, second.category, second.name, detail))
+    return problems
 
 
 def smallest_promise(n_good: int) -> float | None:
@@ -322,25 +321,25 @@ def smallest_promise(n_good: int) -> float | None:
     return 1 / (num_held_out(n_good, Recipe().calibration_fraction) + 1)
 
 
-def _counts_that_fail(category: str, photos: Sequence[PhotoFacts]) -> list[Finding]:
+def _counts_that_fail(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     n_good = sum(photo.stored.split == TRAIN for photo in photos)
     test = [photo for photo in photos if photo.stored.split == TEST]
     n_good_test = sum(map(_is_good, test))
     promise, place = smallest_promise(n_good), f"{category}/train/good"
-    findings = []
+    problems = []
     if n_good == 0:
-        findings.append(Finding("no_good_photos", category, place))
+        problems.append(Problem("no_good_photos", category, place))
     elif promise is None:
-        findings.append(Finding("few_good_photos", category, place, plural(n_good, "photo")))
+        problems.append(Problem("few_good_photos", category, place, plural(n_good, "photo")))
     elif promise > Recipe().false_alarm_rate:
-        findings.append(Finding("weak_promise", category, place, _promise(n_good, promise)))
+        problems.append(Problem("weak_promise", category, place, _promise(n_good, promise)))
     if not test:
-        findings.append(Finding("no_test_photos", category, f"{category}/test"))
+        problems.append(Problem("no_test_photos", category, f"{category}/test"))
     elif n_good_test == 0:
-        findings.append(Finding("no_good_test_photos", category, f"{category}/test/good"))
+        problems.append(Problem("no_good_test_photos", category, f"{category}/test/good"))
     elif n_good_test == len(test):
-        findings.append(Finding("no_defective_test_photos", category, f"{category}/test"))
-    return findings
+        problems.append(Problem("no_defective_test_photos", category, f"{category}/test"))
+    return problems
 
 
 def _promise(n_good: int, promise: float) -> str:
@@ -353,10 +352,10 @@ def _promise(n_good: int, promise: float) -> str:
     )
 
 
-def _other_light(category: str, photos: Sequence[PhotoFacts]) -> list[Finding]:
+def _other_light(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     """Quantities in which most good test photos are unlike most training photos."""
     good = [photo for photo in photos if _is_good(photo)]
-    findings = []
+    problems = []
     for quantity in QUANTITIES:
         train, test = (
             [getattr(photo, quantity) for photo in good if photo.stored.split == split]
@@ -371,28 +370,28 @@ def _other_light(category: str, photos: Sequence[PhotoFacts]) -> list[Finding]:
                 f"{quantity}: {outside} of {len(test)} outside; median {np.median(test):.3g}, in "
                 f"training {np.median(train):.3g}"
             )
-            findings.append(Finding("other_light", category, f"{category}/test/good", detail))
-    return findings
+            problems.append(Problem("other_light", category, f"{category}/test/good", detail))
+    return problems
 
 
-def _unlike_most(category: str, photos: Sequence[PhotoFacts]) -> list[Finding]:
+def _unlike_most(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     """Photos whose shape, size or mode is not the most frequent one of their category."""
     if not photos:
         return []
     size = _most_frequent(photos, lambda photo: photo.size)
     mode = _most_frequent(photos, lambda photo: photo.mode)
-    findings = []
+    problems = []
     for photo in photos:
         width, height = photo.size
         detail = f"{width} x {height}, most are {size[0]} x {size[1]}"
         if photo.size != size:
             same_shape = abs(width * size[1] / (height * size[0]) - 1) < SAME_SHAPE
             kind = "mixed_sizes" if same_shape else "mixed_shapes"
-            findings.append(Finding(kind, category, photo.stored.name, detail))
+            problems.append(Problem(kind, category, photo.stored.name, detail))
         if photo.mode != mode:
             detail = f"{photo.mode}, most are {mode}"
-            findings.append(Finding("mixed_modes", category, photo.stored.name, detail))
-    return findings
+            problems.append(Problem("mixed_modes", category, photo.stored.name, detail))
+    return problems
 
 
 def _most_frequent(photos: Sequence[PhotoFacts], fact: Callable[[PhotoFacts], object]) -> object:

@@ -56,7 +56,7 @@ class StoredPhoto:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """Something that is not as it should be, at one place.
 
     Attributes:
@@ -79,12 +79,12 @@ class Category:
     Attributes:
         name: the product.
         photos: in the order of their splits, kinds and names.
-        findings: of the folders; the photos are not read.
+        problems: of the folders; the photos are not read.
     """
 
     name: str
     photos: list[StoredPhoto]
-    findings: list[Finding]
+    problems: list[Problem]
 
 
 def find_categories(
@@ -104,7 +104,7 @@ def find_categories(
 
     Raises:
         DatasetError: when there is no such folder, dataset or category. A single bad file is a
-            finding and no error.
+            problem and no error.
     """
     name = os.fspath(data)
     root = Path(name).expanduser() if is_folder(name) else None
@@ -155,40 +155,40 @@ def _in_folder(folder: Path) -> Category:
     photos = [
         _stored_photo(folder, TRAIN, GOOD, path) for path in photo_files(folder / TRAIN / GOOD)
     ]
-    findings = _ignored_in(folder, KNOWN_FOLDERS, folder)
-    findings += _ignored_in(folder / TRAIN, (GOOD,), folder)
-    findings += _ignored_among(folder / TRAIN / GOOD, folder)
+    problems = _ignored_in(folder, KNOWN_FOLDERS, folder)
+    problems += _ignored_in(folder / TRAIN, (GOOD,), folder)
+    problems += _ignored_among(folder / TRAIN / GOOD, folder)
     for split in (TEST, VALIDATION):
         kinds = _folders(folder / split)
-        findings += _ignored_in(folder / split, [kind.name for kind in kinds], folder)
+        problems += _ignored_in(folder / split, [kind.name for kind in kinds], folder)
         for kind in kinds:
             found, more = _labelled(folder, split, kind)
             photos += found
-            findings += more
-    findings += _masks_without_kind(folder)
-    return Category(folder.name, photos, findings + _same_names(photos))
+            problems += more
+    problems += _masks_without_kind(folder)
+    return Category(folder.name, photos, problems + _same_names(photos))
 
 
-def _labelled(folder: Path, split: str, kind: Path) -> tuple[list[StoredPhoto], list[Finding]]:
+def _labelled(folder: Path, split: str, kind: Path) -> tuple[list[StoredPhoto], list[Problem]]:
     """The photos of one kind with their masks, as `data.dataset` pairs them."""
     masks: dict[str, Path] = {}
-    findings = _ignored_among(kind, folder)
+    problems = _ignored_among(kind, folder)
     if split == TEST:
         drawn = folder / GROUND_TRUTH / kind.name
         masks = mask_files(drawn)
-        findings += _ignored_among(drawn, folder)
-        findings += [
-            Finding("two_masks", folder.name, _name(path, folder))
+        problems += _ignored_among(drawn, folder)
+        problems += [
+            Problem("two_masks", folder.name, _name(path, folder))
             for path in photo_files(drawn)
             if path not in masks.values()
         ]
     photos = []
     for path in photo_files(kind):
         photos.append(_stored_photo(folder, split, kind.name, path, masks.pop(path.stem, None)))
-    findings += [
-        Finding("mask_without_photo", folder.name, _name(path, folder)) for path in masks.values()
+    problems += [
+        Problem("mask_without_photo", folder.name, _name(path, folder)) for path in masks.values()
     ]
-    return photos, findings
+    return photos, problems
 
 
 def _stored_photo(
@@ -198,48 +198,48 @@ def _stored_photo(
     return StoredPhoto(image_id, _name(path, folder), folder.name, split, kind, path, mask)
 
 
-def _masks_without_kind(folder: Path) -> list[Finding]:
+def _masks_without_kind(folder: Path) -> list[Problem]:
     """Masks of kinds that have no folder under test/, which the loader never looks at."""
     drawn = _folders(folder / GROUND_TRUTH)
-    findings = _ignored_in(folder / GROUND_TRUTH, [kind.name for kind in drawn], folder)
-    return findings + [
-        Finding("mask_without_photo", folder.name, _name(path, folder))
+    problems = _ignored_in(folder / GROUND_TRUTH, [kind.name for kind in drawn], folder)
+    return problems + [
+        Problem("mask_without_photo", folder.name, _name(path, folder))
         for kind in drawn
         if not (folder / TEST / kind.name).is_dir()
         for path in photo_files(kind)
     ]
 
 
-def _same_names(photos: Sequence[StoredPhoto]) -> list[Finding]:
+def _same_names(photos: Sequence[StoredPhoto]) -> list[Problem]:
     counts = Counter(photo.image_id for photo in photos)
     return [
-        Finding("same_name", photo.category, photo.name)
+        Problem("same_name", photo.category, photo.name)
         for photo in photos
         if counts[photo.image_id] > 1
     ]
 
 
-def _ignored_in(parent: Path, known: Sequence[str], folder: Path) -> list[Finding]:
+def _ignored_in(parent: Path, known: Sequence[str], folder: Path) -> list[Problem]:
     """What nobody looks at in a folder that should hold only the folders that are known."""
     return [
         _ignored(path, folder) for path in sorted(visible_files(parent)) if path.name not in known
     ]
 
 
-def _ignored_among(parent: Path, folder: Path) -> list[Finding]:
+def _ignored_among(parent: Path, folder: Path) -> list[Problem]:
     """What nobody looks at in a folder of pictures."""
     taken = {*photo_files(parent)}
     return [_ignored(path, folder) for path in sorted(visible_files(parent)) if path not in taken]
 
 
-def _ignored(path: Path, folder: Path) -> Finding:
+def _ignored(path: Path, folder: Path) -> Problem:
     if path.is_dir():
         inside = sum(_is_picture(file) for file in path.rglob("*"))
         kind = "ignored_folder" if inside else "ignored_file"
         detail = plural(inside, "picture") if inside else ""
-        return Finding(kind, folder.name, _name(path, folder), detail)
+        return Problem(kind, folder.name, _name(path, folder), detail)
     kind = "ignored_picture" if _is_picture(path) else "ignored_file"
-    return Finding(kind, folder.name, _name(path, folder))
+    return Problem(kind, folder.name, _name(path, folder))
 
 
 def _is_picture(path: Path) -> bool:

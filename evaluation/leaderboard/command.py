@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from evaluation.documents.document import Code, Section, Table, Text, as_markdown, write_document
+from evaluation.documents.document import (
+    Code,
+    Paragraph,
+    Section,
+    Table,
+    as_markdown,
+    write_document,
+)
 from evaluation.documents.wording import UNDEFINED, duration, figure, megabytes, plural
 from evaluation.leaderboard.published import (
     MEAN,
@@ -137,7 +144,7 @@ def sections_of(
     if quoted:
         blocks.insert(
             0,
-            Text(
+            Paragraph(
                 "Rows marked as published are quoted, not measured here: other code, other "
                 "resolution, other choice of checkpoint. Only the unmarked rows were measured by "
                 "one procedure. The times of published methods were measured here, on untrained "
@@ -161,7 +168,7 @@ def sections_of(
                 "What the published rows rest on",
                 [
                     Table(head, sources_in_words(entries)),
-                    Text(
+                    Paragraph(
                         "Measured rows: the whole photo is judged, the last checkpoint, masks "
                         "that are true above half, thresholds and choices without test labels."
                     ),

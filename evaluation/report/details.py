@@ -13,7 +13,15 @@ from evaluation.documents.charts import (
     roc_chart,
     scores_chart,
 )
-from evaluation.documents.document import Block, Charts, Heading, Pictures, Section, Table, Text
+from evaluation.documents.document import (
+    Block,
+    Charts,
+    Heading,
+    Paragraph,
+    Pictures,
+    Section,
+    Table,
+)
 from evaluation.documents.wording import counted, figure, percent, plural
 from evaluation.metrics import false_alarm_curve
 from evaluation.report.overview import name_of
@@ -73,7 +81,7 @@ def _curves(evaluation: StoredEvaluation) -> list[Block]:
             "one rose again, the model would be learning its photos by heart."
         )
         charts.append((chart, sentence))
-    return [*([Charts(charts)] if charts else []), *(Text(text, "note") for text in missing)]
+    return [*([Charts(charts)] if charts else []), *(Paragraph(text, "note") for text in missing)]
 
 
 def _roc(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
@@ -136,18 +144,18 @@ def _promise(evaluation: StoredEvaluation) -> list[Block]:
     heading = Heading("Does it keep its promise?")
     promised = evaluation.number("promised_false_alarm_rate")
     if promised is None:
-        return [heading, Text("The model is not calibrated, so it promises nothing.", "note")]
+        return [heading, Paragraph("The model is not calibrated, so it promises nothing.", "note")]
     good = evaluation.good_scores
     held_out = evaluation.metrics.get("calibration_scores")
-    blocks: list[Block] = [heading, Text(_kept(evaluation, promised))]
+    blocks: list[Block] = [heading, Paragraph(_kept(evaluation, promised))]
     if not good:
-        return [heading, Text("No good test photo can say whether the promise holds.", "note")]
+        return [heading, Paragraph("No good test photo can say whether the promise holds.", "note")]
     if not held_out:
         unknown = (
             "Other rates than that of the threshold can't be told: the scores of the held-out "
             "good parts were not kept in this evaluation."
         )
-        return [*blocks, Text(unknown, "note")]
+        return [*blocks, Paragraph(unknown, "note")]
     chart = calibration_chart(held_out, promised, good, "Promised and realised false alarms")
     sentence = (
         "On the dotted line as many good parts fail as were promised, above it more; the band is "
@@ -208,8 +216,8 @@ def _errors(evaluation: StoredEvaluation) -> list[Block]:
     wrong = (evaluation.number("misses") or 0) + (evaluation.number("false_alarms") or 0)
     if evaluation.cases is None:
         if evaluation.number("misses") is not None and not wrong:
-            return [heading, Text("No verdict on these photos is wrong.")]
-        return [heading, Text("Pictures of the wrong verdicts were not kept.", "note")]
+            return [heading, Paragraph("No verdict on these photos is wrong.")]
+        return [heading, Paragraph("Pictures of the wrong verdicts were not kept.", "note")]
     blocks: list[Block] = [heading]
     for error, (title, key, noun, order) in ERRORS.items():
         cases = [case for case in evaluation.cases if case.error == error]
@@ -217,7 +225,7 @@ def _errors(evaluation: StoredEvaluation) -> list[Block]:
         number = (
             f"the worst {shown} of {plural(total, noun)}" if total > shown else plural(shown, noun)
         )
-        blocks.append(Text(f"{title}: {number} that {order}." if shown else f"{title}: none."))
+        blocks.append(Paragraph(f"{title}: {number} that {order}." if shown else f"{title}: none."))
         blocks += [_pictures(case, number) for number, case in enumerate(cases[:MOST_CASES], 1)]
     return blocks
 

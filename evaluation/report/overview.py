@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from evaluation.documents.charts import spread_chart
-from evaluation.documents.document import Block, Charts, Section, Table, Text
+from evaluation.documents.document import Block, Charts, Paragraph, Section, Table
 from evaluation.documents.wording import UNDEFINED, counted, duration, figure, megabytes, percent
 from evaluation.stored import METRICS, StoredEvaluation, number_in
 
@@ -82,20 +82,22 @@ def at_a_glance(evaluations: Sequence[StoredEvaluation]) -> Section:
         _figures_table(
             "category", rows, PIXEL_FIGURES, "Where on the photo?", "aupro", with_mean=True
         ),
-        Text(f"Intervals hold with 95 % confidence. {DASH}"),
+        Paragraph(f"Intervals hold with 95 % confidence. {DASH}"),
     ]
     absent = _absent(rows, IMAGE_FIGURES | PIXEL_FIGURES)
     if absent:
-        blocks.append(Text(f"Not in these evaluations: {', '.join(absent)}.", "note"))
+        blocks.append(Paragraph(f"Not in these evaluations: {', '.join(absent)}.", "note"))
     blocks += [
-        Text(f"{row[0]}: none of the pixel figures is further than {bound:.2g} from the exact one.")
+        Paragraph(
+            f"{row[0]}: none of the pixel figures is further than {bound:.2g} from the exact one."
+        )
         for row in rows
         if (bound := _number(row, "pixel_error_bound"))
     ]
     notes = dict.fromkeys(
         f"{name}: {note}" for name, metrics, _ in rows for note in metrics.get("notes") or ()
     )
-    return Section("At a glance", [*blocks, *(Text(note, "note") for note in notes)])
+    return Section("At a glance", [*blocks, *(Paragraph(note, "note") for note in notes)])
 
 
 def kinds_of_defect(evaluations: Sequence[StoredEvaluation]) -> Section:
@@ -108,7 +110,9 @@ def kinds_of_defect(evaluations: Sequence[StoredEvaluation]) -> Section:
         ]
         name = name_of(evaluation, evaluations)
         if not rows:
-            blocks.append(Text(f"{name}: no kinds of defect, since no test photo is anomalous."))
+            blocks.append(
+                Paragraph(f"{name}: no kinds of defect, since no test photo is anomalous.")
+            )
             continue
         blocks.append(
             _figures_table(
@@ -146,7 +150,7 @@ def spread(evaluations: Sequence[StoredEvaluation]) -> Section:
         if (cells := _spread_row(scope, members, key, quantity))
     ]
     blocks: list[Block] = [
-        Text(
+        Paragraph(
             "An average hides whom it serves badly: the difference between the best and the worst "
             "is what a line with that product, or that defect, gets."
         )
@@ -156,7 +160,7 @@ def spread(evaluations: Sequence[StoredEvaluation]) -> Section:
         blocks.append(Table(head, rows))
     else:
         blocks.append(
-            Text("One category with at most one kind of defect: there is nothing to compare.")
+            Paragraph("One category with at most one kind of defect: there is nothing to compare.")
         )
     dots = _dots(across)
     if len(dots) > 1:
@@ -186,10 +190,10 @@ def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
                 (("time to learn and judge", lambda row: duration(_number(row, "seconds"))),),
             )
         )
-        blocks.append(Text(_against_floor(name, rows)))
+        blocks.append(Paragraph(_against_floor(name, rows)))
     if not blocks:
         blocks.append(
-            Text(
+            Paragraph(
                 "No simple reference was measured beside the model, so these figures have no "
                 "floor; evaluate.py --baseline measures three.",
                 "note",
@@ -227,7 +231,7 @@ def cost(evaluations: Sequence[StoredEvaluation]) -> Section:
             if not evaluation.metrics.get("cost")
         )
         sentence = f"Speed and size were not measured for {unknown}; evaluate again to have them."
-        blocks.append(Text(sentence, "note"))
+        blocks.append(Paragraph(sentence, "note"))
     return Section("Speed and size", blocks)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.documents.document import Block, Code, Section, Table, Text
+from evaluation.documents.document import Block, Code, Paragraph, Section, Table
 from evaluation.documents.wording import UNDEFINED
 from evaluation.report.overview import name_of
 from evaluation.stored import StoredEvaluation
@@ -40,8 +40,8 @@ def how_made(evaluations: Sequence[StoredEvaluation], command: str | None) -> Se
     commands = [str(evaluation.metrics.get("command") or "") for evaluation in evaluations]
     commands = [line for line in dict.fromkeys([*commands, command or ""]) if line]
     blocks: list[Block] = [
-        Text("The test labels were compared with what the model said, and chose nothing."),
-        Code("\n".join(commands)) if commands else Text("The commands were not kept.", "note"),
+        Paragraph("The test labels were compared with what the model said, and chose nothing."),
+        Code("\n".join(commands)) if commands else Paragraph("The commands were not kept.", "note"),
         Table(
             ("category", "model", "data", "seed", "date", "device"),
             [_origin(evaluation, evaluations) for evaluation in evaluations],
@@ -72,7 +72,7 @@ def _versions(evaluations: Sequence[StoredEvaluation]) -> Block:
         if versions and versions not in columns:
             columns.append(versions)
     if not columns:
-        return Text("The versions of the libraries were not kept.", "note")
+        return Paragraph("The versions of the libraries were not kept.", "note")
     libraries = dict.fromkeys(library for versions in columns for library in versions)
     head = ["library", *("version" for _ in columns)]
     rows = [

@@ -13,7 +13,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
 
 from data.dataset import load_inspection_dataset
-from evaluation.documents.document import Text
+from evaluation.documents.document import Paragraph
 from evaluation.evaluate.cases import most_telling, of_every_kind
 from evaluation.evaluate.command import evaluate, main
 from evaluation.evaluate.prediction import Prediction, predict
@@ -246,7 +246,9 @@ def test_photos_of_another_product_are_what_the_pipeline_says_of_them(
     sentence = f"{len(photos)} of {len(photos)} photos would be CHECK in the app"
     assert capsys.readouterr().out.count(sentence) == 1
     blocks = at_a_glance([read_evaluation(tmp_path)]).blocks
-    assert [sentence in block.text for block in blocks if isinstance(block, Text)].count(True) == 1
+    assert [sentence in block.text for block in blocks if isinstance(block, Paragraph)].count(
+        True
+    ) == 1
 
 
 def test_without_anomalous_photos_what_remains_is_measured(

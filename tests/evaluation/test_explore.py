@@ -120,8 +120,8 @@ def test_the_extent_of_defects_is_that_of_their_masks(root, tmp_path):
 )
 def test_each_problem_is_reported_with_its_place(root, kind: str, spoil: Callable[[Path], str]):
     place = spoil(root / "bolt")
-    problems = {problem.kind: problem for problem in explore(find_categories(root)).problems}
-    assert place in [finding.place for finding in problems[kind].findings]
+    groups = {group.kind: group for group in explore(find_categories(root)).problems}
+    assert place in [problem.place for problem in groups[kind].problems]
 
 
 def test_what_would_stop_training_stops_the_loader_too(root):
@@ -203,8 +203,8 @@ def examined(image: Image.Image, name: str = "photo", split: str = "train") -> P
     buffer = BytesIO()
     image.save(buffer, "PNG")
     stored = StoredPhoto(name, name, "part", split, "good", buffer.getvalue())
-    facts, findings = examine(stored)
-    assert not findings
+    facts, problems = examine(stored)
+    assert not problems
     return facts
 
 

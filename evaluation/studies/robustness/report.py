@@ -17,10 +17,10 @@ from evaluation.documents.document import (
     Charts,
     Code,
     Heading,
+    Paragraph,
     Pictures,
     Section,
     Table,
-    Text,
     write_document,
 )
 from evaluation.documents.wording import figure as digits
@@ -134,7 +134,7 @@ def _at_a_glance(measured: Sequence[Measured]) -> Section:
     return Section(
         "What each model bears",
         [
-            Text(
+            Paragraph(
                 "The weakest step of each change at which a figure is worse than on the unchanged "
                 f'photos, and which; "{HOLDS}" where none is. Worse means: photo by photo, chance '
                 f"alone would show it in at most {LEVEL:.0%} of such comparisons. A small drop in "
@@ -183,7 +183,7 @@ def _matrix(measured: Sequence[Measured], name: str) -> Section:
         f'{MEANINGS[name]} Marked "worse" where it is worse than unchanged beyond chance. The last '
         "column is the largest value minus the smallest."
     )
-    return Section(capital(name), [Text(text), Table(head, rows, "", marked, "worse")])
+    return Section(capital(name), [Paragraph(text), Table(head, rows, "", marked, "worse")])
 
 
 def _cell(one: Figures, name: str) -> str:
@@ -194,7 +194,7 @@ def _cell(one: Figures, name: str) -> str:
 def _kinds_of_defect(measured: Sequence[Measured]) -> Section:
     """Misses by kind of defect at the strength of each change that misses most of it."""
     blocks: list[Any] = [
-        Text(
+        Paragraph(
             "How many of each kind of defect are missed: unchanged, and at that strength of each "
             "change at which most are. The last row is the largest share minus the smallest."
         )
@@ -253,7 +253,7 @@ def _details(one: Measured) -> Section:
     )
     marked = [number for number, each in enumerate(one.figures) if each.worse]
     return Section(
-        f"All figures of {one.name}", [Text(text), Table(head, rows, "", marked, "worse")]
+        f"All figures of {one.name}", [Paragraph(text), Table(head, rows, "", marked, "worse")]
     )
 
 
@@ -286,8 +286,8 @@ def _how_made(record: Mapping[str, Any]) -> Section:
         "How these figures were made",
         [
             Code(record["command"]),
-            Text(f"Seed {record['seed']}, {record['date']}; {used}."),
-            Text(
+            Paragraph(f"Seed {record['seed']}, {record['date']}; {used}."),
+            Paragraph(
                 "Shares are compared by McNemar's exact test, one-sided, and image AUROC by a "
                 f"paired bootstrap of {RESAMPLES} draws, both at a level of {LEVEL:.0%}. Changes "
                 "act on the photo as the camera gave it. Noise and directions are drawn for each "
