@@ -11,7 +11,7 @@ train() {  # data category
   "$PYTHON" training/train.py --data "$1" --category "$2" --output_dir "$run" --checkpoint_every 0
   "$PYTHON" evaluation/evaluate.py --model "$run" --data "$1" --category "$2" \
     --output_dir "$run/evaluation"
-  "$PYTHON" -m training.model_card "$run"
+  "$PYTHON" -m publishing.model_card "$run"
   mkdir -p "$shipped/evaluation"
   cp "$run"/{config.json,model.safetensors,preprocessor_config.json,recipe.yaml,training.json} \
     "$run"/{README.md,learning_curve.csv,learning_curve.png} "$shipped/"
@@ -23,7 +23,7 @@ train() {  # data category
 }
 
 for part in flange_nut key fabric; do
-  "$PYTHON" -m training.synthetic "$part" --photos "assets/examples/$part"
+  "$PYTHON" -m data.synthetic "$part" --photos "assets/examples/$part"
   train "synthetic:$part" "$part"
 done
 

@@ -1,0 +1,125 @@
+"""The project's commands as a user gives them, without waiting for torch to be imported each time.
+
+    with commands(environment) as run:
+        finished = run(["python", "-m", "publishing.push", "--help"], folder)
+        assert finished.returncode == 0, finished.output
+
+A process that has imported the libraries, and nothing of the project, forks for every command. The
+command then begins as Python begins: its folder, environment and search path are those of a fresh
+process, so that a module which only the tests would find is missed here too.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+LIBRARIES = (
+    *("torch", "transformers", "transformers.pipelines", "datasets", "accelerate", "gradio"),
+    *("scipy.ndimage", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet"),
+    *("huggingface_hub", "jinja2", "yaml"),
+)
+PROGRAMS = Path(sys.executable).parent  # accelerate, hf and others that are written in Python
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended.
+
+    Attributes:
+        returncode: its exit code.
+        output: what it printed, errors as well.
+    """
+
+    returncode: int
+    output: str
+
+
+class Commands:
+    """Runs one command at a time; made by `commands`."""
+
+    def __init__(self, server: subprocess.Popen[str], environment: Mapping[str, str]) -> None:
+        self.server = server
+        self.environment = dict(environment)
+
+    def __call__(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Run a command in `folder`, with these variables besides those that all commands have."""
+        with tempfile.NamedTemporaryFile("r", errors="replace") as output:
+            variables = self.environment | dict(environment or {})
+            request = [list(words), str(folder), variables, output.name]
+            print(json.dumps(request), file=self.server.stdin, flush=True)
+            answer = self.server.stdout.readline()
+            assert answer, "The process that starts commands has ended."
+            return Finished(int(answer), output.read())
+
+
+@contextmanager
+def commands(environment: Mapping[str, str] = os.environ) -> Iterator[Commands]:
+    """What runs commands, until the block ends; the environment is that of all of them."""
+    own = {name: text for name, text in environment.items() if name != "PYTHONPATH"}
+    own["PATH"] = f"{PROGRAMS}{os.pathsep}{own.get('PATH', '')}"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen([sys.executable, __file__], env=own, text=True, cwd="/", **pipes)
+    try:
+        yield Commands(server, own)
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
+def serve() -> None:
+    """Answer each request, a line of JSON, with the exit code of its command, until none comes."""
+    sys.path.pop(0)  # the folder of this file, which no command would find
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.freeze()  # what is never looked at again stays shared with the processes that fork
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        words, folder, environment, output = json.loads(line)
+        process = os.fork()
+        if not process:
+            become(words, folder, environment, output)
+            return
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+
+
+def become(words: Sequence[str], folder: str, environment: dict[str, str], output: str) -> None:
+    """Do in this process what the command does; ends as it ends."""
+    for descriptor, path, mode in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, output, os.O_WRONLY | os.O_APPEND),
+        (2, output, os.O_WRONLY | os.O_APPEND),
+    ):
+        os.dup2(os.open(path, mode), descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    program, *arguments = words
+    if program != "python":
+        sys.argv = [str(PROGRAMS / program), *arguments]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    elif arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        sys.path.insert(0, folder)
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve()
