@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from page.languages import DEFAULT, Text
+from page.languages import DEFAULT, Translation
 
 UNFINISHED = "unfinished-"  # before the name of a file that is being written
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
@@ -29,7 +29,7 @@ def needing_room() -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise NoRoomError(Text(DEFAULT)(NO_ROOM_WORDS)) from error
+        raise NoRoomError(Translation(DEFAULT)(NO_ROOM_WORDS)) from error
 
 
 @contextmanager

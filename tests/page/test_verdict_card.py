@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import specimens
-from modeling.familiarity import DOUBTS
 from specimens import SCRATCH, SPOT
 
 from modeling.out_of_distribution import DOUBTS
