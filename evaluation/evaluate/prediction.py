@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from data.dataset import decode_picture
 from modeling import InspectionImageProcessor, ReconstructionModel, open_photo, verdict_of
-from modeling.familiarity import DOUBTS, NO_DOUBT
 from modeling.outputs import ReconstructionOutput
 from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
@@ -189,9 +188,6 @@ class _Predictor:
         failed = [None] * len(batch)
         if output.is_anomalous is not None:
             failed = output.is_anomalous.tolist()
-        doubts = [NO_DOUBT] * len(batch)  # of what only ranks, such as a baseline
-        if output.doubt is not None:
-            doubts = output.doubt.tolist()
         facts = [
             {
                 "image_id": row["image_id"],
@@ -201,7 +197,7 @@ class _Predictor:
                 "raw_score": raw_score,
                 "score": score,
                 "failed": fails,
-                "doubt": None if doubt == NO_DOUBT else DOUBTS[doubt],
+                "doubt": doubt,
                 "photo_size": (picture.height, picture.width),
             }
             for row, picture, raw_score, score, fails, doubt in zip(
@@ -210,7 +206,7 @@ class _Predictor:
                 output.raw_score.tolist(),
                 output.anomaly_score.tolist(),
                 failed,
-                doubts,
+                output.doubt_names(),
                 strict=True,
             )
         ]

@@ -6,6 +6,7 @@ Memory does not grow with the photos.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from data.dataset import (
     SYNTHETIC_PREFIX,
+    DatasetError,
     UnknownCategoryError,
     decode_picture,
     load_categories,
@@ -27,16 +29,34 @@ from evaluation.evaluate.selection import model_folders
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,
+    PhotoError,
     ReconstructionModel,
     ReconstructionOutput,
     load_model,
     open_photo,
 )
+from system.batches import batches_of
+from system.command_line import whole_number_from
 
 # Pictures at a time. On a CPU, more are no faster (0.15 s a photo at 448 pixels for 1, 2, 4 and 8,
 # one core, 2026-11-25), and each needs 100 MB within the backbone.
 BATCH = 2
 GOOD = "good"
+BAD_INPUT = (DatasetError, ModelLoadError, PhotoError)
+
+
+def add_judges_and_photos(parser: argparse.ArgumentParser, seed_help: str) -> None:
+    """Add the arguments that say which models see which photos."""
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="FOLDER", help="folders or Hub ids")
+    add("--data", nargs="+", required=True, metavar="SOURCE", help="as evaluate.py takes them")
+    add("--seed", type=whole_number_from(0), default=0, help=f"{seed_help} (default: 0)")
+    add(
+        "--limit",
+        type=whole_number_from(1),
+        metavar="N",
+        help="N good and N defective photos of each product",
+    )
 
 
 class Judge(NamedTuple):
@@ -160,8 +180,7 @@ def batches(photos: Dataset) -> Iterator[tuple[range, list[Image.Image]]]:
         DatasetError: when a photo can't be decoded; the message names it.
     """
     stored = photos.select_columns(["image", "image_id"])
-    for first in range(0, len(photos), BATCH):
-        rows = range(first, min(first + BATCH, len(photos)))
+    for rows in batches_of(len(photos), BATCH):
         yield rows, [open_photo(decode_picture(stored, row, "image")) for row in rows]
 
 
