@@ -25,7 +25,7 @@ from data.dataset import (
     decode_picture,
     load_categories,
 )
-from evaluation.evaluate.selection import model_folders
+from evaluation.evaluate.selection import model_folders, short_names
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,
@@ -86,7 +86,8 @@ def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
     """
     judges = []
     sources = model_folders([os.fspath(model) for model in models])
-    for name, source in zip(_names(sources), sources, strict=True):
+    names = short_names([Path(source).parts for source in sources], "/")
+    for name, source in zip(names, sources, strict=True):
         model, processor = load_model(source)
         if not model.config.calibrations:
             raise ModelLoadError(
@@ -189,13 +190,3 @@ def _without_training_photos(source: str) -> str:
     if not source.startswith(SYNTHETIC_PREFIX) or "train=" in source:
         return source
     return f"{source}{'&' if '?' in source else '?'}train=0"
-
-
-def _names(models: Sequence[str]) -> list[str]:
-    """The folders' own names, or as much of their paths as tells them apart."""
-    parts = [Path(model).parts for model in models]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(several[-count:]) for several in parts]
-        if len({*names}) == len(names):
-            return names
-    return list(models)  # each is there once, so that whole paths differ
