@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from .familiarity import DOUBTS, NO_DOUBT
+
 
 @dataclass
 class ReconstructionOutput(ModelOutput):
@@ -30,3 +32,9 @@ class ReconstructionOutput(ModelOutput):
     anomaly_score: Tensor | None = None
     is_anomalous: Tensor | None = None
     doubt: Tensor | None = None
+
+    def doubt_names(self) -> list[str | None]:
+        """B reasons why a photo can't be judged, of `familiarity.DOUBTS`; None where it can be."""
+        if self.doubt is None:
+            return [None] * len(self.raw_score)
+        return [None if number == NO_DOUBT else DOUBTS[number] for number in self.doubt.tolist()]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,9 +71,16 @@ class Baseline(ABC):
     def __init__(self, model: ReconstructionModel, photos: int) -> None:
         self.model, self.photos = model, photos
 
-    @abstractmethod
     def describe(self, pixel_values: Tensor) -> Tensor:
-        """What is compared, (B, C, h, w), of pictures (B, 3, H, W) in 0..1."""
+        """What is compared, of pictures (B, 3, H, W) in 0..1: here the model's target.
+
+        One vector a position of the model's map, (B, C, h, w); of pixels, all those within it.
+        """
+        target = self.model.target
+        tiling = self.model.config.tiling.coarser(target.stride)
+        values = tiling.join(target.encode(self.model.tiles_of(pixel_values)))
+        side = self.model.config.image_size // self.model.config.map_stride
+        return F.pixel_unshuffle(values, values.shape[-1] // side)
 
     @abstractmethod
     def learn(self, described: Tensor) -> None:
@@ -131,19 +138,7 @@ class MeanImage(Baseline):
         return (described - self.mean).abs().mean(dim=1)
 
 
-class _OnFeatures(Baseline):
-    """A baseline on the model's target, one vector a position of the model's map."""
-
-    def describe(self, pixel_values: Tensor) -> Tensor:
-        """(B, C, h, w); of pixels, all those within a position."""
-        target = self.model.target
-        tiling = self.model.config.tiling.coarser(target.stride)
-        values = tiling.join(target.encode(self.model.tiles_of(pixel_values)))
-        side = self.model.config.image_size // self.model.config.map_stride
-        return F.pixel_unshuffle(values, values.shape[-1] // side)
-
-
-class GaussianPerLocation(_OnFeatures):
+class GaussianPerLocation(Baseline):
     """A Gaussian at each place, with a full covariance over the channels.
 
     The sums that it is fitted from do not grow with the number of photos.
@@ -190,7 +185,7 @@ class GaussianPerLocation(_OnFeatures):
         return distance.T.reshape(batch, *grid)
 
 
-class NearestNeighbours(_OnFeatures):
+class NearestNeighbours(Baseline):
     """The distance to the nearest features that good photos have anywhere."""
 
     def __init__(self, model: ReconstructionModel, photos: int) -> None:
@@ -230,15 +225,14 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 
 
-def measure_baselines(
+def baseline_metrics(
     model: ReconstructionModel,
     image_processor: InspectionImageProcessor,
     good: Dataset,
     test: Dataset,
     *,
     batch_size: int = BATCH_SIZE,
-    progress: bool = False,
-    **where: Any,
+    **how: Any,
 ) -> dict[str, dict[str, float]]:
     """Metrics of every baseline on a test set, by its name.
 
@@ -248,8 +242,7 @@ def measure_baselines(
         good: good training photos of the category.
         test: the labelled photos.
         batch_size: photos at a time.
-        progress: show bars on stderr.
-        where: `scratch_dir`, as `predict` takes it.
+        how: further arguments of `predict`.
 
     Returns:
         `METRICS`, and the "seconds" that it took to learn and to judge; what is undefined is NaN.
@@ -264,16 +257,8 @@ def measure_baselines(
         start = time.perf_counter()
         baseline = kind(model, len(good))
         everywhere(lambda baseline=baseline: fit(baseline, image_processor, good, batch_size))
-        predictions = predict(
-            model,
-            image_processor,
-            test,
-            batch_size=batch_size,
-            progress=progress,
-            title=name,
-            detect=baseline.detect,
-            **where,
-        )
+        how |= {"batch_size": batch_size, "title": name, "detect": baseline.detect}
+        predictions = predict(model, image_processor, test, **how)
         seconds = time.perf_counter() - start
         metrics = on_main(lambda found=predictions: _metrics_of(found, image_processor, test))
         if metrics is not None:
@@ -302,18 +287,6 @@ def fit(
         for described in map_in_threads(describe, batches, model.device, threads):
             baseline.learn(described)
         baseline.finish()
-
-
-def format_baselines(baselines: Mapping[str, Mapping[str, float]]) -> str:
-    """The baselines as text for a terminal, to stand below a model's own table."""
-    width = max(map(len, baselines))
-    lines = [f"{'baseline':<{width}}  image AUROC  pixel AUROC  AUPRO"]
-    lines += [
-        f"{name:<{width}}  {measured['image_auroc']:>11.3f}  {measured['pixel_auroc']:>11.3f}  "
-        f"{measured['aupro']:>5.3f}"
-        for name, measured in baselines.items()
-    ]
-    return "\n".join(lines)
 
 
 def _metrics_of(

@@ -177,7 +177,7 @@ def _write_case(
     return {
         "image_id": prediction.image_id,
         "defect": prediction.defect,
-        "label": "anomalous" if prediction.label else "normal",
+        "label": prediction.label_name,
         "verdict": prediction.verdict,
         "error": error,
         "raw_score": prediction.raw_score,

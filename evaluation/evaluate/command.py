@@ -25,7 +25,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,10 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
-from evaluation.evaluate.baselines import format_baselines, measure_baselines
+from evaluation.evaluate.baselines import baseline_metrics
 from evaluation.evaluate.map_files import FORMATS
 from evaluation.evaluate.prediction import (
     BATCH_SIZE,
-    Detect,
     maps_of_photo_size,
     masks_of,
     predict,
@@ -49,7 +48,7 @@ from evaluation.evaluate.prediction import (
 from evaluation.evaluate.provenance import cost, provenance
 from evaluation.evaluate.results import LEARNING_CURVE, Evaluation, write_results
 from evaluation.evaluate.selection import Pair, model_folders, pair_up
-from evaluation.evaluate.summary import format_table, summarise
+from evaluation.evaluate.summary import format_table, short_table, summarise
 from evaluation.metrics import MetricError
 from evaluation.model_source import ModelSource
 from modeling import (
@@ -61,23 +60,20 @@ from modeling import (
     load_pipeline,
 )
 from modeling.backends import AUTO, BACKENDS, TORCH
-from system.command_line import whole_number_from
+from system.command_line import run_command, whole_number_from
 from system.cores import use_fair_share_of_cores
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, everywhere, on_main, state
 
-BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError, OSError)
+NAME = "evaluate.py"
+BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError)
 
 
 def evaluate(
     model: ReconstructionModel,
     image_processor: InspectionImageProcessor,
     dataset: Dataset,
-    *,
-    batch_size: int = BATCH_SIZE,
-    progress: bool = False,
-    detect: Detect | None = None,
-    scratch_dir: Path | None = None,
+    **how: Any,
 ) -> Evaluation:
     """Show a model every photo of a labelled dataset and measure what it says.
 
@@ -85,41 +81,30 @@ def evaluate(
         model: calibrated or not; without calibration there is no verdict and what needs one is NaN.
         image_processor: the model's own.
         dataset: with the features of `data.dataset.load_inspection_dataset`.
-        batch_size: photos at a time.
-        progress: show a bar on stderr.
-        detect: what judges, such as the model's exported graph; None: the model itself.
-        scratch_dir: folder whose disk gets the maps; None: that of temporary files.
+        how: further arguments of `predict`.
 
     Raises:
-        PhotoError: a photo can't be read.
+        DatasetError: a photo can't be read.
         MetricError: the model's output is not finite, or a mask has not the size of its photo.
         ElsewhereError: the same in another process.
     """
     start = time.perf_counter()
-    predictions = predict(
-        model,
-        image_processor,
-        dataset,
-        batch_size=batch_size,
-        progress=progress,
-        detect=detect,
-        scratch_dir=scratch_dir,
-    )
+    predictions = predict(model, image_processor, dataset, **how)
     seconds = time.perf_counter() - start
     masks = masks_of(dataset)
 
-    def measure() -> dict[str, Any]:
+    def measured() -> dict[str, Any]:
         maps = maps_of_photo_size(predictions, image_processor)
         calibration = model.calibration_of(model.category_if_several(predictions[0].category))
         return summarise(predictions, maps, masks, calibration)
 
-    return Evaluation(predictions, on_main(measure) or {}, masks, seconds)
+    return Evaluation(predictions, on_main(measured) or {}, masks, seconds)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="evaluate.py",
+        prog=NAME,
         description="Measure models on labelled photos and write figures, pictures and metrics.",
     )
     add = parser.add_argument
@@ -195,20 +180,16 @@ class EvaluationRun:
     def __init__(
         self, options: argparse.Namespace, words: Sequence[str], device: str | None
     ) -> None:
-        self.options, self.words = options, words
-
+        self.options, self.words, self.device = options, words, device
         # Pairs come category after category, and often there is one pair.
-        @lru_cache(maxsize=1)
-        def pipeline(model: str) -> InspectionPipeline:
-            return load_pipeline(
-                model, revision=options.revision, device=device, backend=options.backend
-            )
+        self.pipeline = lru_cache(maxsize=1)(self._load_pipeline)
+        self.photos = lru_cache(maxsize=1)(partial(load_inspection_dataset, options.data))
 
-        @lru_cache(maxsize=1)
-        def photos(category: str | None) -> DatasetDict:
-            return load_inspection_dataset(options.data, category)
-
-        self.pipeline, self.photos = pipeline, photos
+    def _load_pipeline(self, model: str) -> InspectionPipeline:
+        options = self.options
+        return load_pipeline(
+            model, revision=options.revision, device=self.device, backend=options.backend
+        )
 
     def pairs(self) -> list[Pair]:
         """What is to be evaluated.
@@ -230,7 +211,7 @@ class EvaluationRun:
         return pairs
 
     def open(self, pair: Pair) -> tuple[InspectionPipeline, DatasetDict]:
-        """The model of a pair and its photos, and the folder for the results.
+        """The model of a pair and its photos; makes the folder for the results.
 
         Raises:
             ModelLoadError: when the model can't be loaded.
@@ -249,27 +230,30 @@ class EvaluationRun:
 
 
 def _run(run: EvaluationRun) -> int:
-    try:
-        pairs = everywhere(run.pairs)
-    except BAD_INPUT as error:
-        return _refuse(error, run.options)
-    exit_code, rows = 0, []
-    for pair in pairs:
-        try:
-            metrics = _evaluate_pair(run, pair)
-        except BAD_INPUT as error:
-            exit_code = _refuse(error, run.options)
-        else:
-            rows.append((pair, metrics))
-    if len(pairs) > 1 and rows and state().is_main_process:
-        print(f"\n{_overview(rows)}")
+    tell_errors = partial(
+        run_command,
+        NAME,
+        bad_input=BAD_INPUT,
+        paths=(run.options.output_dir, "--output_dir"),
+        speaks=lambda _: state().is_main_process,
+    )
+    pairs: list[Pair] = []
+    exit_code = tell_errors(lambda: pairs.extend(everywhere(run.pairs)))
+    measured = {}
+    for pair in pairs:  # what one fails at does not stop the others
+        failed = tell_errors(lambda pair=pair: measured.update(_evaluate_pair(run, pair)))
+        exit_code = exit_code or failed
+    if len(pairs) > 1 and measured and state().is_main_process:
+        print(f"\n{short_table('results', measured)}")
     return exit_code
 
 
-def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, Any]:
-    """Evaluate one model on one category, write and print the results; returns metrics.json.
+def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, dict[str, Any]]:
+    """Evaluate one model on one category, write and print the results.
 
-    In all processes but the main one, nothing is written, printed or returned.
+    Returns:
+        Content of metrics.json by its folder; in all processes but the main one nothing is written,
+        printed or returned.
     """
     options = run.options
     pipe, splits = everywhere(lambda: run.open(pair))
@@ -282,7 +266,7 @@ def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, Any]:
     evaluation = evaluate(model, processor, test, detect=pipe.detector.detect, **how)
     baselines = {}
     if options.baseline:
-        baselines = measure_baselines(model, processor, splits["train"], test, **how)
+        baselines = baseline_metrics(model, processor, splits["train"], test, **how)
 
     def write_and_print() -> dict[str, Any]:
         category = splits["test"]["category"][0]
@@ -309,36 +293,11 @@ def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, Any]:
             f"{metrics['n_anomalous']} anomalous photos\n\n{format_table(metrics)}"
         )
         if baselines:
-            print(f"\n{format_baselines(baselines)}")
+            print(f"\n{short_table('baseline', baselines)}")
         print(f"Results are in {pair.folder}", flush=True)
-        return metrics
+        return {str(pair.folder): metrics}
 
     return on_main(write_and_print) or {}
-
-
-def _overview(rows: Sequence[tuple[Pair, dict[str, Any]]]) -> str:
-    """One line a pair, when there are several."""
-    width = max(len(str(pair.folder)) for pair, _ in rows)
-    lines = [f"{'results':<{width}}  image AUROC  pixel AUROC  AUPRO"]
-    lines += [
-        f"{pair.folder!s:<{width}}  {metrics['image_auroc']:>11.3f}  "
-        f"{metrics['pixel_auroc']:>11.3f}  {metrics['aupro']:>5.3f}"
-        for pair, metrics in rows
-    ]
-    return "\n".join(lines)
-
-
-def _refuse(error: Exception, options: argparse.Namespace) -> int:
-    """Say what is wrong, once for all processes; the exit code."""
-    sentence = str(error)
-    if isinstance(error, OSError):
-        sentence = (
-            f"{error.filename or options.output_dir} can't be read or written "
-            f"({error.strerror or error}); check --output_dir."
-        )
-    if state().is_main_process:
-        print(f"evaluate.py: {sentence}", file=sys.stderr)
-    return 2
 
 
 def _check_category(known: Sequence[str], shown: str) -> None:
@@ -357,7 +316,7 @@ def _check_category(known: Sequence[str], shown: str) -> None:
 
 def _warn(sentence: str) -> None:
     if state().is_main_process:
-        print(f"evaluate.py: warning: {sentence}", file=sys.stderr)
+        print(f"{NAME}: warning: {sentence}", file=sys.stderr)
 
 
 def _device(text: str) -> str:

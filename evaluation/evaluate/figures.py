@@ -1,7 +1,4 @@
-"""What an evaluation looks like as files: curves, and grids of the telling photos.
-
-The curves are those of `evaluation.documents.charts`.
-"""
+"""Grids of photos as pictures: what was shown, what it should look like, where it deviates."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.documents.charts import ANOMALOUS, calibration_chart, roc_chart, scores_chart
-from modeling import Calibration
+from evaluation.documents.charts import ANOMALOUS
 
 DOTS_PER_INCH = 120
 PICTURE_INCHES = 1.9
@@ -44,64 +40,6 @@ class PictureRow:
     reconstruction: Image.Image
     heatmap: Image.Image
     truth: np.ndarray | None
-
-
-def draw_roc(
-    path: Path,
-    labels: Sequence[int],
-    raw_scores: Sequence[float],
-    area: float,
-    operating_point: tuple[float, float] | None,
-    title: str,
-) -> None:
-    """Draw the ROC curve of whole photos as a PNG.
-
-    Args:
-        path: the file to write.
-        labels: (N,) 0 for normal, 1 for anomalous; both must be present.
-        raw_scores: (N,) higher is more anomalous.
-        area: the image AUROC, printed in the legend.
-        operating_point: (false-alarm rate, recall) of the verdicts; None while uncalibrated.
-        title: printed above.
-    """
-    figure = roc_chart(labels, raw_scores, area, operating_point, title)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
-
-
-def draw_scores(
-    path: Path,
-    labels: Sequence[int],
-    raw_scores: Sequence[float],
-    raw_threshold: float | None,
-    title: str,
-) -> None:
-    """Draw how raw scores are distributed in each class, with the threshold, as a PNG.
-
-    Args:
-        path: the file to write.
-        labels: (N,) 0 for normal, 1 for anomalous.
-        raw_scores: (N,) higher is more anomalous.
-        raw_threshold: the calibrated threshold on the raw score; None while uncalibrated.
-        title: printed above.
-    """
-    figure = scores_chart(labels, raw_scores, raw_threshold, title)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
-
-
-def draw_calibration(
-    path: Path, calibration: Calibration, good_scores: Sequence[float], title: str
-) -> None:
-    """Draw promised against realised false-alarm rate, over all rates, as a PNG.
-
-    Args:
-        path: the file to write.
-        calibration: whose held-out good parts promise.
-        good_scores: (N,) raw scores of good test photos, at least one.
-        title: printed above.
-    """
-    asked = calibration.promised_false_alarm_rate
-    figure = calibration_chart(calibration.normal_scores, asked, good_scores, title)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:

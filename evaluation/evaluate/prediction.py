@@ -17,8 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.rows import decode_picture
-from modeling import CHECK, FAIL, PASS, InspectionImageProcessor, ReconstructionModel, open_photo
-from modeling.out_of_distribution import DOUBTS, NO_DOUBT
+from modeling import InspectionImageProcessor, ReconstructionModel, open_photo, verdict_of
 from modeling.outputs import ReconstructionOutput
 from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
@@ -82,9 +81,12 @@ class Prediction:
     @property
     def verdict(self) -> str:
         """What the pipeline says: CHECK, FAIL or PASS; empty while the model is uncalibrated."""
-        if self.failed is None:
-            return ""
-        return CHECK if self.doubt is not None else FAIL if self.failed else PASS
+        return verdict_of(self.failed, self.doubt) or ""
+
+    @property
+    def label_name(self) -> str:
+        """The label in words: "normal" or "anomalous"."""
+        return "anomalous" if self.label else "normal"
 
     @property
     def is_error(self) -> bool:
@@ -130,7 +132,7 @@ def predict(
         ElsewhereError: the same in another process.
     """
     model.eval()
-    judge = _Judge(model, image_processor, dataset, detect or model.detect)
+    predictor = _Predictor(model, image_processor, dataset, detect or model.detect)
     rank, count = state().process_index, state().num_processes
     batches = batches_of(len(dataset), batch_size)
     # One batch a process and round; in the last round some have none, but wait for the others.
@@ -140,7 +142,7 @@ def predict(
     with tempfile.TemporaryFile(dir=scratch_dir) as file:
         with (
             single_threaded() as threads,
-            closing(map_in_threads(judge, own, model.device, threads)) as judged,
+            closing(map_in_threads(predictor, own, model.device, threads)) as judged,
             tqdm(total=len(dataset), desc=title, unit="photo", disable=not progress) as bar,
         ):
             for _ in range(rounds):
@@ -157,7 +159,7 @@ def predict(
     ]
 
 
-class _Judge:
+class _Predictor:
     """A batch of photos to what is known of each, a dictionary a photo, and maps, (B, h, w)."""
 
     def __init__(
@@ -186,9 +188,6 @@ class _Judge:
         failed = [None] * len(batch)
         if output.is_anomalous is not None:
             failed = output.is_anomalous.tolist()
-        doubts = [NO_DOUBT] * len(batch)  # of what only ranks, such as a baseline
-        if output.doubt is not None:
-            doubts = output.doubt.tolist()
         facts = [
             {
                 "image_id": row["image_id"],
@@ -198,7 +197,7 @@ class _Judge:
                 "raw_score": raw_score,
                 "score": score,
                 "failed": fails,
-                "doubt": None if doubt == NO_DOUBT else DOUBTS[doubt],
+                "doubt": doubt,
                 "photo_size": (picture.height, picture.width),
             }
             for row, picture, raw_score, score, fails, doubt in zip(
@@ -207,7 +206,7 @@ class _Judge:
                 output.raw_score.tolist(),
                 output.anomaly_score.tolist(),
                 failed,
-                doubts,
+                output.doubt_names(),
                 strict=True,
             )
         ]

@@ -14,25 +14,15 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from evaluation.documents.charts import calibration_chart, roc_chart, scores_chart
 from evaluation.evaluate.cases import NUM_CASES, Pictures, write_cases, write_sheets
-from evaluation.evaluate.figures import draw_calibration, draw_roc, draw_scores
+from evaluation.evaluate.figures import DOTS_PER_INCH
 from evaluation.evaluate.map_files import write_maps
 from evaluation.evaluate.prediction import Prediction, maps_of_photo_size
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from system.cores import single_threaded
 
 LEARNING_CURVE = "learning_curve.csv"
-PREDICTION_FIELDS = (
-    "image_id",
-    "category",
-    "defect",
-    "label",
-    "raw_score",
-    "score",
-    "threshold",
-    "verdict",
-    "doubt",
-)
 
 
 @dataclass(frozen=True)
@@ -97,24 +87,25 @@ def write_results(
 
 def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """One line a photo; numbers with all their digits, so that metrics can be recomputed."""
+    rows = []
+    for prediction in predictions:
+        is_judged = prediction.failed is not None
+        row = {
+            "image_id": prediction.image_id,
+            "category": prediction.category,
+            "defect": prediction.defect,
+            "label": prediction.label_name,
+            "raw_score": repr(prediction.raw_score),
+            "score": repr(prediction.score) if is_judged else "",
+            "threshold": repr(THRESHOLD) if is_judged else "",
+            "verdict": prediction.verdict,
+            "doubt": prediction.doubt or "",
+        }
+        rows.append(row)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=PREDICTION_FIELDS)
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        for prediction in predictions:
-            judged = prediction.failed is not None
-            writer.writerow(
-                {
-                    "image_id": prediction.image_id,
-                    "category": prediction.category,
-                    "defect": prediction.defect,
-                    "label": "anomalous" if prediction.label else "normal",
-                    "raw_score": repr(prediction.raw_score),
-                    "score": repr(prediction.score) if judged else "",
-                    "threshold": repr(THRESHOLD) if judged else "",
-                    "verdict": prediction.verdict,
-                    "doubt": prediction.doubt or "",
-                }
-            )
+        writer.writerows(rows)
 
 
 def _copy(source: Path | None, destination: Path) -> None:
@@ -131,18 +122,23 @@ def _draw_figures(
     labels = [prediction.label for prediction in evaluation.predictions]
     raw_scores = [prediction.raw_score for prediction in evaluation.predictions]
     title = f"{category}: {len(labels)} test photos"
-    draw_scores(output_dir / "scores.png", labels, raw_scores, metrics["raw_threshold"], title)
-    roc = output_dir / "roc.png"
-    roc.unlink(missing_ok=True)
+    charts = {
+        "scores.png": scores_chart(labels, raw_scores, metrics["raw_threshold"], title),
+        "roc.png": None,
+        "calibration.png": None,
+    }
     if not math.isnan(metrics["image_auroc"]):
         point = (metrics["false_alarm_rate"], metrics["recall"])
         point = None if math.isnan(sum(point)) else point
-        draw_roc(roc, labels, raw_scores, metrics["image_auroc"], point, title)
-    plot = output_dir / "calibration.png"
-    plot.unlink(missing_ok=True)
+        charts["roc.png"] = roc_chart(labels, raw_scores, metrics["image_auroc"], point, title)
     good = [score for score, label in zip(raw_scores, labels, strict=True) if label == 0]
     if calibration is not None and good:
-        draw_calibration(plot, calibration, good, title)
+        asked = calibration.promised_false_alarm_rate
+        charts["calibration.png"] = calibration_chart(calibration.normal_scores, asked, good, title)
+    for name, chart in charts.items():
+        (output_dir / name).unlink(missing_ok=True)
+        if chart is not None:
+            chart.savefig(output_dir / name, dpi=DOTS_PER_INCH)
 
 
 def nan_to_none(value: Any) -> Any:

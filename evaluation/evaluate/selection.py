@@ -99,30 +99,33 @@ def pair_up(
             f"{data} has {', '.join(asked)}, and --model knows {', '.join(knowledge)}; name the "
             "category to evaluate with --category, or choose other photos."
         )
-    models, categories = ({pair[side] for pair in chosen} for side in (0, 1))
-    names = _short_names(list(known))
+    several_models = len({model for model, _ in chosen}) > 1
+    several = several_models or len({category for _, category in chosen}) > 1
+    names = _names_of_folders(list(known))
     return [
         Pair(
             model,
             category,
             output_dir
-            / (names[model] if len(models) > 1 else "")
-            / (category or "" if len(models) > 1 or len(categories) > 1 else ""),
+            / (names[model] if several_models else "")
+            / ((category or "") if several else ""),
         )
         for model, category in chosen
     ]
 
 
-def _short_names(models: Sequence[str]) -> dict[str, str]:
-    """Names for folders: the last part of a path or Hub id, or more where that is not unique."""
-    paths = {
-        model: Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models
-    }
-    parts = {
-        model: [part for part in path.parts if part != path.anchor] for model, path in paths.items()
-    }
-    for count in range(1, max(map(len, parts.values())) + 1):
-        names = {model: "--".join(parts[model][-count:]) for model in models}
-        if len({*names.values()}) == len(models):
+def short_names(paths: Sequence[Sequence[str]], joint: str) -> list[str]:
+    """The last part of each path, or as many as tell them apart, with a joint between them."""
+    names: list[str] = []
+    for count in range(1, max(map(len, paths)) + 1):
+        names = [joint.join(parts[-count:]) for parts in paths]
+        if len({*names}) == len(names):
             break
     return names
+
+
+def _names_of_folders(models: Sequence[str]) -> dict[str, str]:
+    """A name for the results of each model."""
+    paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models]
+    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
+    return dict(zip(models, short_names(parts, "--"), strict=True))

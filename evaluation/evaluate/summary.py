@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from evaluation.documents.wording import percent
 from evaluation.evaluate.prediction import Prediction
 from evaluation.metrics import (
     average_precision,
@@ -37,10 +38,10 @@ def summarise(
 ) -> dict[str, Any]:
     """All metrics of a test set, as nested plain values; what is undefined is NaN.
 
-    METRICS.md says what each key holds. A kind of defect is measured against all the good photos,
-    its pixels against all the normal pixels. Anomalous photos without a mask, or with an empty one,
-    take no part in pixel metrics. A photo that the model refuses to judge counts by its score, as
-    every other one. Maps and masks are asked for once, one photo at a time.
+    docs/metrics.md says what each key holds. A kind of defect is measured against all the good
+    photos, its pixels against all the normal pixels. Anomalous photos without a mask, or with an
+    empty one, take no part in pixel metrics. A photo that the model refuses to judge counts by its
+    score, as every other one. Maps and masks are asked for once, one photo at a time.
 
     Args:
         predictions: N of them.
@@ -51,20 +52,23 @@ def summarise(
     Raises:
         MetricError: a score or map is not finite, or a mask does not fit; the message names it.
     """
-    kinds = [prediction.defect if prediction.label else None for prediction in predictions]
-    image_ids = [prediction.image_id for prediction in predictions]
+    kinds = [one.defect if one.label else None for one in predictions]
+    image_ids = [one.image_id for one in predictions]
     counts = count_pixels(anomaly_maps, masks, image_ids, kinds)
-    good = [prediction for prediction in predictions if prediction.label == 0]
-    anomalous = [prediction for prediction in predictions if prediction.label == 1]
-    per_defect = {}
-    for defect in sorted({prediction.defect for prediction in anomalous}):
-        members = [prediction for prediction in anomalous if prediction.defect == defect]
-        per_defect[defect] = _measure_defect(good, members, counts.ranks(defect))
-    checks = _checks(predictions)
+    good = [one for one in predictions if one.label == 0]
+    anomalous = [one for one in predictions if one.label == 1]
+    per_defect = {
+        defect: _of_defect(
+            good, [one for one in anomalous if one.defect == defect], counts.ranks(defect)
+        )
+        for defect in sorted({one.defect for one in anomalous})
+    }
+    judged = [one for one in predictions if one.failed is not None]
+    checks = rate(sum(one.doubt is not None for one in judged), len(judged))
     return {
-        **_measure_ranking(predictions),
-        **_measure_pixels(counts.ranks()),
-        **_measure_verdicts(predictions),
+        **_of_ranking(predictions),
+        **_of_pixels(counts.ranks()),
+        **_of_verdicts(judged),
         **_spell_out("check_rate", "checks", checks),
         **_operating_point(calibration),
         "n_normal": len(good),
@@ -72,8 +76,8 @@ def summarise(
         "n_with_mask": counts.photos,
         "per_defect": per_defect,
         "scores": {
-            "good": _rounded([prediction.raw_score for prediction in good]),
-            "anomalous": _rounded([prediction.raw_score for prediction in anomalous]),
+            "good": _rounded(one.raw_score for one in good),
+            "anomalous": _rounded(one.raw_score for one in anomalous),
         },
         "calibration_scores": None if calibration is None else _rounded(calibration.normal_scores),
         "notes": _notes(len(good), len(anomalous), counts.photos, calibration, checks),
@@ -99,25 +103,40 @@ def format_table(metrics: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *sentences])
 
 
-def _rounded(raw_scores: Sequence[float]) -> list[float]:
+def short_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Three figures of each row as text for a terminal, such as of baselines.
+
+    Args:
+        title: of the column of names.
+        rows: metrics by name, at least one.
+    """
+    width = max(map(len, rows))
+    lines = [f"{title:<{width}}  image AUROC  pixel AUROC  AUPRO"]
+    lines += [
+        f"{name:<{width}}  {metrics['image_auroc']:>11.3f}  {metrics['pixel_auroc']:>11.3f}  "
+        f"{metrics['aupro']:>5.3f}"
+        for name, metrics in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def _rounded(raw_scores: Iterable[float]) -> list[float]:
     """Ascending, with `SCORE_DIGITS` significant digits."""
     return sorted(float(f"{score:.{SCORE_DIGITS}g}") for score in raw_scores)
 
 
-def _measure_ranking(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    labels = [prediction.label for prediction in predictions]
-    raw_scores = [prediction.raw_score for prediction in predictions]
-    image_ids = [prediction.image_id for prediction in predictions]
-    photos = (labels, raw_scores, image_ids)
+def _of_ranking(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    photos = [(one.label, one.raw_score, one.image_id) for one in predictions]
+    labels, raw_scores, image_ids = zip(*photos, strict=True)
     return {
-        "image_auroc": image_auroc(*photos),
-        "image_auroc_interval": list(image_auroc_interval(*photos)),
-        "average_precision": average_precision(*photos),
-        "image_f1_max": image_f1_max(*photos),
+        "image_auroc": image_auroc(labels, raw_scores, image_ids),
+        "image_auroc_interval": list(image_auroc_interval(labels, raw_scores, image_ids)),
+        "average_precision": average_precision(labels, raw_scores, image_ids),
+        "image_f1_max": image_f1_max(labels, raw_scores, image_ids),
     }
 
 
-def _measure_pixels(ranks: PixelRanks) -> dict[str, float]:
+def _of_pixels(ranks: PixelRanks) -> dict[str, float]:
     estimates = {
         "pixel_auroc": pixel_auroc(ranks),
         "pixel_average_precision": pixel_average_precision(ranks),
@@ -131,11 +150,8 @@ def _measure_pixels(ranks: PixelRanks) -> dict[str, float]:
     }
 
 
-def _measure_verdicts(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    judged = [prediction for prediction in predictions if prediction.failed is not None]
-    metrics = verdict_metrics(
-        [prediction.label for prediction in judged], [prediction.failed for prediction in judged]
-    )
+def _of_verdicts(judged: Sequence[Prediction]) -> dict[str, Any]:
+    metrics = verdict_metrics([one.label for one in judged], [one.failed for one in judged])
     return {
         "f1": metrics.f1,
         "precision": metrics.precision,
@@ -145,13 +161,7 @@ def _measure_verdicts(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _checks(predictions: Sequence[Prediction]) -> Rate:
-    """The photos that the model refuses to judge."""
-    judged = [prediction for prediction in predictions if prediction.failed is not None]
-    return rate(sum(prediction.doubt is not None for prediction in judged), len(judged))
-
-
-def _measure_defect(
+def _of_defect(
     good: Sequence[Prediction], members: Sequence[Prediction], ranks: PixelRanks
 ) -> dict[str, Any]:
     """One kind of defect against all the good photos."""
@@ -159,8 +169,8 @@ def _measure_defect(
     misses = rate(sum(missed), len(missed))
     return {
         "n": len(members),
-        **_measure_ranking([*good, *members]),
-        **_measure_pixels(ranks),
+        **_of_ranking([*good, *members]),
+        **_of_pixels(ranks),
         "recall": 1.0 - misses.value,
         **_spell_out("miss_rate", "misses", misses),
     }
@@ -250,18 +260,18 @@ def _threshold_sentences(metrics: dict[str, Any]) -> list[str]:
     promised = (
         f"Threshold {metrics['threshold']} (raw {metrics['raw_threshold']:.4g}) from "
         f"{metrics['n_calibration']} held-out good photos, promised false-alarm rate "
-        f"{_percent(metrics['promised_false_alarm_rate'])}"
+        f"{percent(metrics['promised_false_alarm_rate'])}"
     )
     alarms, misses = metrics["false_alarms"], metrics["misses"]
     if alarms is not None:
         promised += (
-            f", realised {_percent(metrics['false_alarm_rate'])} ({alarms} of "
+            f", realised {percent(metrics['false_alarm_rate'])} ({alarms} of "
             f"{metrics['n_normal']}; {_interval(metrics['false_alarm_rate_interval'])})"
         )
     sentences = [promised + "."]
     if misses is not None:
         sentences.append(
-            f"Missed {_percent(metrics['miss_rate'])} of the anomalous photos ({misses} of "
+            f"Missed {percent(metrics['miss_rate'])} of the anomalous photos ({misses} of "
             f"{metrics['n_anomalous']}; {_interval(metrics['miss_rate_interval'])})."
         )
     if not math.isnan(metrics["f1"]):
@@ -276,9 +286,5 @@ def _digits(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def _interval(ends: Sequence[float]) -> str:
-    return f"95 % interval {100 * ends[0]:.1f} to {_percent(ends[1])}"
+    return f"95 % interval {100 * ends[0]:.1f} to {percent(ends[1])}"

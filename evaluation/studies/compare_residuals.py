@@ -24,6 +24,7 @@ from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeli
 from modeling.checks import check_weighting
 from modeling.configuration import NORMALISATIONS
 from modeling.dissimilarity import DISSIMILARITIES
+from system.command_line import run_command
 from system.memory import keep_freed_memory
 from training.held_out_damage import DamageTrial, Separation, separations
 from training.photos import PreparedPhotos
@@ -33,24 +34,15 @@ Weights = Mapping[str, float]
 
 COMPARED: Mapping[str, Sequence[Weights]] = {
     "pixels": (
-        {"l1": 1},
-        {"ssim": 1},
-        {"ms_ssim": 1},
-        {"gms": 1},
-        {"msgms": 1},
-        {"l1": 1, "ssim": 1},
-        {"l1": 1, "ms_ssim": 1},
-        {"l1": 1, "msgms": 1},
+        *({name: 1} for name in ("l1", "ssim", "ms_ssim", "gms", "msgms")),
+        *({"l1": 1, name: 1} for name in ("ssim", "ms_ssim", "msgms")),
     ),
     "features": (
-        {"l1": 1},
-        {"mse": 1},
-        {"cosine": 1},
-        {"mse": 1, "cosine": 2},
-        {"mse": 1, "cosine": 5},
-        {"mse": 1, "cosine": 10},
+        *({name: 1} for name in ("l1", "mse", "cosine")),
+        *({"mse": 1, "cosine": weight} for weight in (2, 5, 10)),
     ),
 }
+NAME = "compare_residuals.py"
 BATCH_SIZE = 8
 
 
@@ -86,7 +78,7 @@ def compare(
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="compare_residuals.py",
+        prog=NAME,
         description="Compare residuals on held-out good photos and damaged copies of them.",
     )
     add = parser.add_argument
@@ -114,27 +106,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     disable_progress_bars()
     options = parse_arguments(arguments)
-    try:
-        pipe = load_pipeline(str(options.model))
-        recipe = parse_recipe([str(options.model / "recipe.yaml")])
-        category, trial = _held_out_trial(options, pipe, recipe)
-        target = pipe.model.config.target
-        residuals = options.residual_weights or COMPARED[target]
-        normalisations = options.residual_normalisation or NORMALISATIONS[target]
-        print(f"{len(trial.good)} held-out photos of {category}, {options.copies} copies of each")
-        print(f"{'residual':24} {'normalisation':18} image AUROC  pixel AUROC")
-        for weights, normalisation, found in compare(
-            pipe, trial, category, residuals, normalisations
-        ):
-            name = ",".join(f"{part}={weight:g}" for part, weight in weights.items())
-            image = np.mean([one.image_auroc for one in found])
-            pixel = np.mean([one.pixel_auroc for one in found])
-            row = f"{name:24} {normalisation:18} {image:11.3f}  {pixel:11.4f}"
-            print(row, flush=True)
-    except (DatasetError, ModelLoadError, PhotoError, ValueError) as error:
-        print(f"compare_residuals.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    bad_input = (DatasetError, ModelLoadError, PhotoError, ValueError)
+    return run_command(NAME, lambda: _study(options), bad_input=bad_input)
+
+
+def _study(options: argparse.Namespace) -> None:
+    """Print a row as soon as it is known."""
+    pipe = load_pipeline(str(options.model))
+    recipe = parse_recipe([str(options.model / "recipe.yaml")])
+    category, trial = _held_out_trial(options, pipe, recipe)
+    target = pipe.model.config.target
+    residuals = options.residual_weights or COMPARED[target]
+    normalisations = options.residual_normalisation or NORMALISATIONS[target]
+    print(f"{len(trial.good)} held-out photos of {category}, {options.copies} copies of each")
+    print(f"{'residual':24} {'normalisation':18} image AUROC  pixel AUROC")
+    for weights, normalisation, found in compare(pipe, trial, category, residuals, normalisations):
+        name = ",".join(f"{part}={weight:g}" for part, weight in weights.items())
+        image = np.mean([one.image_auroc for one in found])
+        pixel = np.mean([one.pixel_auroc for one in found])
+        print(f"{name:24} {normalisation:18} {image:11.3f}  {pixel:11.4f}", flush=True)
 
 
 def _held_out_trial(

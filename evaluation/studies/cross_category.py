@@ -18,19 +18,29 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
-from data.rows import DatasetError
-from evaluation.studies.judges import GOOD, Judge, batches, load_judges, load_photos, opinions
-from modeling import CHECK, FAIL, PASS, ModelLoadError, PhotoError, Rate, ReconstructionOutput, rate
-from modeling.out_of_distribution import DOUBTS, NO_DOUBT
-from system.command_line import unusable_path, whole_number_from
+from evaluation.documents.document import markdown_table
+from evaluation.evaluate.results import nan_to_none
+from evaluation.studies.judges import (
+    BAD_INPUT,
+    GOOD,
+    Judge,
+    add_judges_and_photos,
+    batches,
+    load_judges,
+    load_photos,
+    opinions,
+)
+from modeling import CHECK, PASS, Rate, ReconstructionOutput, rate, verdict_of
+from system.command_line import run_command
 from system.memory import keep_freed_memory
 
+NAME = "cross_category.py"
 SHOWN = 12  # wrong photos of a model and product that are listed by name
 
 
@@ -79,6 +89,20 @@ class Refusals(NamedTuple):
     def is_own(self) -> bool:
         """Whether the photos show what the model was made for."""
         return self.judged_as == self.product
+
+    @property
+    def name(self) -> str:
+        """Short name of the model and of what it was told."""
+        of_category = f" ({self.judged_as})" if self.model != self.judged_as else ""
+        return f"{self.model}{of_category}"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values for JSON; a share of nothing is NaN."""
+        return self._asdict() | {
+            "good": self.good._asdict(),
+            "defective": self.defective._asdict(),
+            "wrong": [one._asdict() for one in self.wrong],
+        }
 
 
 def cross(
@@ -141,17 +165,13 @@ def as_table(refusals: Sequence[Refusals], kind: str) -> str:
         kind: "good" or "defective" photos.
     """
     products = list(dict.fromkeys(entry.product for entry in refusals))
-    cells = {
-        (entry.model, entry.judged_as, entry.product): _cell(entry, getattr(entry, kind))
-        for entry in refusals
-    }
-    rows = [
-        f"| {_name(model, judged_as)} | "
-        f"{' | '.join(cells[model, judged_as, product] for product in products)} |"
-        for model, judged_as in dict.fromkeys((entry.model, entry.judged_as) for entry in refusals)
-    ]
-    head = f"| model \\ {kind} photos of | {' | '.join(products)} |"
-    return "\n".join([head, f"|---|{'---|' * len(products)}", *rows])
+    rows: dict[str, list[str]] = {}  # the refusals come product after product
+    for entry in refusals:
+        share = getattr(entry, kind)
+        words = f"{share.count} of {share.total}"
+        rows.setdefault(entry.name, []).append(f"**{words}**" if entry.is_own else words)
+    head = [f"model \\ {kind} photos of", *products]
+    return markdown_table(head, [[name, *cells] for name, cells in rows.items()])
 
 
 def summary(refusals: Sequence[Refusals]) -> str:
@@ -160,15 +180,13 @@ def summary(refusals: Sequence[Refusals]) -> str:
     others = [entry for entry in refusals if not entry.is_own]
     lines = [
         f"- Of {whose} {kind} photos the models refuse "
-        f"{_words([getattr(entry, kind) for entry in entries])}."
+        f"{_in_words([getattr(entry, kind) for entry in entries])}."
         for whose, entries in (("their own products'", own), ("other products'", others))
         for kind in ("good", "defective")
     ]
-    passed = sum(entry.passed for entry in others)
-    total = sum(entry.good.total + entry.defective.total for entry in others)
-    return "\n".join(
-        [*lines, f"- Of other products' photos they judge and pass {_share(rate(passed, total))}."]
-    )
+    passed = [rate(entry.passed, entry.good.total + entry.defective.total) for entry in others]
+    lines.append(f"- Of other products' photos they judge and pass {_in_words(passed)}.")
+    return "\n".join(lines)
 
 
 def wrong_photos(refusals: Sequence[Refusals]) -> str:
@@ -181,28 +199,20 @@ def wrong_photos(refusals: Sequence[Refusals]) -> str:
         shown = [f"{one.image_id} ({one.doubt or one.verdict})" for one in entry.wrong[:SHOWN]]
         more = len(entry.wrong) - len(shown)
         rest = f" and {more} more" if more else ""
-        name = _name(entry.model, entry.judged_as)
-        lines.append(f"- {name} {what} {', '.join(shown)}{rest}.")
+        lines.append(f"- {entry.name} {what} {', '.join(shown)}{rest}.")
     return "\n".join(lines) or "- No photo is wrongly refused or wrongly judged."
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="cross_category.py", description="Every model on every product's photos."
+        prog=NAME, description="Every model on every product's photos."
     )
-    add = parser.add_argument
-    add("--models", nargs="+", required=True, metavar="FOLDER")
-    add("--data", nargs="+", required=True, metavar="SOURCE")
-    add("--seed", type=whole_number_from(0), default=0, help="of synthetic parts (default: 0)")
-    add("--good_only", action="store_true", help="show the models the good photos alone")
-    add(
-        "--limit",
-        type=whole_number_from(1),
-        metavar="N",
-        help="N good and N defective photos of each product",
+    add_judges_and_photos(parser, "of synthetic parts")
+    parser.add_argument(
+        "--good_only", action="store_true", help="show the models the good photos alone"
     )
-    add("--output", type=Path, help="JSON file for the numbers")
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     return parser.parse_args(arguments)
 
 
@@ -211,95 +221,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     keep_freed_memory()
     disable_progress_bar()  # of `datasets`
-    try:
-        _make_ready(options.output)
-        photos = load_photos(options.data, seed=options.seed, limit=options.limit)
-        if options.good_only:
-            photos = {product: _good_ones(dataset) for product, dataset in photos.items()}
-        refusals = cross(load_judges(options.models), photos, progress=True)
-        kinds = ("good",) if options.good_only else ("good", "defective")
-        tables = [as_table(refusals, kind) for kind in kinds]
-        print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
-        if options.output:
-            content = json.dumps([_plain(one) for one in refusals], indent=2)
-            options.output.write_text(content + "\n")
-    except (DatasetError, ModelLoadError, PhotoError) as error:
-        print(f"cross_category.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        sentence = unusable_path(error, options.output, "--data and --output")
-        print(f"cross_category.py: {sentence}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(
+        NAME,
+        lambda: _study(options),
+        bad_input=BAD_INPUT,
+        paths=(options.output, "--data and --output"),
+    )
 
 
-def _make_ready(output: Path | None) -> None:
-    """Make the folder of a file that is written after hours of judging.
-
-    Raises:
-        OSError: when it can't be made, or the file is a folder.
-    """
-    if output is None:
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output))
-
-
-def _opinions(output: ReconstructionOutput, known: Mapping[str, Sequence[str]]) -> list[Opinion]:
-    """One a photo; the guard is asked before the verdict, as `modeling.judge` does it."""
-    opinions = []
-    for row, number in enumerate(output.doubt.tolist()):
-        verdict = FAIL if output.is_anomalous[row].item() else PASS
-        opinions.append(
-            Opinion(
-                image_id=known["image_id"][row],
-                is_good=known["defect"][row] == GOOD,
-                verdict=verdict if number == NO_DOUBT else CHECK,
-                doubt=None if number == NO_DOUBT else DOUBTS[number],
-                raw_score=output.raw_score[row].item(),
-            )
-        )
-    return opinions
+def _study(options: argparse.Namespace) -> None:
+    if options.output:  # before hours of judging
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        if options.output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(options.output))
+    photos = load_photos(options.data, seed=options.seed, limit=options.limit)
+    kinds = ("good", "defective")
+    if options.good_only:
+        kinds = ("good",)
+        photos = {product: _good_ones(dataset) for product, dataset in photos.items()}
+    refusals = cross(load_judges(options.models), photos, progress=True)
+    tables = [as_table(refusals, kind) for kind in kinds]
+    print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
+    if options.output:
+        record = nan_to_none([entry.as_record() for entry in refusals])
+        options.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _good_ones(photos: Dataset) -> Dataset:
     return photos.select([row for row, defect in enumerate(photos["defect"]) if defect == GOOD])
 
 
-def _name(model: str, judged_as: str) -> str:
-    return model if model == judged_as else f"{model} ({judged_as})"
+def _opinions(output: ReconstructionOutput, known: Mapping[str, Sequence[str]]) -> list[Opinion]:
+    """One a photo."""
+    columns = (
+        known["image_id"],
+        known["defect"],
+        output.is_anomalous.tolist(),
+        output.doubt_names(),
+        output.raw_score.tolist(),
+    )
+    return [
+        Opinion(image_id, defect == GOOD, verdict_of(fails, doubt), doubt, raw_score)
+        for image_id, defect, fails, doubt, raw_score in zip(*columns, strict=True)
+    ]
 
 
-def _cell(entry: Refusals, share: Rate) -> str:
-    words = f"{share.count} of {share.total}"
-    return f"**{words}**" if entry.is_own else words
-
-
-def _words(shares: Sequence[Rate]) -> str:
-    return _share(rate(sum(one.count for one in shares), sum(one.total for one in shares)))
-
-
-def _share(share: Rate) -> str:
+def _in_words(shares: Sequence[Rate]) -> str:
+    """Several shares as one."""
+    share = rate(sum(one.count for one in shares), sum(one.total for one in shares))
     if not share.total:
         return "none, for there are none"
     return (
         f"{100 * share.value:.2f} % ({share.count} of {share.total}; 95 % interval "
         f"{100 * share.low:.2f} to {100 * share.high:.2f} %)"
     )
-
-
-def _plain(entry: Refusals) -> dict:
-    """For JSON; a share of nothing is null."""
-
-    def spelled(share: Rate) -> dict:
-        return {key: None if value != value else value for key, value in share._asdict().items()}
-
-    return entry._asdict() | {
-        "good": spelled(entry.good),
-        "defective": spelled(entry.defective),
-        "wrong": [one._asdict() for one in entry.wrong],
-    }
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Memory does not grow with the photos.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -18,22 +19,40 @@ from PIL import Image
 from torch import Tensor
 
 from data.dataset import load_categories
-from data.rows import UnknownCategoryError, decode_picture
+from data.rows import DatasetError, UnknownCategoryError, decode_picture
 from data.synthetic_dataset import SYNTHETIC_PREFIX
-from evaluation.evaluate.selection import model_folders
+from evaluation.evaluate.selection import model_folders, short_names
 from modeling import (
     InspectionImageProcessor,
     ModelLoadError,
+    PhotoError,
     ReconstructionModel,
     ReconstructionOutput,
     load_model,
     open_photo,
 )
+from system.batches import batches_of
+from system.command_line import whole_number_from
 
 # Pictures at a time. On a CPU, more are no faster (0.15 s a photo at 448 pixels for 1, 2, 4 and 8,
 # one core, 2026-11-25), and each needs 100 MB within the backbone.
 BATCH = 2
 GOOD = "good"
+BAD_INPUT = (DatasetError, ModelLoadError, PhotoError)
+
+
+def add_judges_and_photos(parser: argparse.ArgumentParser, seed_help: str) -> None:
+    """Add the arguments that say which models see which photos."""
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="FOLDER", help="folders or Hub ids")
+    add("--data", nargs="+", required=True, metavar="SOURCE", help="as evaluate.py takes them")
+    add("--seed", type=whole_number_from(0), default=0, help=f"{seed_help} (default: 0)")
+    add(
+        "--limit",
+        type=whole_number_from(1),
+        metavar="N",
+        help="N good and N defective photos of each product",
+    )
 
 
 class Judge(NamedTuple):
@@ -63,7 +82,8 @@ def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
     """
     judges = []
     sources = model_folders([os.fspath(model) for model in models])
-    for name, source in zip(_names(sources), sources, strict=True):
+    names = short_names([Path(source).parts for source in sources], "/")
+    for name, source in zip(names, sources, strict=True):
         model, processor = load_model(source)
         if not model.config.calibrations:
             raise ModelLoadError(
@@ -157,8 +177,7 @@ def batches(photos: Dataset) -> Iterator[tuple[range, list[Image.Image]]]:
         DatasetError: when a photo can't be decoded; the message names it.
     """
     stored = photos.select_columns(["image", "image_id"])
-    for first in range(0, len(photos), BATCH):
-        rows = range(first, min(first + BATCH, len(photos)))
+    for rows in batches_of(len(photos), BATCH):
         yield rows, [open_photo(decode_picture(stored, row, "image")) for row in rows]
 
 
@@ -167,13 +186,3 @@ def _without_training_photos(source: str) -> str:
     if not source.startswith(SYNTHETIC_PREFIX) or "train=" in source:
         return source
     return f"{source}{'&' if '?' in source else '?'}train=0"
-
-
-def _names(models: Sequence[str]) -> list[str]:
-    """The folders' own names, or as much of their paths as tells them apart."""
-    parts = [Path(model).parts for model in models]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(several[-count:]) for several in parts]
-        if len({*names}) == len(names):
-            return names
-    return list(models)  # each is there once, so that whole paths differ

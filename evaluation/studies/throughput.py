@@ -24,8 +24,10 @@ from accelerate import Accelerator
 
 from data.dataset import load_categories
 from data.rows import DatasetError
+from evaluation.documents.document import markdown_table
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
+from system.command_line import run_command
 from system.disk_errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
@@ -54,7 +56,7 @@ class Speed:
     learned: float
 
 
-def measure(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[Speed]:
+def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[Speed]:
     """Measure with nothing kept, with decoded photos, and with all that training keeps.
 
     Args:
@@ -101,16 +103,14 @@ def measure(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[
 
 def as_markdown(recipe: Recipe, speeds: Sequence[Speed], accelerator: Accelerator) -> str:
     """The table, and what was measured where."""
-    rows = "\n".join(
-        f"| {speed.kept} | {speed.prepared:.1f} | {speed.learned:.1f} |" for speed in speeds
-    )
+    rows = [(speed.kept, f"{speed.prepared:.1f}", f"{speed.learned:.1f}") for speed in speeds]
+    table = markdown_table(("kept", "prepared, photos/s", "learned, photos/s"), rows)
     device = f"{os.cpu_count()} CPU cores ({platform.machine()})"
     if accelerator.device.type == "cuda":
         device = torch.cuda.get_device_name(accelerator.device)
     precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
     return (
-        "| kept | prepared, photos/s | learned, photos/s |\n|---|---|---|\n"
-        f"{rows}\n\n"
+        f"{table}\n\n"
         f"{recipe.architecture} on {recipe.target}, {recipe.image_size} x {recipe.image_size} "
         f"pixels, {recipe.batch_size} photos a step, {accelerator.num_processes} process(es) on "
         f"{device}, {precision}, torch {torch.__version__}."
@@ -145,39 +145,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-    try:
-        recipe = parse_recipe(arguments)
-        if not recipe.data:
-            raise ValueError("--data is missing; `--help` says what it takes.")
-        recipe = replace(recipe, output_dir=recipe.output_dir or tempfile.gettempdir())
-        accelerator = join_processes(recipe)
-        Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=recipe.output_dir) as own:
-            folder = Path(together(lambda: own)[0])  # one for all processes
-            speeds = list(measure(recipe, folder, accelerator))
-    except (
-        BackboneError,
-        DatasetError,
-        DiskError,
-        ElsewhereError,
-        PhotoError,
-        ValueError,
-    ) as error:
-        if state().is_main_process:
-            print(f"throughput.py: {error}", file=sys.stderr)
-        return 1 if isinstance(error, DiskError) else 2
-    except OSError as error:
-        name = error.filename or recipe.output_dir
-        if state().is_main_process:
-            print(
-                f"throughput.py: {name} can't be read or written ({error.strerror or error}); give "
-                "another --output_dir.",
-                file=sys.stderr,
-            )
-        return 2
+    return run_command(
+        "throughput.py",
+        lambda: _run(arguments),
+        bad_input=(BackboneError, DatasetError, ElsewhereError, PhotoError, ValueError),
+        failed=(DiskError,),
+        paths=(Path(tempfile.gettempdir()), "--output_dir"),
+        speaks=lambda _: state().is_main_process,
+    )
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    recipe = parse_recipe(arguments)
+    if not recipe.data:
+        raise ValueError("--data is missing; `--help` says what it takes.")
+    recipe = replace(recipe, output_dir=recipe.output_dir or tempfile.gettempdir())
+    accelerator = join_processes(recipe)
+    Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=recipe.output_dir) as own:
+        folder = Path(together(lambda: own)[0])  # one for all processes
+        speeds = list(speeds_of(recipe, folder, accelerator))
     if accelerator.is_main_process:
         print(as_markdown(recipe, speeds, accelerator))
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from evaluation.evaluate.baselines import (
     GaussianPerLocation,
     MeanImage,
     NearestNeighbours,
-    format_baselines,
-    measure_baselines,
+    baseline_metrics,
 )
+from evaluation.evaluate.summary import short_table
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
 from modeling.scoring import enlarge, smooth_residual
 from system.cores import single_threaded
@@ -34,7 +34,7 @@ def splits():
 @pytest.fixture(scope="module")
 def measured(trained_model, splits):
     pipe = load_pipeline(trained_model)
-    return measure_baselines(pipe.model, pipe.image_processor, splits["train"], splits["test"])
+    return baseline_metrics(pipe.model, pipe.image_processor, splits["train"], splits["test"])
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,13 @@ def test_baselines_beat_chance_where_the_defects_are(measured):
         # Nuts lie a little otherwise on each photo, and their mean is blurred.
         assert found["image_auroc"] > (0.5 if name == "mean_image" else 0.85), name
         assert found["seconds"] > 0
-        assert f"{found['aupro']:.3f}" in format_baselines(measured)
+        assert f"{found['aupro']:.3f}" in short_table("baseline", measured)
 
 
 def test_baselines_are_the_same_every_time_on_any_number_of_cores(measured, trained_model, splits):
     pipe = load_pipeline(trained_model)
     with single_threaded():
-        again = measure_baselines(pipe.model, pipe.image_processor, splits["train"], splits["test"])
+        again = baseline_metrics(pipe.model, pipe.image_processor, splits["train"], splits["test"])
     for name in measured:
         assert {key: measured[name][key] for key in METRICS} == {
             key: again[name][key] for key in METRICS

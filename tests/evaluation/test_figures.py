@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from evaluation.documents.charts import (
     ANOMALOUS,
@@ -15,9 +14,7 @@ from evaluation.documents.charts import (
     spread_chart,
 )
 from evaluation.documents.html_page import svg
-from evaluation.evaluate.figures import draw_calibration, draw_roc, draw_scores
 from evaluation.metrics import average_precision
-from modeling import Calibration
 
 LABELS = [0, 0, 1, 1, 1]
 SCORES = [1.0, 3.0, 2.0, 4.0, 5.0]
@@ -85,13 +82,3 @@ def test_a_name_is_drawn_as_it_stands():
     drawn = svg(spread_chart([("$x_1$ <b>", 0.9, None)], "image AUROC", "<i>$y^2$"), "a & b")
     assert "$x_1$ &lt;b&gt;" in drawn and "&lt;i&gt;$y^2$" in drawn
     assert 'aria-label="a &amp; b"' in drawn
-
-
-def test_the_files_are_pictures(tmp_path):
-    draw_roc(tmp_path / "roc.png", LABELS, SCORES, 0.83, (0.5, 0.5), "title")
-    draw_scores(tmp_path / "scores.png", LABELS, SCORES, None, "title")
-    calibration = Calibration.fit([1.0, 2.0, 3.0], 0.25)
-    draw_calibration(tmp_path / "calibration.png", calibration, [0.5, 2.5], "title")
-    for name in ("roc", "scores", "calibration"):
-        with Image.open(tmp_path / f"{name}.png") as picture:
-            assert picture.width > 400 and np.asarray(picture.convert("L")).std() > 10

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from data.rows import decode_picture
 from evaluation.studies.judges import load_judges, load_photos
-from evaluation.studies.robustness import paired
+from evaluation.studies.robustness import significance
 from evaluation.studies.robustness.command import change, is_located, main, try_out
-from evaluation.studies.robustness.measures import (
+from evaluation.studies.robustness.figures import (
     AUROC,
     CHECKS,
     CLEAN,
@@ -24,12 +24,12 @@ from evaluation.studies.robustness.measures import (
     Observed,
     Trial,
     conditions,
-    measure,
+    figures_of,
     spread,
 )
-from evaluation.studies.robustness.paired import FEWEST, auroc_change, happens_more_often
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import HOLDS, write_report
+from evaluation.studies.robustness.significance import FEWEST, auroc_change, happens_more_often
 from modeling import load_pipeline
 from tests.conftest import ROOT
 
@@ -53,7 +53,7 @@ def made_up_trial(name: str = "nut", *, worse: bool = True) -> Trial:
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(paired).failed == 0
+    assert doctest.testmod(significance).failed == 0
 
 
 def test_the_bootstrap_surrounds_the_true_change_of_auroc():
@@ -89,14 +89,14 @@ def test_what_happens_less_often_is_not_more():
 def test_chance_is_called_worse_as_rarely_as_promised():
     rng = np.random.default_rng(1)
     called = [happens_more_often(*rng.random((2, 40)) < 0.3) for _ in range(1000)]
-    assert np.mean(called) <= paired.LEVEL
+    assert np.mean(called) <= significance.LEVEL
 
 
 # Figures
 
 
 def test_figures_count_what_was_said():
-    clean, noisy = measure(made_up_trial(), seed=0).figures
+    clean, noisy = figures_of(made_up_trial(), seed=0).figures
     assert (clean.image_auroc, noisy.image_auroc) == (1, 0)
     assert (noisy.false_alarms.count, noisy.misses.count, noisy.checks.count) == (N, N, 2 * N)
     assert (clean.located.count, noisy.located.count, noisy.located.total) == (N, 0, N)
@@ -108,10 +108,10 @@ def test_figures_count_what_was_said():
 
 
 def test_what_is_worse_is_named():
-    clean, noisy = measure(made_up_trial(), seed=0).figures
+    clean, noisy = figures_of(made_up_trial(), seed=0).figures
     assert clean.worse == ()
     assert noisy.worse == (AUROC, FALSE_ALARMS, MISSES, CHECKS)
-    assert measure(made_up_trial(worse=False), seed=0).figures[1].worse == ()
+    assert figures_of(made_up_trial(worse=False), seed=0).figures[1].worse == ()
 
 
 def test_spread_needs_two_values():
@@ -216,12 +216,12 @@ def test_the_page_needs_no_other_file(results):
 
 
 def test_several_models_stand_beside_each_other_and_the_worse_one_is_marked(tmp_path):
-    measured = [
-        measure(made_up_trial("first"), 0),
-        measure(made_up_trial("second", worse=False), 0),
+    models = [
+        figures_of(made_up_trial("first"), 0),
+        figures_of(made_up_trial("second", worse=False), 0),
     ]
     samples = dict.fromkeys((CLEAN, STRONG), Image.new("RGB", (30, 20)))
-    write_report(tmp_path, measured, samples, "python -m evaluation.studies.robustness", 0)
+    write_report(tmp_path, models, samples, "python -m evaluation.studies.robustness", 0)
     text = (tmp_path / "robustness.md").read_text()
     assert "| change | first on nut | second on nut |" in text
     assert (

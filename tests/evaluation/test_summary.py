@@ -213,7 +213,7 @@ def keys_of(metrics: dict, path: str = "") -> Iterator[str]:
 
 
 def documented_keys() -> list[str]:
-    text = (ROOT / "evaluation" / "METRICS.md").read_text()
+    text = (ROOT / "docs" / "metrics.md").read_text()
     return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
@@ -227,6 +227,6 @@ def test_the_document_names_every_key_of_the_file_and_no_other(evaluated_model: 
 
 
 def test_the_document_says_how_many_pixels_and_bits_are_told_apart():
-    text = (ROOT / "evaluation" / "METRICS.md").read_text()
+    text = (ROOT / "docs" / "metrics.md").read_text()
     assert f"up to {EXACT_PIXELS:,} pixels" in text
     assert f"the first {MANTISSA_BITS} bits" in text

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from data.synthetic import PARTS, defects_of, render
-from evaluation.studies.benchmark.tables import as_markdown, write_csv
+from evaluation.studies.benchmark.report import as_markdown, write_csv
 from modeling import ModelLoadError, PhotoError, load_model, open_photo
 from modeling.backends import BACKENDS, TORCH
-from system.command_line import published_command
+from system.command_line import published_command, run_command
 
 COMPILED = "torch-compile"
 SIDE = 1024  # pixels of the photo's side, as a camera of one megapixel gives it
@@ -36,29 +36,17 @@ class BenchmarkError(RuntimeError):
     """Something can't be measured; the message is one sentence."""
 
 
-def measure(
-    model: str, photo: Path, backend: str, batch_size: int, runs: int, device: str | None
-) -> dict[str, Any]:
-    """What one backend takes for one batch size, measured in a process of its own.
+def time_in_a_process(**what: Any) -> dict[str, Any]:
+    """What `timing.time_inspections` measures, in a process of its own.
 
     Args:
-        model: folder or Hub id.
-        photo: the file that is inspected again and again.
-        backend: one of `BACKENDS`, or `COMPILED`.
-        batch_size: photos at a time.
-        runs: how often.
-        device: such as "cpu"; chosen by transformers if None.
-
-    Returns:
-        See `evaluation.studies.benchmark.trial.try_out`.
+        what: its arguments.
 
     Raises:
         BenchmarkError: when the process fails.
     """
-    words = {"model": model, "photo": str(photo), "backend": backend}
-    words |= {"batch_size": batch_size, "runs": runs, "device": device}
     finished = subprocess.run(
-        [sys.executable, "-m", "evaluation.studies.benchmark.trial", json.dumps(words)],
+        [sys.executable, "-m", "evaluation.studies.benchmark.timing", json.dumps(what)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -91,29 +79,34 @@ def draw_photo(model: str, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input."""
     options = _parse(arguments)
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     command = published_command("-m evaluation.studies.benchmark", words)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            photo = options.photo or draw_photo(options.model, Path(folder))
-            size = open_photo(photo).size
-            trials = [
-                measure(
-                    options.model, photo.resolve(), backend, batch, options.runs, options.device
-                )
-                for backend in options.backends
-                for batch in options.batch_sizes
-            ]
-        report = as_markdown(trials, size, command)
-        if options.output_dir:
-            options.output_dir.mkdir(parents=True, exist_ok=True)
-            (options.output_dir / "benchmark.md").write_text(report, encoding="utf-8")
-            write_csv(options.output_dir / "benchmark.csv", trials)
-    except (BenchmarkError, ModelLoadError, PhotoError, OSError) as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 2
+    return run_command(
+        "benchmark.py",
+        lambda: _benchmark(options, command),
+        bad_input=(BenchmarkError, ModelLoadError, PhotoError),
+        paths=(options.output_dir, "--output_dir"),
+    )
+
+
+def _benchmark(options: argparse.Namespace, command: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        photo = options.photo or draw_photo(options.model, Path(folder))
+        size = open_photo(photo).size
+        fixed = {"model": options.model, "photo": str(photo.resolve()), "runs": options.runs}
+        timings = [
+            time_in_a_process(
+                **fixed, backend=backend, batch_size=batch_size, device=options.device
+            )
+            for backend in options.backends
+            for batch_size in options.batch_sizes
+        ]
+    report = as_markdown(timings, size, command)
+    if options.output_dir:
+        options.output_dir.mkdir(parents=True, exist_ok=True)
+        (options.output_dir / "benchmark.md").write_text(report, encoding="utf-8")
+        write_csv(options.output_dir / "benchmark.csv", timings)
     print(report)
-    return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,14 +9,7 @@ from itertools import cycle
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from evaluation.studies.robustness.measures import (
-    AUROC,
-    CLEAN,
-    Condition,
-    Measured,
-    changes_of,
-    value_of,
-)
+from evaluation.studies.robustness.figures import AUROC, CLEAN, Condition, ModelFigures
 
 # Okabe and Ito's palette without yellow, which is too pale for a line; marker and line style say
 # the same in grey print.
@@ -31,33 +24,24 @@ STYLES = (
 )
 
 
-def strength_chart(measured: Sequence[Measured], name: str) -> Figure:
+def strength_chart(models: Sequence[ModelFigures], name: str) -> Figure:
     """Small charts of one figure, one a change, with a line a model.
 
     Args:
-        measured: at least one, all with the same conditions.
+        models: at least one, all with the same conditions.
         name: one of `NAMES`.
     """
-    changes = changes_of(measured)
-    figure = Figure(figsize=(5.8, 1.6 * math.ceil(len(changes) / 2) + 0.9), layout="constrained")
-    grid = figure.subplots(math.ceil(len(changes) / 2), 2, squeeze=False, sharey=True).ravel()
+    changes = models[0].changes
+    rows = math.ceil(len(changes) / 2)
+    figure = Figure(figsize=(5.8, 1.6 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, 2, squeeze=False, sharey=True).ravel()
     for axes, change in zip(grid, changes, strict=False):
-        for each, (colour, marker, line) in zip(measured, cycle(STYLES), strict=False):
-            chosen = [one for one in each.figures if one.condition.change in (change, CLEAN.change)]
-            chosen.sort(key=lambda one: one.condition.strength)
-            values = [value_of(one, name) for one in chosen]
-            places = [one.condition.strength for one in chosen]
-            axes.plot(
-                range(len(places)),
-                values,
-                color=colour,
-                marker=marker,
-                linestyle=line,
-                markersize=4.5,
-                label=each.name,
-                clip_on=False,
-            )
-        axes.set_xticks(range(len(places)), [_tick(one.condition) for one in chosen], fontsize=7.5)
+        for model, (colour, marker, line) in zip(models, cycle(STYLES), strict=False):
+            values = [one.value(name) for one in model.under(change, CLEAN.change)]
+            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 4.5}
+            axes.plot(range(len(values)), values, label=model.name, clip_on=False, **style)
+        ticks = [_tick(one.condition) for one in models[0].under(change, CLEAN.change)]
+        axes.set_xticks(range(len(ticks)), ticks, fontsize=7.5)
         axes.set_title(change, fontsize=10, loc="left")
         axes.grid(alpha=0.3)
         if name != AUROC:
@@ -71,15 +55,14 @@ def strength_chart(measured: Sequence[Measured], name: str) -> Figure:
     return figure
 
 
+def capital(text: str) -> str:
+    """A text as it begins a sentence."""
+    return text[0].upper() + text[1:]
+
+
 def _tick(condition: Condition) -> str:
     """The number of a strength, in its words; a narrow axis has no room for the unit."""
     if not condition.strength:
         return "clean"
-    return next(
-        word for word in condition.amount.split() if any(sign.isdigit() for sign in word)
-    ).removesuffix("°")
-
-
-def capital(text: str) -> str:
-    """A text as it begins a sentence."""
-    return text[0].upper() + text[1:]
+    words = condition.amount.split()
+    return next(word for word in words if any(map(str.isdigit, word))).removesuffix("°")

@@ -23,13 +23,28 @@ from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
 from data.rows import DatasetError, decode_picture
-from evaluation.studies.judges import BATCH, Judge, load_judges, load_photos, opinions
-from evaluation.studies.robustness.measures import CLEAN, Condition, Trial, conditions, measure
+from evaluation.studies.judges import (
+    BAD_INPUT,
+    BATCH,
+    Judge,
+    add_judges_and_photos,
+    load_judges,
+    load_photos,
+    opinions,
+)
+from evaluation.studies.robustness.figures import (
+    CLEAN,
+    Condition,
+    Observed,
+    Trial,
+    conditions,
+    figures_of,
+)
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import write_report
-from modeling import ModelLoadError, PhotoError, open_photo
-from modeling.out_of_distribution import NO_DOUBT
-from system.command_line import published_command, unusable_path, whole_number_from
+from modeling import open_photo
+from system.batches import batches_of
+from system.command_line import published_command, run_command
 from system.memory import keep_freed_memory
 
 # The strongest place of a map counts as in a defect up to this share of the photo's longer side
@@ -62,19 +77,23 @@ def try_out(
     Raises:
         DatasetError: when a photo can't be decoded.
     """
-    trials = [
-        Trial.empty(judge.name, judge.category, photos[judge.category], chosen)
-        for judge in judges
-        if judge.category in photos
-    ]
-    seen = {product: [] for product in photos}
-    for judge, trial in zip((j for j in judges if j.category in photos), trials, strict=True):
-        seen[judge.category].append((judge, trial))
-    total = len(chosen) * sum(len(photos[product]) for product, pairs in seen.items() if pairs)
+    judges = [judge for judge in judges if judge.category in photos]
+    trials = []
+    for judge in judges:
+        defects = photos[judge.category]["defect"][:]
+        observed = {condition: Observed() for condition in chosen}
+        trials.append(Trial(judge.name, judge.category, defects, observed))
+    seen = {
+        product: photos[product] for product in photos if product in {j.category for j in judges}
+    }
+    total = len(chosen) * sum(map(len, seen.values()))
     with tqdm(total=total, desc="changing photos", unit="photo", disable=not progress) as bar:
-        for product, pairs in seen.items():
-            for row in range(len(photos[product]) if pairs else 0):
-                _try_photo(pairs, photos[product], row, chosen, seed, bar)
+        for product, dataset in seen.items():
+            pairs = [
+                pair for pair in zip(judges, trials, strict=True) if pair[0].category == product
+            ]
+            for row in range(len(dataset)):
+                _try_photo(pairs, dataset, row, chosen, seed, bar)
     return trials
 
 
@@ -115,24 +134,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="robustness.py", description="One test set under controlled changes of the photos."
     )
+    add_judges_and_photos(parser, "of synthetic parts, noise, directions and bootstrap")
     add = parser.add_argument
-    add("--models", nargs="+", required=True, metavar="FOLDER", help="folders or Hub ids")
-    add("--data", nargs="+", required=True, metavar="SOURCE", help="as evaluate.py takes them")
     add("--category", nargs="+", default=[], help="only these products")
     add("--changes", nargs="+", choices=PERTURBATIONS, default=list(PERTURBATIONS), metavar="NAME")
     add("--output_dir", required=True, type=Path, help="folder that gets the results")
-    add(
-        "--seed",
-        type=whole_number_from(0),
-        default=0,
-        help="of synthetic parts, noise, directions and bootstrap",
-    )
-    add(
-        "--limit",
-        type=whole_number_from(1),
-        metavar="N",
-        help="N good and N defective photos of each product",
-    )
     return parser.parse_args(arguments)
 
 
@@ -142,22 +148,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     keep_freed_memory()
     disable_progress_bar()  # of `datasets`
-    try:
-        options.output_dir.mkdir(parents=True, exist_ok=True)  # before hours of judging
-        _study(options, published_command("-m evaluation.studies.robustness", words))
-    except (DatasetError, ModelLoadError, PhotoError) as error:
-        print(f"robustness.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        sentence = unusable_path(error, options.output_dir, "--data and --output_dir")
-        print(f"robustness.py: {sentence}", file=sys.stderr)
-        return 2
-    print(f"Results are in {options.output_dir}")
-    return 0
+    return run_command(
+        "robustness.py",
+        lambda: _study(options, published_command("-m evaluation.studies.robustness", words)),
+        bad_input=BAD_INPUT,
+        paths=(options.output_dir, "--data and --output_dir"),
+    )
 
 
 def _study(options: argparse.Namespace, command: str) -> None:
     """Show the models all photos under all conditions, and write what came of it."""
+    options.output_dir.mkdir(parents=True, exist_ok=True)  # before hours of judging
     photos = load_photos(options.data, options.category, seed=options.seed, limit=options.limit)
     judges = [
         judge
@@ -169,11 +170,12 @@ def _study(options: argparse.Namespace, command: str) -> None:
     trials = try_out(judges, photos, chosen, seed=options.seed, progress=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # a dash says it in the tables
-        measured = [measure(trial, options.seed) for trial in trials]
+        models = [figures_of(trial, options.seed) for trial in trials]
     example = photos[trials[0].category].select_columns(["image", "image_id"])
     picture, image_id = open_photo(decode_picture(example, 0, "image")), example[0]["image_id"]
     samples = {one: change(picture, None, one, image_id, options.seed)[0] for one in chosen}
-    write_report(options.output_dir, measured, samples, command, options.seed)
+    write_report(options.output_dir, models, samples, command, options.seed)
+    print(f"Results are in {options.output_dir}")
 
 
 def _try_photo(
@@ -190,18 +192,21 @@ def _try_photo(
     image = open_photo(decode_picture(stored, row, "image"))
     mask = decode_picture(stored, row, "mask")
     mask = None if mask is None else mask.convert("L")
-    for first in range(0, len(chosen), BATCH):
-        some = chosen[first : first + BATCH]
-        changed = [change(image, mask, condition, image_id, seed) for condition in some]
-        outputs = opinions([judge for judge, _ in pairs], [picture for picture, _ in changed])
+    for batch in batches_of(len(chosen), BATCH):
+        some = chosen[batch.start : batch.stop]
+        pictures, masks = zip(
+            *(change(image, mask, one, image_id, seed) for one in some), strict=True
+        )
+        outputs = opinions([judge for judge, _ in pairs], pictures)
         for (_, trial), output in zip(pairs, outputs, strict=True):
-            for position, (condition, (_, truth)) in enumerate(zip(some, changed, strict=True)):
+            maps = output.anomaly_map.float().cpu().numpy()
+            doubts = output.doubt_names()
+            for position, condition in enumerate(some):
                 observed = trial.observed[condition]
                 observed.raw_scores.append(output.raw_score[position].item())
                 observed.failed.append(output.is_anomalous[position].item())
-                observed.refused.append(output.doubt[position].item() != NO_DOUBT)
-                anomaly_map = output.anomaly_map[position].float().cpu().numpy()
-                observed.located.append(is_located(anomaly_map, truth))
+                observed.refused.append(doubts[position] is not None)
+                observed.located.append(is_located(maps[position], masks[position]))
         bar.update(len(some))
 
 

@@ -70,33 +70,29 @@ class Perturbation:
         return changed, mask
 
 
-def brighten(image: Image.Image, stops: float, rng: np.random.Generator) -> Image.Image:
+def brighten(image: Image.Image, stops: float, _: np.random.Generator) -> Image.Image:
     """Expose longer: twice the light a stop, clipped at white as a sensor does."""
-    del rng
     return _light(image, [2.0**stops] * 3)
 
 
-def warm(image: Image.Image, mired: float, rng: np.random.Generator) -> Image.Image:
+def warm(image: Image.Image, mired: float, _: np.random.Generator) -> Image.Image:
     """Light a scene that was balanced for daylight by a lamp `mired` warmer (if < 0, colder).
 
     The lamp is a black body. Red, green and blue light are scaled by what it gives of each, and
     the brightness of grey stays (von Kries's rule, in linear sRGB).
     """
-    del rng
     red, green, blue = _black_body(MIRED / (MIRED / DAYLIGHT + mired)) / _black_body(DAYLIGHT)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return _light(image, [red / luminance, green / luminance, blue / luminance])
 
 
-def stretch_contrast(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
+def stretch_contrast(image: Image.Image, share: float, _: np.random.Generator) -> Image.Image:
     """Spread grey values around the picture's mean by `1 + share`; less than 0 flattens them."""
-    del rng
     return ImageEnhance.Contrast(image).enhance(1 + share)
 
 
-def blur(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.Image:
+def blur(image: Image.Image, percent: float, _: np.random.Generator) -> Image.Image:
     """Defocus: a Gaussian whose deviation is a share of the photo's longer side."""
-    del rng
     return image.filter(ImageFilter.GaussianBlur(percent / 100 * max(image.size)))
 
 
@@ -107,9 +103,8 @@ def add_noise(image: Image.Image, levels: float, rng: np.random.Generator) -> Im
     return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
 
 
-def compress(image: Image.Image, lost: float, rng: np.random.Generator) -> Image.Image:
+def compress(image: Image.Image, lost: float, _: np.random.Generator) -> Image.Image:
     """Save as JPEG of quality `100 - lost`, with Pillow's colour subsampling, and open again."""
-    del rng
     file = BytesIO()
     image.save(file, "JPEG", quality=round(FULL_QUALITY - lost))
     with Image.open(file) as opened:
@@ -139,27 +134,21 @@ def shift(image: Image.Image, percent: float, rng: np.random.Generator) -> Image
     return _framed(image, margin, lambda framed: framed, (across, down))
 
 
-PERTURBATIONS = {
-    one.name: one
-    for one in (
-        Perturbation("brightness", (-0.25, -0.5, -1, 0.25, 0.5, 1), "{:+g} stops".format, brighten),
-        Perturbation(
-            "contrast",
-            (-0.2, -0.4, 0.2, 0.4),
-            lambda share: f"{100 * share:+.0f} %",
-            stretch_contrast,
-        ),
-        Perturbation("colour temperature", (-25, -50, 25, 50), "{:+g} mired".format, warm),
-        Perturbation("blur", (0.1, 0.2, 0.4), "{:g} % of the side".format, blur),
-        Perturbation("noise", (2, 5, 10), "{:g} grey levels".format, add_noise),
-        Perturbation(
-            "JPEG", (5, 10, 25, 50), lambda lost: f"quality {FULL_QUALITY - lost:g}", compress
-        ),
-        Perturbation("rotation", (2, 5), "{:g}°".format, rotate, moves=True),
-        Perturbation("shift", (1, 2, 4), "{:g} % of the side".format, shift, moves=True),
-    )
-}
-"""By name."""
+LADDERS = (
+    Perturbation("brightness", (-0.25, -0.5, -1, 0.25, 0.5, 1), "{:+g} stops".format, brighten),
+    Perturbation(
+        "contrast", (-0.2, -0.4, 0.2, 0.4), lambda share: f"{100 * share:+.0f} %", stretch_contrast
+    ),
+    Perturbation("colour temperature", (-25, -50, 25, 50), "{:+g} mired".format, warm),
+    Perturbation("blur", (0.1, 0.2, 0.4), "{:g} % of the side".format, blur),
+    Perturbation("noise", (2, 5, 10), "{:g} grey levels".format, add_noise),
+    Perturbation(
+        "JPEG", (5, 10, 25, 50), lambda lost: f"quality {FULL_QUALITY - lost:g}", compress
+    ),
+    Perturbation("rotation", (2, 5), "{:g}°".format, rotate, moves=True),
+    Perturbation("shift", (1, 2, 4), "{:g} % of the side".format, shift, moves=True),
+)
+PERTURBATIONS = {one.name: one for one in LADDERS}
 
 
 def _framed(
@@ -180,12 +169,9 @@ def _light(image: Image.Image, gains: list[float]) -> Image.Image:
     """Scale the light of red, green and blue; grey values of sRGB stand for light by a curve."""
     values = np.arange(256) / 255
     light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    table: list[int] = []
-    for gain in gains:
-        scaled = np.clip(gain * light, 0, 1)
-        encoded = np.where(scaled <= 0.0031308, 12.92 * scaled, 1.055 * scaled ** (1 / 2.4) - 0.055)
-        table += (255 * encoded).round().astype(int).tolist()
-    return image.point(table)
+    scaled = np.clip(np.outer(gains, light), 0, 1)  # (3, 256)
+    encoded = np.where(scaled <= 0.0031308, 12.92 * scaled, 1.055 * scaled ** (1 / 2.4) - 0.055)
+    return image.point((255 * encoded).round().astype(int).ravel().tolist())
 
 
 def _black_body(kelvin: float) -> np.ndarray:

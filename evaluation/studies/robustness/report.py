@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from evaluation.documents.document import (
+    Block,
     Charts,
     Code,
     Heading,
@@ -28,28 +29,26 @@ from evaluation.documents.wording import plural
 from evaluation.evaluate.provenance import LIBRARIES
 from evaluation.evaluate.results import nan_to_none
 from evaluation.studies.robustness.chart import capital, strength_chart
-from evaluation.studies.robustness.measures import (
+from evaluation.studies.robustness.figures import (
     AUROC,
     CHECKS,
     CLEAN,
     FALSE_ALARMS,
     MISSES,
     NAMES,
-    SHARES,
     Condition,
     Figures,
-    Measured,
-    changes_of,
+    ModelFigures,
     spread,
-    value_of,
 )
-from evaluation.studies.robustness.paired import LEVEL, RESAMPLES
+from evaluation.studies.robustness.significance import LEVEL, RESAMPLES
 from modeling import Rate
 
 TITLE = "Robustness and fairness"
 NAME = "robustness"
 SAMPLE_SIDE = 240  # pixels of the longer side of a sample picture
 HOLDS = "holds"  # where no strength is worse
+SHARES = ("false_alarms", "misses", "checks", "unnoticed", "located")  # of `Figures`
 
 MEANINGS = {
     AUROC: "How surely an anomalous photo scores higher than a good one, at no threshold.",
@@ -59,11 +58,33 @@ MEANINGS = {
     "also asks for a CHECK.",
     CHECKS: "Photos that the model refuses to judge, because they do not look like the product.",
 }
+AT_A_GLANCE = (
+    "The weakest step of each change at which a figure is worse than on the unchanged photos, and "
+    f'which; "{HOLDS}" where none is. Worse means: photo by photo, chance alone would show it in '
+    f"at most {LEVEL:.0%} of such comparisons. A small drop in few photos is not proven by that, "
+    "so look at the figures below as well."
+)
+KINDS_OF_DEFECT = (
+    "How many of each kind of defect are missed: unchanged, and at that strength of each change at "
+    "which most are. The last row is the largest share minus the smallest."
+)
+ALL_FIGURES = (
+    '"Wrong without CHECK" are the wrong verdicts that a person at the line would meet: false '
+    'alarms and misses that the model does not refuse. "Located" are the anomalous photos whose '
+    "map is strongest in the defect. Image AUROC has its change against the unchanged photos "
+    "beside it."
+)
+HOW_MADE = (
+    "Shares are compared by McNemar's exact test, one-sided, and image AUROC by a paired bootstrap "
+    f"of {RESAMPLES} draws, both at a level of {LEVEL:.0%}. Changes act on the photo as the camera "
+    "gave it. Noise and directions are drawn for each photo from its name and the seed. What a "
+    "rotation or a shift brings into view mirrors what was there."
+)
 
 
 def write_report(
     output_dir: Path,
-    measured: Sequence[Measured],
+    models: Sequence[ModelFigures],
     samples: Mapping[Condition, Image.Image],
     command: str,
     seed: int,
@@ -72,26 +93,23 @@ def write_report(
 
     Args:
         output_dir: is made.
-        measured: at least one, all with the same conditions.
+        models: at least one, all with the same conditions.
         samples: one photo under every condition.
         command: what made them.
         seed: beside the command.
     """
     folder = output_dir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    versions = {
-        "python": platform.python_version(),
-        **{library: version(library) for library in LIBRARIES},
-    }
+    versions = {library: version(library) for library in LIBRARIES}
     record = {
         "command": command,
         "seed": seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **versions},
         "level": LEVEL,
         "resamples": RESAMPLES,
-        "results": [_record(one) for one in measured],
-        "spread": _spreads(measured),
+        "results": [_record(model) for model in models],
+        "spread": _spreads(models),
     }
     text = json.dumps(nan_to_none(record), indent=2, allow_nan=False) + "\n"
     (output_dir / f"{NAME}.json").write_text(text)
@@ -99,255 +117,172 @@ def write_report(
         condition: _save(picture, folder / f"{number:02d}.jpg")
         for number, (condition, picture) in enumerate(samples.items())
     }
-    write_document(
-        output_dir / f"{NAME}.html",
-        TITLE,
-        _lead(measured),
-        [
-            _at_a_glance(measured),
-            _over_strength(measured),
-            *(_matrix(measured, name) for name in NAMES if len(measured) > 1),
-            _kinds_of_defect(measured),
-            *(_details(one) for one in measured),
-            _samples(pictures),
-            _how_made(record),
-        ],
-    )
+    sections = [
+        _at_a_glance(models),
+        _over_strength(models),
+        *(_comparison(models, name) for name in NAMES if len(models) > 1),
+        _kinds_of_defect(models),
+        *(_all_figures(model) for model in models),
+        _samples(pictures),
+        _how_made(record),
+    ]
+    write_document(output_dir / f"{NAME}.html", TITLE, _lead(models), sections)
 
 
-def _lead(measured: Sequence[Measured]) -> str:
-    count = len(measured[0].figures) - 1
-    worse = sum(bool(one.worse) for each in measured for one in each.figures)
+def _lead(models: Sequence[ModelFigures]) -> str:
+    count = len(models[0].figures) - 1
+    worse = sum(bool(one.worse) for model in models for one in model.figures)
     return (
-        f"{plural(len(measured), 'model')} judged test photos of their own product, unchanged and "
-        f"under {plural(count, 'change')}. In {worse} of {count * len(measured)} cases a figure is "
+        f"{plural(len(models), 'model')} judged test photos of their own product, unchanged and "
+        f"under {plural(count, 'change')}. In {worse} of {count * len(models)} cases a figure is "
         "worse than on the unchanged photos beyond what chance explains."
     )
 
 
-def _at_a_glance(measured: Sequence[Measured]) -> Section:
+def _at_a_glance(models: Sequence[ModelFigures]) -> Section:
     """For each change the weakest strength on each side at which something is worse."""
     rows = [
-        [change, *(_first_worse(one, change) for one in measured)]
-        for change in changes_of(measured)
+        [change, *(_first_worse(model, change) for model in models)] for change in models[0].changes
     ]
-    return Section(
-        "What each model bears",
-        [
-            Paragraph(
-                "The weakest step of each change at which a figure is worse than on the unchanged "
-                f'photos, and which; "{HOLDS}" where none is. Worse means: photo by photo, chance '
-                f"alone would show it in at most {LEVEL:.0%} of such comparisons. A small drop in "
-                "few photos is not proven by that, so look at the figures below as well."
-            ),
-            Table(["change", *_names(measured)], rows),
-        ],
-    )
+    table = Table(["change", *(model.name for model in models)], rows)
+    return Section("What each model bears", [Paragraph(AT_A_GLANCE), table])
 
 
-def _first_worse(one: Measured, change: str) -> str:
-    found = []
-    for sign in (-1, 1):
-        ladder = [each for each in one.figures if each.condition.strength * sign > 0]
-        ladder = [each for each in ladder if each.condition.change == change]
-        ladder.sort(key=lambda each: abs(each.condition.strength))
-        first = next((each for each in ladder if each.worse), None)
-        if first:
-            found.append(f"{first.condition.amount}: {', '.join(first.worse)}")
+def _first_worse(model: ModelFigures, change: str) -> str:
+    worse = [one for one in model.under(change) if one.worse]  # by ascending strength
+    below = [one for one in worse if one.condition.strength < 0][-1:]
+    above = [one for one in worse if one.condition.strength > 0][:1]
+    found = [f"{one.condition.amount}: {', '.join(one.worse)}" for one in below + above]
     return "; ".join(found) or HOLDS
 
 
-def _over_strength(measured: Sequence[Measured]) -> Section:
-    charts = [
-        (
-            strength_chart(measured, name),
-            f"{capital(name)} over the strength of each change. {MEANINGS[name]}",
-        )
+def _over_strength(models: Sequence[ModelFigures]) -> Section:
+    sentences = {
+        name: f"{capital(name)} over the strength of each change. {MEANINGS[name]}"
         for name in NAMES
-    ]
+    }
+    charts = [(strength_chart(models, name), sentence) for name, sentence in sentences.items()]
     return Section("Over the strength", [Charts(charts)])
 
 
-def _matrix(measured: Sequence[Measured], name: str) -> Section:
+def _comparison(models: Sequence[ModelFigures], name: str) -> Section:
     """One figure of all models under all conditions, with the spread between them."""
     rows, marked = [], []
-    for number, first in enumerate(measured[0].figures):
-        each = [one.of(first.condition) for one in measured]
-        apart = spread(value_of(one, name) for one in each)
-        cells = [_cell(one, name) for one in each]
-        rows.append([str(first.condition), *cells, digits(_defined(apart))])
-        if any(name in one.worse for one in each):
+    for number, under_one in enumerate(zip(*(model.figures for model in models), strict=True)):
+        apart = spread(one.value(name) for one in under_one)
+        cells = [_cell(one, name) for one in under_one]
+        rows.append([str(under_one[0].condition), *cells, _digits(apart)])
+        if any(name in one.worse for one in under_one):
             marked.append(number)
-    head = ["change", *_names(measured), "spread"]
     text = (
         f'{MEANINGS[name]} Marked "worse" where it is worse than unchanged beyond chance. The last '
         "column is the largest value minus the smallest."
     )
+    head = ["change", *(model.name for model in models), "spread"]
     return Section(capital(name), [Paragraph(text), Table(head, rows, "", marked, "worse")])
 
 
 def _cell(one: Figures, name: str) -> str:
-    words = digits(_defined(one.image_auroc)) if name == AUROC else _share(SHARES[name](one))
+    words = _digits(one.image_auroc) if name == AUROC else _count(one.share(name))
     return f"{words} worse" if name in one.worse else words
 
 
-def _kinds_of_defect(measured: Sequence[Measured]) -> Section:
+def _kinds_of_defect(models: Sequence[ModelFigures]) -> Section:
     """Misses by kind of defect at the strength of each change that misses most of it."""
-    blocks: list[Any] = [
-        Paragraph(
-            "How many of each kind of defect are missed: unchanged, and at that strength of each "
-            "change at which most are. The last row is the largest share minus the smallest."
-        )
-    ]
-    for each in measured:
-        changes = changes_of([each])
-        columns = [[each.of(CLEAN)]] + [
-            [one for one in each.figures if one.condition.change == change] for change in changes
-        ]
-        kinds = list(each.of(CLEAN).misses_by_defect)
-        worst = [
-            [
-                max((one.misses_by_defect[kind] for one in column), key=lambda r: r.value)
-                for kind in kinds
-            ]
-            for column in columns
-        ]
+    blocks: list[Block] = [Paragraph(KINDS_OF_DEFECT)]
+    for model in models:
+        kinds = list(model.figures[0].misses_by_defect)
+        columns = []  # of the shares of each kind
+        for change in (CLEAN.change, *model.changes):
+            misses = [one.misses_by_defect for one in model.under(change)]
+            most = [max((one[kind] for one in misses), key=lambda r: r.value) for kind in kinds]
+            columns.append(most)
         rows = [
-            [kind, *(_share(column[number]) for column in worst)]
-            for number, kind in enumerate(kinds)
+            [kind, *map(_count, shares)]
+            for kind, shares in zip(kinds, zip(*columns, strict=True), strict=True)
         ]
-        apart = [digits(_defined(spread(share.value for share in column))) for column in worst]
+        apart = [_digits(spread(share.value for share in column)) for column in columns]
         if kinds:
-            table = Table(["kind", CLEAN.change, *changes], [*rows, ["spread", *apart]])
-            blocks += [Heading(each.name), table]
+            head = ["kind", CLEAN.change, *model.changes]
+            blocks += [Heading(model.name), Table(head, [*rows, ["spread", *apart]])]
     return Section("Kinds of defect", blocks)
 
 
-def _details(one: Measured) -> Section:
-    head = (
-        "change",
-        AUROC,
-        FALSE_ALARMS,
-        MISSES,
-        CHECKS,
-        "wrong without CHECK",
-        "located",
-        "worse",
-    )
+def _all_figures(model: ModelFigures) -> Section:
+    head = ["change", *NAMES, "wrong without CHECK", "located", "worse"]
     rows = [
         [
-            str(each.condition),
-            _auroc_and_change(each, one.of(CLEAN)),
-            *map(
-                _share, (each.false_alarms, each.misses, each.checks, each.unnoticed, each.located)
-            ),
-            ", ".join(each.worse),
+            str(one.condition),
+            _auroc_and_change(one, model.figures[0]),
+            *(_count(getattr(one, name)) for name in SHARES),
+            ", ".join(one.worse),
         ]
-        for each in one.figures
+        for one in model.figures
     ]
-    text = (
-        '"Wrong without CHECK" are the wrong verdicts that a person at the line would meet: false '
-        'alarms and misses that the model does not refuse. "Located" are the anomalous photos '
-        "whose map is strongest in the defect. Image AUROC has its change against the unchanged "
-        "photos beside it."
-    )
-    marked = [number for number, each in enumerate(one.figures) if each.worse]
-    return Section(
-        f"All figures of {one.name}", [Paragraph(text), Table(head, rows, "", marked, "worse")]
-    )
+    marked = [number for number, one in enumerate(model.figures) if one.worse]
+    table = Table(head, rows, "", marked, "worse")
+    return Section(f"All figures of {model.name}", [Paragraph(ALL_FIGURES), table])
 
 
 def _auroc_and_change(one: Figures, clean: Figures) -> str:
-    words = digits(_defined(one.image_auroc))
+    words = _digits(one.image_auroc)
     if one is clean or math.isnan(one.image_auroc):
         return words
     return f"{words} ({one.image_auroc - clean.image_auroc:+.3f})"
 
 
 def _samples(pictures: Mapping[Condition, Path]) -> Section:
-    blocks = [
-        Pictures(
-            change,
-            [
-                (path, condition.amount)
-                for condition, path in pictures.items()
-                if condition.change in (change, CLEAN.change)
-            ],
-        )
-        for change in dict.fromkeys(one.change for one in pictures)
-        if change != CLEAN.change
-    ]
+    changes = dict.fromkeys(one.change for one in pictures if one != CLEAN)
+    blocks = []
+    for change in changes:
+        shown = [one for one in pictures if one.change in (change, CLEAN.change)]
+        blocks.append(Pictures(change, [(pictures[one], one.amount) for one in shown]))
     return Section("What the changes look like", blocks)
 
 
 def _how_made(record: Mapping[str, Any]) -> Section:
     used = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return Section(
-        "How these figures were made",
-        [
-            Code(record["command"]),
-            Paragraph(f"Seed {record['seed']}, {record['date']}; {used}."),
-            Paragraph(
-                "Shares are compared by McNemar's exact test, one-sided, and image AUROC by a "
-                f"paired bootstrap of {RESAMPLES} draws, both at a level of {LEVEL:.0%}. Changes "
-                "act on the photo as the camera gave it. Noise and directions are drawn for each "
-                "photo from its name and the seed. What a rotation or a shift brings into view "
-                "mirrors what was there."
-            ),
-        ],
-    )
+    sentence = f"Seed {record['seed']}, {record['date']}; {used}."
+    blocks = [Code(record["command"]), Paragraph(sentence), Paragraph(HOW_MADE)]
+    return Section("How these figures were made", blocks)
 
 
-def _record(one: Measured) -> dict[str, Any]:
-    return {
-        "model": one.model,
-        "category": one.category,
-        "conditions": [
-            {
-                "change": each.condition.change,
-                "strength": each.condition.strength,
-                "words": str(each.condition),
-                "image_auroc": each.image_auroc,
-                "image_auroc_change_interval": list(each.auroc_change),
-                **{
-                    key: getattr(each, key)._asdict()
-                    for key in ("false_alarms", "misses", "checks", "unnoticed", "located")
-                },
-                "misses_by_defect": {
-                    kind: share._asdict() for kind, share in each.misses_by_defect.items()
-                },
-                "worse": list(each.worse),
-            }
-            for each in one.figures
-        ],
-    }
+def _record(model: ModelFigures) -> dict[str, Any]:
+    conditions = [
+        {
+            "change": one.condition.change,
+            "strength": one.condition.strength,
+            "words": str(one.condition),
+            "image_auroc": one.image_auroc,
+            "image_auroc_change_interval": list(one.auroc_change),
+            **{name: getattr(one, name)._asdict() for name in SHARES},
+            "misses_by_defect": {
+                kind: share._asdict() for kind, share in one.misses_by_defect.items()
+            },
+            "worse": list(one.worse),
+        }
+        for one in model.figures
+    ]
+    return {"model": model.model, "category": model.category, "conditions": conditions}
 
 
-def _spreads(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+def _spreads(models: Sequence[ModelFigures]) -> list[dict[str, Any]]:
     """Between models or categories, by condition and figure."""
     return [
         {
-            "change": first.condition.change,
-            "strength": first.condition.strength,
-            **{
-                name: spread(value_of(one.of(first.condition), name) for one in measured)
-                for name in NAMES
-            },
+            **under_one[0].condition._asdict(),
+            **{name: spread(one.value(name) for one in under_one) for name in NAMES},
         }
-        for first in measured[0].figures
+        for under_one in zip(*(model.figures for model in models), strict=True)
     ]
 
 
-def _names(measured: Sequence[Measured]) -> list[str]:
-    return [one.name for one in measured]
-
-
-def _share(share: Rate) -> str:
+def _count(share: Rate) -> str:
     return f"{share.count} of {share.total}" if share.total else "-"
 
 
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _digits(value: float) -> str:
+    return digits(None if math.isnan(value) else value)
 
 
 def _save(picture: Image.Image, path: Path) -> Path:

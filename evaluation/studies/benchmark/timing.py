@@ -1,4 +1,4 @@
-"""One backend, one batch size, in this process: run by the command, answers in JSON."""
+"""How long one backend takes for one batch size, in this process; answers in JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 START = time.perf_counter()
 
 import json  # noqa: E402  (what follows is part of what is measured)
-import platform  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -24,7 +23,7 @@ IMPORTED = time.perf_counter()
 WARM_UP = 3  # inspections before those that count
 
 
-def try_out(
+def time_inspections(
     model: str, photo: str, backend: str, batch_size: int, runs: int, device: str | None
 ) -> dict[str, Any]:
     """Inspect a photo again and again.
@@ -58,15 +57,10 @@ def try_out(
     return {
         "backend": backend,
         "device": str(inspect.model.device),
-        "machine": platform.machine(),
         "cores": torch.get_num_threads(),
         "batch_size": batch_size,
         "image_size": inspect.model.config.image_size,
-        "start": {
-            "import": IMPORTED - START,
-            "load": loaded - start,
-            "first": first - loaded,
-        },
+        "start": {"import": IMPORTED - START, "load": loaded - start, "first": first - loaded},
         "seconds": {name: [one[name] for one in rounds] for name in rounds[0]},
         "trunk": _time_trunk(inspect, batch_size, runs),
         "operations": count_operations(inspect.model),
@@ -113,6 +107,6 @@ def _size_of(model: str, backend: str) -> int | None:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(try_out(**json.loads(sys.argv[1]))))
+        print(json.dumps(time_inspections(**json.loads(sys.argv[1]))))
     except ModelLoadError as error:
         sys.exit(str(error))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from datasets import Dataset
 
 from evaluation.metrics import image_auroc, verdict_metrics
 from evaluation.studies.judges import GOOD
-from evaluation.studies.robustness.paired import auroc_change, happens_more_often
 from evaluation.studies.robustness.perturbations import PERTURBATIONS
+from evaluation.studies.robustness.significance import auroc_change, happens_more_often
 from modeling import Rate, rate
 
 # What can be worse than on clean photos, in the words of the report.
@@ -44,9 +43,10 @@ CLEAN = Condition("clean", 0.0)
 
 def conditions(changes: Iterable[str]) -> list[Condition]:
     """`CLEAN`, then every strength of the named perturbations, from the most negative up."""
-    ladders = {change: sorted(PERTURBATIONS[change].strengths) for change in changes}
     return [CLEAN] + [
-        Condition(change, strength) for change, ladder in ladders.items() for strength in ladder
+        Condition(change, strength)
+        for change in changes
+        for strength in sorted(PERTURBATIONS[change].strengths)
     ]
 
 
@@ -83,13 +83,6 @@ class Trial:
     defects: list[str]
     observed: dict[Condition, Observed]
 
-    @classmethod
-    def empty(
-        cls, model: str, category: str, photos: Dataset, chosen: Sequence[Condition]
-    ) -> Trial:
-        """A trial of a test set before the first photo was shown."""
-        return cls(model, category, photos["defect"][:], {one: Observed() for one in chosen})
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -98,7 +91,7 @@ class Figures:
     Attributes:
         condition: the condition.
         image_auroc: on all photos, by raw score.
-        auroc_change: interval of the change against `CLEAN`, see `paired.py`.
+        auroc_change: interval of the change against `CLEAN`, see `significance.py`.
         false_alarms: good photos that fail at the calibrated threshold, refused or not.
         misses: anomalous photos that pass at it, refused or not.
         checks: photos, good or anomalous, that the guard refuses to judge.
@@ -119,10 +112,21 @@ class Figures:
     misses_by_defect: dict[str, Rate]
     worse: tuple[str, ...]
 
+    def share(self, name: str) -> Rate:
+        """One of the shares in `NAMES`."""
+        return {FALSE_ALARMS: self.false_alarms, MISSES: self.misses, CHECKS: self.checks}[name]
+
+    def value(self, name: str) -> float:
+        """One of the figures in `NAMES`, 0..1 or NaN."""
+        return self.image_auroc if name == AUROC else self.share(name).value
+
+
+NAMES = (AUROC, FALSE_ALARMS, MISSES, CHECKS)
+
 
 @dataclass(frozen=True)
-class Measured:
-    """A trial's figures, `CLEAN` first.
+class ModelFigures:
+    """The figures of one model under all conditions, `CLEAN` first.
 
     Attributes:
         model: its name.
@@ -139,12 +143,19 @@ class Measured:
         """Short name of model and product."""
         return self.model if self.model == self.category else f"{self.model} on {self.category}"
 
-    def of(self, condition: Condition) -> Figures:
-        """The figures of one condition."""
-        return next(one for one in self.figures if one.condition == condition)
+    @property
+    def changes(self) -> list[str]:
+        """Names of the changes, without `CLEAN`'s, in their order."""
+        names = dict.fromkeys(one.condition.change for one in self.figures)
+        return [name for name in names if name != CLEAN.change]
+
+    def under(self, *changes: str) -> list[Figures]:
+        """The figures under some changes, `CLEAN.change` among them, by ascending strength."""
+        found = [one for one in self.figures if one.condition.change in changes]
+        return sorted(found, key=lambda one: one.condition.strength)
 
 
-def measure(trial: Trial, seed: int) -> Measured:
+def figures_of(trial: Trial, seed: int) -> ModelFigures:
     """All figures of a trial.
 
     Args:
@@ -152,26 +163,7 @@ def measure(trial: Trial, seed: int) -> Measured:
         seed: of the bootstrap.
     """
     figures = [_figures(trial, condition, seed) for condition in trial.observed]
-    return Measured(trial.model, trial.category, figures)
-
-
-SHARES: dict[str, Callable[[Figures], Rate]] = {
-    FALSE_ALARMS: lambda one: one.false_alarms,
-    MISSES: lambda one: one.misses,
-    CHECKS: lambda one: one.checks,
-}
-NAMES = (AUROC, *SHARES)
-
-
-def value_of(one: Figures, name: str) -> float:
-    """One of the figures in `NAMES`, 0..1 or NaN."""
-    return one.image_auroc if name == AUROC else SHARES[name](one).value
-
-
-def changes_of(measured: Sequence[Measured]) -> list[str]:
-    """Names of the changes, without `CLEAN`'s, in their order."""
-    names = dict.fromkeys(one.condition.change for one in measured[0].figures)
-    return [name for name in names if name != CLEAN.change]
+    return ModelFigures(trial.model, trial.category, figures)
 
 
 def spread(values: Iterable[float]) -> float:
@@ -184,9 +176,8 @@ def _figures(trial: Trial, condition: Condition, seed: int) -> Figures:
     clean, seen = trial.observed[CLEAN], trial.observed[condition]
     defects = np.array(trial.defects)
     labels = (defects != GOOD).astype(int)
-    failed = np.array(seen.failed)
+    failed, refused = np.array(seen.failed), np.array(seen.refused)
     verdicts = verdict_metrics(labels, failed)
-    wrong = failed != labels.astype(bool)
     located = [hit for hit in seen.located if hit is not None]
     change = auroc_change(labels, clean.raw_scores, seen.raw_scores, seed)
     return Figures(
@@ -195,21 +186,25 @@ def _figures(trial: Trial, condition: Condition, seed: int) -> Figures:
         auroc_change=change,
         false_alarms=verdicts.false_alarm_rate,
         misses=verdicts.miss_rate,
-        checks=rate(sum(seen.refused), len(labels)),
-        unnoticed=rate(int((wrong & ~np.array(seen.refused)).sum()), len(labels)),
-        located=rate(sum(located), len(located)),
+        checks=_share(refused),
+        unnoticed=_share((failed != labels) & ~refused),
+        located=_share(located),
         misses_by_defect={
-            defect: rate(int((~failed[defects == defect]).sum()), int((defects == defect).sum()))
+            defect: _share(~failed[defects == defect])
             for defect in sorted({*trial.defects} - {GOOD})
         },
-        worse=_worse(clean, seen, labels, change),
+        worse=_worse(clean, seen, labels == 0, change),
     )
 
 
+def _share(happened: Sequence[bool] | np.ndarray) -> Rate:
+    return rate(int(np.sum(happened)), len(happened))
+
+
 def _worse(
-    clean: Observed, seen: Observed, labels: np.ndarray, change: tuple[float, float]
+    clean: Observed, seen: Observed, good: np.ndarray, change: tuple[float, float]
 ) -> tuple[str, ...]:
-    before, after, good = np.array(clean.failed), np.array(seen.failed), labels == 0
+    before, after = np.array(clean.failed), np.array(seen.failed)
     worse = {
         AUROC: change[1] < 0,
         FALSE_ALARMS: happens_more_often(before[good], after[good]),
