@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 
 from .camera import bin_samples
 from .marking import lettering
-from .surface import RGB, Array, Surface, Window, colour, mix, noise, rounded_edge, smoothstep
+from .surface import RGB, Array, Surface, Window, colour, noise_over, rounded_edge, smoothstep
 
 SMALLEST, LARGEST = 0.003, 0.05
 """Limits of a defect's share of the picture: small but visible, large but not the whole part."""
@@ -80,19 +80,15 @@ def scratch(surface: Surface, rng: np.random.Generator) -> Damage:
         groove = np.maximum(groove, reach * np.maximum(1 - offset**2, 0))
     mask = (groove > 0.05) & (patch.coverage > 0.5)
     groove = groove * mask
-    patch.height -= 0.011 * groove * (1 + 0.25 * noise(rng, 40, max(groove.shape))[_fit(groove)])
+    patch.height -= 0.011 * groove * (1 + 0.25 * noise_over(groove, rng, 40))
     patch.ink *= 1 - groove
-    patch.rough_across[:] = mix(patch.rough_across, 0.16, groove)
-    patch.rough_along[:] = mix(patch.rough_along, 0.16, groove)
-    patch.albedo[:] = mix(patch.albedo, patch.albedo * 0.5, groove)
+    patch.blend(groove, rough_across=0.16, rough_along=0.16, albedo=patch.albedo * 0.5)
     return Damage(window, patch, mask)
 
 
 def dent(surface: Surface, rng: np.random.Generator) -> Damage:
     """A blow: a smooth hollow with a raised lip."""
-    size = _size(rng, 0.085, 0.21)
-    centre = _point_on_part(surface, rng)
-    window, patch, along, across = _laid_out(surface, centre, 1.6 * size, rng.uniform(0, np.pi))
+    size, window, patch, along, across = _spot(surface, rng, 0.085, 0.21)
     distance = _blob(along, across * rng.uniform(1, 1.4), size, 0.10, rng)
     mask = (distance < 1) & (patch.coverage > 0.5)
     bowl = np.maximum(1 - (distance / 0.85) ** 2, 0) ** 1.5
@@ -102,38 +98,37 @@ def dent(surface: Surface, rng: np.random.Generator) -> Damage:
     return Damage(window, patch, mask)
 
 
-def rust(surface: Surface, rng: np.random.Generator) -> Damage:
-    """A rust stain on metal: brown, rough, with a ragged edge."""
-    return _stain(surface, rng, (0.078, 0.031, 0.014), dulled=0.92, rough=0.0006)
+def stain(tint: RGB, dulled: float, rough: float) -> Kind:
+    """A kind: something that has soaked in or grown, with a ragged edge that is darker.
+
+    Args:
+        tint: its colour, linear RGB.
+        dulled: 0..1, the share of the part's shine that it takes.
+        rough: height of its grain, in half picture widths.
+    """
+
+    def stained(surface: Surface, rng: np.random.Generator) -> Damage:
+        size, window, patch, along, across = _spot(surface, rng, 0.085, 0.28)
+        ragged = 0.07 * noise_over(along, rng, 12) + 0.025 * noise_over(along, rng, 30)
+        distance = _blob(along, across * rng.uniform(1, 1.5), size, 0.16, rng) + ragged
+        inside = smoothstep(1.0, 0.84, distance) * (patch.coverage > 0.5)
+        # dried from the outside in: the rim holds the most
+        strength = inside * (0.80 + 0.16 * smoothstep(0.55, 0.92, distance))
+        strength *= np.clip(1 + 0.12 * noise_over(along, rng, 30), 0.5, 1.15)
+        mask = inside > 0.05
+        strength = np.clip(strength, 0, 1) * mask
+        grit, cloud = noise_over(along, rng, 50), noise_over(along, rng, 12)
+        tone = np.clip(1 + 0.12 * grit + 0.3 * cloud, 0.3, 2)
+        patch.blend(strength, albedo=colour(tint) * tone)
+        patch.specular *= 1 - dulled * strength
+        patch.height += rough * grit * strength
+        return Damage(window, patch, mask)
+
+    return stained
 
 
-def oil(surface: Surface, rng: np.random.Generator) -> Damage:
-    """A spot of old oil soaked into cloth: dark, yellowish, darker at its edge."""
-    return _stain(surface, rng, (0.060, 0.042, 0.022), dulled=0.0, rough=0.0)
-
-
-def _stain(
-    surface: Surface, rng: np.random.Generator, tint: RGB, dulled: float, rough: float
-) -> Damage:
-    size = _size(rng, 0.085, 0.28)
-    centre = _point_on_part(surface, rng)
-    window, patch, along, across = _laid_out(surface, centre, 1.7 * size, rng.uniform(0, np.pi))
-    fit = _fit(along)
-    side = max(along.shape)
-    ragged = 0.07 * noise(rng, 12, side)[fit] + 0.025 * noise(rng, 30, side)[fit]
-    distance = _blob(along, across * rng.uniform(1, 1.5), size, 0.16, rng) + ragged
-    inside = smoothstep(1.0, 0.84, distance) * (patch.coverage > 0.5)
-    # dried from the outside in: the rim holds the most
-    strength = inside * (0.80 + 0.16 * smoothstep(0.55, 0.92, distance))
-    strength *= np.clip(1 + 0.12 * noise(rng, 30, side)[fit], 0.5, 1.15)
-    mask = inside > 0.05
-    strength = np.clip(strength, 0, 1) * mask
-    grit, cloud = noise(rng, 50, side)[fit], noise(rng, 12, side)[fit]
-    tone = np.clip(1 + 0.12 * grit + 0.3 * cloud, 0.3, 2)
-    patch.albedo[:] = mix(patch.albedo, colour(tint) * tone, strength)
-    patch.specular *= 1 - dulled * strength
-    patch.height += rough * grit * strength
-    return Damage(window, patch, mask)
+rust = stain((0.078, 0.031, 0.014), dulled=0.92, rough=0.0006)
+oil = stain((0.060, 0.042, 0.022), dulled=0.0, rough=0.0)  # old, soaked into cloth
 
 
 def chip(outline: Callable[[np.random.Generator], Point], shortest: float, longest: float) -> Kind:
@@ -146,20 +141,15 @@ def chip(outline: Callable[[np.random.Generator], Point], shortest: float, longe
     """
 
     def broken(surface: Surface, rng: np.random.Generator) -> Damage:
-        size = _size(rng, shortest, longest)
-        centre = outline(rng)
-        turn = rng.uniform(0, np.pi)
-        window, patch, along, across = _laid_out(surface, centre, 1.7 * size, turn)
-        side = max(along.shape)
-        jagged = 0.07 * noise(rng, 9, side)[_fit(along)] + 0.03 * noise(rng, 30, side)[_fit(along)]
+        size, window, patch, along, across = _spot(surface, rng, shortest, longest, outline)
+        jagged = 0.07 * noise_over(along, rng, 9) + 0.03 * noise_over(along, rng, 30)
         distance = _blob(along, across, size, 0.12, rng) + jagged
         gone = smoothstep(1.0, 1.0 - 2 * surface.pitch / size, distance)
         face = smoothstep(1.0 + 0.022 / size, 1.0, distance)  # the fracture slants inwards
         mask = (face > 0.05) & (patch.coverage > 0.5)
         face = face * mask
-        grain = noise(rng, 60, side)[_fit(along)]
-        patch.height *= 1 - face * (0.55 + 0.1 * grain)
-        patch.specular[:] = mix(patch.specular, patch.specular.mean(axis=0) * 0.6, face)
+        patch.height *= 1 - face * (0.55 + 0.1 * noise_over(along, rng, 60))
+        patch.blend(face, specular=patch.specular.mean(axis=0) * 0.6)
         patch.ink *= 1 - face
         patch.coverage *= 1 - gone
         return Damage(window, patch, mask)
@@ -176,43 +166,33 @@ def thread_end(surface: Surface, rng: np.random.Generator) -> Damage:
         heading += rng.uniform(-1.3, 1.3) * np.sin(2 * np.pi * order * steps + rng.uniform(0, 6))
     stride = length / steps.size
     path = np.cumsum([np.cos(heading) * stride, np.sin(heading) * stride], axis=1)
-    path = (
-        path - path.mean(axis=1, keepdims=True) + np.reshape(_point_on_part(surface, rng), (2, 1))
-    )
+    centre = np.reshape(_point_on_part(surface, rng), (2, 1))
+    path = path - path.mean(axis=1, keepdims=True) + centre
     middle = path.mean(axis=1)
-    reach = np.abs(path - middle[:, None]).max() * 1.5 + 0.05
-    window = surface.around(*middle, reach)
+    window = surface.around(*middle, np.abs(path - middle[:, None]).max() * 1.5 + 0.05)
     patch = surface.cut(window)
-    nearest = KDTree(path.T)
     width = rng.uniform(0.016, 0.022)
-    distance, index = nearest.query(
+    distance, index = KDTree(path.T).query(
         np.stack([patch.u, patch.v], axis=-1), distance_upper_bound=2 * width
     )
     distance = np.minimum(distance, 2 * width).astype(np.float32)
     ply = np.sin(index * (stride / 0.03 * 2 * np.pi) + distance / width * 1.5)
     body = smoothstep(width + surface.pitch / 2, width - surface.pitch / 2, distance)
     tall = width * (0.4 + 1.2 * rounded_edge(width - distance, width) + 0.06 * ply)
-    _lay_on_top(patch, body, tall)
-    tone = 1 + 0.2 * ply.astype(np.float32)
-    patch.albedo[:] = mix(patch.albedo, colour((0.28, 0.030, 0.028)) * tone, body)
-    patch.specular[:] = mix(patch.specular, 0.015, body)
-    return Damage(window, patch, body > 0.05)
+    red = colour((0.28, 0.030, 0.028)) * (1 + 0.2 * ply.astype(np.float32))
+    return _laid_on_top(window, patch, body, tall, red, specular=0.015)
 
 
 def crumb(surface: Surface, rng: np.random.Generator) -> Damage:
     """A crumb of dark plastic left on the part."""
-    size = _size(rng, 0.075, 0.13)
-    centre = _point_on_part(surface, rng)
-    window, patch, along, across = _laid_out(surface, centre, 1.7 * size, rng.uniform(0, np.pi))
-    side = max(along.shape)
+    size, window, patch, along, across = _spot(surface, rng, 0.075, 0.13)
     distance = _blob(along, across * rng.uniform(1.1, 1.6), size, 0.2, rng)
     body = smoothstep(1.0, 1.0 - 1.5 * surface.pitch / size, distance)
-    facets = np.abs(noise(rng, 8, side)[_fit(along)])
+    facets = np.abs(noise_over(along, rng, 8))
     tall = 0.55 * size * rounded_edge(1 - distance, 0.9) * (0.75 + 0.25 * np.minimum(facets, 2))
-    _lay_on_top(patch, body, tall + 0.0006 * noise(rng, 90, side)[_fit(along)])
-    patch.albedo[:] = mix(patch.albedo, colour((0.030, 0.085, 0.060)), body)
-    patch.specular[:] = mix(patch.specular, 0.055, body)
-    return Damage(window, patch, body > 0.05)
+    tall = tall + 0.0006 * noise_over(along, rng, 90)
+    green = colour((0.030, 0.085, 0.060))
+    return _laid_on_top(window, patch, body, tall, green, specular=0.055)
 
 
 def misprint(text: str, centre: Point, height: float, angle: float = 0.0) -> Kind:
@@ -262,17 +242,26 @@ def _other(text: str, rng: np.random.Generator) -> str:
     return "".join(swap(sign) for sign in text)
 
 
-def _size(rng: np.random.Generator, smallest: float, largest: float) -> float:
-    """A radius, small ones as frequent as large ones on a logarithmic scale."""
-    return float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
-
-
 def _point_on_part(surface: Surface, rng: np.random.Generator) -> Point:
     """A point (u, v) on the part, not at the very border of the picture."""
     while True:
         row, column = (rng.uniform(0.08, 0.92, 2) * surface.samples).astype(int)
         if surface.coverage[row, column] > 0.9:
             return float(surface.u[row, column]), float(surface.v[row, column])
+
+
+def _spot(
+    surface: Surface,
+    rng: np.random.Generator,
+    smallest: float,
+    largest: float,
+    place: Callable[[np.random.Generator], Point] | None = None,
+) -> tuple[float, Window, Surface, Array, Array]:
+    """A radius, and what `_laid_out` gives around a point, anywhere on the part without `place`."""
+    # small ones as frequent as large ones on a logarithmic scale
+    size = float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
+    centre = place(rng) if place else _point_on_part(surface, rng)
+    return size, *_laid_out(surface, centre, 1.7 * size, rng.uniform(0, np.pi))
 
 
 def _laid_out(
@@ -286,11 +275,6 @@ def _laid_out(
     return window, patch, cos * du + sin * dv, cos * dv - sin * du
 
 
-def _fit(plane: Array) -> Window:
-    """The corner of a square plane that has the shape of ``plane``."""
-    return slice(plane.shape[0]), slice(plane.shape[1])
-
-
 def _blob(
     along: Array, across: Array, size: float, ragged: float, rng: np.random.Generator
 ) -> Array:
@@ -298,18 +282,19 @@ def _blob(
     theta = np.arctan2(across, along)
     outline = np.ones_like(theta)
     for order in (2, 3, 5):
-        outline += (
-            ragged * rng.uniform(-1, 1) / order * 2 * np.cos(order * theta + rng.uniform(0, 6))
-        )
+        bulge = ragged * rng.uniform(-1, 1) / order * 2
+        outline += bulge * np.cos(order * theta + rng.uniform(0, 6))
     return np.sqrt(along**2 + across**2) / (size * outline)
 
 
-def _lay_on_top(patch: Surface, body: Array, tall: Array) -> None:
-    """Put a body of its own height on whatever lies there, part or ground."""
+def _laid_on_top(
+    window: Window, patch: Surface, body: Array, tall: Array, albedo: Array, specular: float
+) -> Damage:
+    """A body of its own height and material on whatever lies there, part or ground."""
     base = patch.height * patch.coverage
     on = body > 0
     patch.height[on] = (base + tall * body)[on]
     patch.coverage[:] = np.maximum(patch.coverage, body)
     patch.ink *= 1 - body
-    patch.rough_across[:] = mix(patch.rough_across, 0.3, body)
-    patch.rough_along[:] = mix(patch.rough_along, 0.3, body)
+    patch.blend(body, rough_across=0.3, rough_along=0.3, albedo=albedo, specular=specular)
+    return Damage(window, patch, body > 0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .defects import Damage, Kind, oil, thread_end
-from .surface import Array, Surface, Window, colour, mix, noise, smoothstep
+from .surface import Array, Surface, Window, colour, noise, noise_over, smoothstep
 
 YARN = 0.062  # half picture widths from one yarn to the next
 _YARNS = 64  # more than ever fit into the picture
@@ -81,22 +81,20 @@ def torn(surface: Surface, rng: np.random.Generator) -> Damage:
     ends = rng.uniform(2.0, 5.0, (2, rows + 2))
     inside = np.minimum(across + ends[0][row], ends[1][row] - across)
     inside = np.minimum(inside, rows / 2 - np.abs(along)).astype(np.float32)
-    side = max(inside.shape)
-    fit = slice(inside.shape[0]), slice(inside.shape[1])
-    inside += 0.12 * noise(rng, 40, side)[fit]  # cut ends fray
+    inside += 0.12 * noise_over(inside, rng, 40)  # cut ends fray
     bare = smoothstep(-0.08, 0.08, inside)
     mask = bare > 0.05
 
-    sway = across + 0.22 * noise(rng, 5, side)[fit] + 0.5
+    sway = across + 0.22 * noise_over(inside, rng, 5) + 0.5
     column = np.clip(np.floor(sway).astype(int) + columns // 2, 0, columns - 1)
     offset = (sway - np.floor(sway) - 0.5) / 0.33
     broken = rng.random(columns) < 0.3
     left = np.where(broken, rng.uniform(-0.4, 0.5, columns), 9.0)[column]
-    left = smoothstep(0.12, -0.12, along - left * rows / 2 + 0.15 * noise(rng, 60, side)[fit])
+    left = smoothstep(0.12, -0.12, along - left * rows / 2 + 0.15 * noise_over(inside, rng, 60))
     warp = np.sqrt(np.maximum(1 - offset**2, 0)) * left
     ply = np.sin(2 * np.pi * (along * 1.6 + offset * 0.5))
-    patch.height[:] = mix(patch.height, 0.010 * (warp + 0.08 * ply) - 0.012, bare)
-    patch.albedo[:] = mix(patch.albedo, _INDIGO * (1 + 0.15 * ply), bare)
+    sunk = 0.010 * (warp + 0.08 * ply) - 0.012
+    patch.blend(bare, height=sunk, albedo=_INDIGO * (1 + 0.15 * ply))
     patch.coverage *= 1 - bare * (1 - smoothstep(0.0, 0.45, warp))
     return Damage(window, patch, mask)
 
@@ -111,11 +109,9 @@ def pulled_yarn(surface: Surface, rng: np.random.Generator) -> Damage:
     profile = np.sqrt(np.maximum(1 - (offset / np.maximum(ends, 0.02)) ** 2, 0)) * (ends > 0)
     body = smoothstep(0.0, 0.25, profile)
     ply = np.sin(2 * np.pi * (across * 1.3 - offset * 0.5))
-    side = max(body.shape)
-    fuzz = noise(rng, 90, side)[: body.shape[0], : body.shape[1]]
+    fuzz = noise_over(body, rng, 90)
     lifted = 0.024 + 0.018 * profile + 0.0022 * ply + 0.0014 * fuzz
-    patch.height[:] = mix(patch.height, lifted, body)
-    patch.albedo[:] = mix(patch.albedo, _ECRU * (1 + 0.12 * ply + 0.10 * fuzz), body)
+    patch.blend(body, height=lifted, albedo=_ECRU * (1 + 0.12 * ply + 0.10 * fuzz))
     return Damage(window, patch, body > 0.05)
 
 
@@ -127,7 +123,7 @@ def misdyed(surface: Surface, rng: np.random.Generator) -> Damage:
     band = band * smoothstep(half, half - 0.6, np.abs(along))
     band = band * (patch.albedo[2] > patch.albedo[0])  # the warp is the blue yarn
     tone = patch.albedo[2] / _INDIGO[2]
-    patch.albedo[:] = mix(patch.albedo, _OTHER_DYE * tone, band)
+    patch.blend(band, albedo=_OTHER_DYE * tone)
     return Damage(window, patch, band > 0.05)
 
 

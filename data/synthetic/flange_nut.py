@@ -6,7 +6,7 @@ import numpy as np
 
 from .defects import Kind, chip, crumb, dent, misprint, rust, scratch
 from .marking import lettering
-from .surface import Surface, colour, mix, noise, rounded_edge, smoothstep
+from .surface import Array, Surface, colour, mix, noise, rounded_edge, smoothstep
 
 FLANGE_RADIUS = 0.80
 APOTHEM = 0.53  # half the width across flats
@@ -27,23 +27,21 @@ def build(samples: int, rng: np.random.Generator) -> Surface:
     theta = np.arctan2(surface.v, surface.u)
     _shape(surface, radius, theta, rng)
     _finish(surface, radius, theta, rng)
-    _mat(surface, rng)
+    surface.lay_ground(rng, (0.038, 0.041, 0.046), 200, (0.16, 0.05, 0.02))
+    surface.ground *= 1 - 0.9 * smoothstep(BORE, BORE - 0.1, radius)  # the bore is dark below
     surface.ink += 0.95 * lettering(surface, MARK, MARK_CENTRE, MARK_HEIGHT)
     return surface
 
 
-def _hexagon(surface: Surface) -> np.ndarray:
+def _hexagon(surface: Surface) -> Array:
     """(n, n) largest distance to the three pairs of flats: the apothem on the outline."""
     u, v = surface.u, surface.v
     half, root = np.float32(0.5), np.float32(np.sqrt(3) / 2)
-    return np.maximum(
-        np.abs(v), np.maximum(np.abs(half * v + root * u), np.abs(half * v - root * u))
-    )
+    sloping = np.maximum(np.abs(half * v + root * u), np.abs(half * v - root * u))
+    return np.maximum(np.abs(v), sloping)
 
 
-def _shape(
-    surface: Surface, radius: np.ndarray, theta: np.ndarray, rng: np.random.Generator
-) -> None:
+def _shape(surface: Surface, radius: Array, theta: Array, rng: np.random.Generator) -> None:
     flats = _hexagon(surface)
     cone = RIM + 0.045 * smoothstep(FLANGE_RADIUS, 0.5, radius)
     flange = cone * rounded_edge(FLANGE_RADIUS - radius, 0.035)
@@ -66,9 +64,7 @@ def _shape(
     surface.height += forged
 
 
-def _finish(
-    surface: Surface, radius: np.ndarray, theta: np.ndarray, rng: np.random.Generator
-) -> None:
+def _finish(surface: Surface, radius: Array, theta: Array, rng: np.random.Generator) -> None:
     n = surface.samples
     flats = _hexagon(surface)
     face = smoothstep(APOTHEM - 0.002, APOTHEM - 0.02, flats) * smoothstep(0.395, 0.405, radius)
@@ -91,17 +87,6 @@ def _finish(
     depth = smoothstep(BORE + 0.01, BORE - THREAD_DEPTH, radius)
     surface.specular *= 1 - 0.75 * depth
     surface.albedo *= 1 - 0.7 * depth
-
-
-def _mat(surface: Surface, rng: np.random.Generator) -> None:
-    n = surface.samples
-    fine, coarse = noise(rng, 512, n), noise(rng, 200, n)
-    tone = 1 + 0.16 * fine + 0.05 * coarse + 0.02 * noise(rng, 4, n)
-    surface.ground[:] = colour((0.038, 0.041, 0.046)) * tone
-    radius = np.sqrt(surface.u**2 + surface.v**2)
-    surface.ground *= 1 - 0.9 * smoothstep(
-        BORE, BORE - 0.1, radius
-    )  # little light falls down the bore
 
 
 def _on_the_rim(rng: np.random.Generator) -> tuple[float, float]:

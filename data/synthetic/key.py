@@ -39,7 +39,7 @@ def build(samples: int, rng: np.random.Generator) -> Surface:
     edge = _distance_inwards(surface)
     _shape(surface, edge, rng)
     _finish(surface, edge, rng)
-    _tray(surface, rng)
+    surface.lay_ground(rng, (0.16, 0.175, 0.185), 90, (0.045, 0.02, 0.015))
     surface.ink += 0.9 * lettering(surface, MARK, MARK_CENTRE, MARK_HEIGHT, MARK_ANGLE)
     return surface
 
@@ -108,13 +108,6 @@ def _streaks(rng: np.random.Generator, across: int, along: int) -> Array:
     grid = rng.standard_normal((across, along), dtype=np.float32)
     smooth = Image.fromarray(grid).resize((768, across), Image.Resampling.BICUBIC)
     return np.asarray(smooth)
-
-
-def _tray(surface: Surface, rng: np.random.Generator) -> None:
-    n = surface.samples
-    fine, coarse = noise(rng, 512, n), noise(rng, 90, n)
-    tone = 1 + 0.045 * fine + 0.02 * coarse + 0.015 * noise(rng, 4, n)
-    surface.ground[:] = colour((0.16, 0.175, 0.185)) * tone
 
 
 def _on_the_edge(rng: np.random.Generator) -> tuple[float, float]:

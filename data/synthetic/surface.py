@@ -110,6 +110,27 @@ class Surface:
         for field in fields(self):
             getattr(self, field.name)[..., *window] = getattr(patch, field.name)
 
+    def blend(self, share: Array, **values: Array | float) -> None:
+        """Turn planes into new values where `share` is 1; 0 leaves them as they are."""
+        for name, value in values.items():
+            plane = getattr(self, name)
+            plane[:] = mix(plane, value, share)
+
+    def lay_ground(
+        self, rng: np.random.Generator, rgb: RGB, cells: int, contrast: tuple[float, float, float]
+    ) -> None:
+        """What the part lies on: a colour with fine, coarser and broad variation.
+
+        Args:
+            rng: source of the variation.
+            rgb: diffuse reflectance, linear RGB.
+            cells: a side, of the coarser variation.
+            contrast: deviation of each of the three.
+        """
+        fine, coarse, broad = (noise(rng, count, self.samples) for count in (512, cells, 4))
+        tone = 1 + contrast[0] * fine + contrast[1] * coarse + contrast[2] * broad
+        self.ground[:] = colour(rgb) * tone
+
 
 def colour(rgb: RGB) -> Array:
     """A colour as (3, 1, 1) float32, to be broadcast over an (n, n) plane."""
@@ -142,6 +163,11 @@ def noise(rng: np.random.Generator, cells: int, samples: int) -> Array:
     if cells == samples:
         return grid
     return np.array(Image.fromarray(grid).resize((samples, samples), Image.Resampling.BICUBIC))
+
+
+def noise_over(plane: Array, rng: np.random.Generator, cells: int) -> Array:
+    """`noise` with the shape of a plane; its longer side has so many cells."""
+    return noise(rng, cells, max(plane.shape))[: plane.shape[0], : plane.shape[1]]
 
 
 def look_up(tile: Array, u: Array, v: Array) -> Array:
