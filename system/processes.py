@@ -10,6 +10,7 @@ Without a GPU, `accelerate launch --multi_gpu --num_processes 2` starts two proc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -34,6 +35,11 @@ def state() -> PartialState:
     # the only one, and all of them would write the results.
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     return PartialState(cpu=on_cpu, timeout=PATIENCE)
+
+
+def processes_here() -> int:
+    """How many processes of this program share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def together(work: Callable[[], Result]) -> list[Result]:

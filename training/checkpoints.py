@@ -51,6 +51,7 @@ class Checkpoints:
     def __init__(
         self, output_dir: Path, kept: int = 0, states: Mapping[str, Stateful] | None = None
     ) -> None:
+        self.output_dir = output_dir
         self.folder = output_dir / CHECKPOINTS
         self.kept = kept
         self.states = states or {}

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,22 +21,19 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from system.cores import available_cores
 from system.disk_errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
-from training.augmentation import UNCHANGED, augmentation_for
-from training.batches import SharedLoader
+from training.accelerator import workers_of
 from training.checkpoint_push import CheckpointPush
 from training.checkpoints import CheckpointError, Checkpoints
 from training.learner import Learner
-from training.photo_cache import memory_room
-from training.photos import PreparedPhotos, PreparedTiles, RestorationPhotos, model_input
+from training.photos.batches import SharedLoader
+from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
 from training.recipe import Recipe
 from training.training_run import Cost
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
-MOST_WORKERS = 8  # processes that prepare photos for one GPU
 
 History = list[dict[str, float]]
 
@@ -47,11 +43,11 @@ class TrainingError(RuntimeError):
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far training has come; saved with every checkpoint.
 
     Attributes:
-        photos: fingerprint of the good photos that the weights learn from.
+        photos: digest of the names of the good photos that the weights learn from.
         epoch: how many lie behind.
         history: the learning curve, a row an epoch.
     """
@@ -62,7 +58,7 @@ class Progress:
 
     def state_dict(self) -> dict:
         """For `Checkpoints`."""
-        return {"photos": self.photos, "epoch": self.epoch, "history": self.history}
+        return asdict(self)
 
     def load_state_dict(self, state: dict) -> None:
         """For `Checkpoints`."""
@@ -106,54 +102,61 @@ def fit(
     model.to(accelerator.device, memory_format=torch.channels_last)
     photos = restoration_photos(good, model, processor, recipe)
     watched = restoration_photos(held_out, model, processor, recipe, damaging=False)
+    watched = Subset(watched, _spread(len(watched), WATCHED_PHOTOS))
     if recipe.target == "features":
         model.target.fit(_standardisation_batches(photos, model))
     workers = workers_of(recipe, accelerator)
     loader = SharedLoader(photos, recipe.batch_size, accelerator, recipe.seed, workers)
-    watched_loader = SharedLoader(
-        Subset(watched, _spread(len(watched), WATCHED_PHOTOS)), recipe.batch_size, accelerator
-    )
+    watched_loader = SharedLoader(watched, recipe.batch_size, accelerator)
     epochs = recipe.epochs_of(len(loader))
     learner = Learner.of(model, recipe, epochs * len(loader), accelerator)
-    progress = Progress(_fingerprint(good))
+    state = TrainingState(_digest(good))
     if accelerator.process_index > 0:  # noise and masks are to differ from process to process
         set_seed(recipe.seed + accelerator.process_index)
-    states = {"schedule": learner.schedule, "progress": progress, "cost": cost}
+    states = {"schedule": learner.schedule, "progress": state, "cost": cost}
     checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept, states)
     if recipe.resume_from_checkpoint:
-        _resume(checkpoints, progress, learner, recipe)
+        _resume(checkpoints, state, learner, recipe)
     accelerator.init_trackers("tensorboard")
 
     wants_push = recipe.push_every and accelerator.is_main_process
     pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
-    with _bar(progress.epoch, epochs, len(loader), accelerator) as bar, writing_threads_quiet():
-        for epoch in range(progress.epoch, epochs):
-            loader.set_epoch(epoch)
-            photos.set_epoch(epoch)
 
-            def after_step(loss: float, epoch: int = epoch) -> None:
-                bar.update()
-                _check_finite(loss, epoch, recipe, checkpoints)
+    def check_finite(loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {loss} in epoch {state.epoch + 1}, expected a finite number; train "
+                f"again with a lower --learning_rate (now {recipe.learning_rate}): "
+                f"{checkpoints.way_on()}."
+            )
 
+    def after_step(loss: float) -> None:
+        bar.update()
+        check_finite(loss)
+
+    with _bar(state.epoch, epochs, len(loader), accelerator) as bar, writing_threads_quiet():
+        for epoch in range(state.epoch + 1, epochs + 1):
+            loader.set_epoch(epoch - 1)
+            photos.set_epoch(epoch - 1)
             row = {
-                "epoch": epoch + 1,
+                "epoch": epoch,
                 "loss": learner.learn(loader, after_step),
                 "held_out_loss": learner.watch(watched_loader),
                 "learning_rate": learner.schedule.get_last_lr()[0],
             }
             # Before the checkpoint: weights that give no finite loss must not replace better ones.
-            _check_finite(row["loss"] + row["held_out_loss"], epoch, recipe, checkpoints)
-            progress.epoch, progress.history = epoch + 1, [*progress.history, row]
-            _log(row, recipe, accelerator, checkpoints)
+            check_finite(row["loss"] + row["held_out_loss"])
+            state.epoch, state.history = epoch, [*state.history, row]
+            _log(row, accelerator, checkpoints)
             bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
-            if recipe.checkpoint_is_due(epoch + 1):
+            if recipe.checkpoint_is_due(epoch):
                 cost.measure(accelerator)
-                checkpoint = checkpoints.write(accelerator, epoch + 1, pushes and pushes.under_way)
-                if pushes and recipe.push_is_due(epoch + 1):
+                checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
+                if pushes and recipe.push_is_due(epoch):
                     pushes.start(checkpoint)
     if pushes:
         pushes.finish()
-    return progress.history
+    return state.history
 
 
 def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
@@ -167,61 +170,21 @@ def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) 
     )
 
 
-def _log(
-    row: dict[str, float], recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints
-) -> None:
+def _log(row: dict[str, float], accelerator: Accelerator, checkpoints: Checkpoints) -> None:
     """Hand a row of the learning curve to the tracker."""
     values = {name: value for name, value in row.items() if name != "epoch"}
     remedy = f"make room, then train again: {checkpoints.way_on()}"
-    with disk_errors_told("The log in", Path(recipe.output_dir), remedy):
+    with disk_errors_told("The log in", checkpoints.output_dir, remedy):
         on_main(lambda: accelerator.log(values, step=row["epoch"]))
 
 
-def workers_of(recipe: Recipe, accelerator: Accelerator) -> int:
-    """How many processes prepare photos for this one: none on a CPU, which is busy itself."""
-    if accelerator.device.type != "cuda":
-        return 0
-    if recipe.num_workers is not None:
-        return recipe.num_workers
-    return min(MOST_WORKERS, max(1, available_cores() // processes_here()))
-
-
-def processes_here() -> int:
-    """How many processes of this training share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def restoration_photos(
-    photos: Dataset,
-    model: ReconstructionModel,
-    processor: InspectionImageProcessor,
-    recipe: Recipe,
-    damaging: bool = True,
-) -> RestorationPhotos:
-    """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
-    allowed = {
-        category: augmentation_for(category, recipe.augmentation) if damaging else UNCHANGED
-        for category in {*photos["category"]}
-    }
-    # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
-    keeps_features = recipe.target == "features" and model.device.type == "cpu"
-    tiles = PreparedTiles(PreparedPhotos(photos, processor), model.config.tiling)
-    return RestorationPhotos(
-        tiles,
-        [allowed[category] for category in photos["category"] for _ in range(tiles.tiling.tiles)],
-        damage_probability=recipe.damage_probability if damaging else 0.0,
-        variants=recipe.variants if damaging else 1,
-        seed=recipe.seed,
-        extract=model.target.extract if keeps_features else None,
-        cache_bytes=memory_room(recipe.cache_memory_gb, processes_here()),
-    )
-
-
-def _resume(checkpoints: Checkpoints, progress: Progress, learner: Learner, recipe: Recipe) -> None:
+def _resume(
+    checkpoints: Checkpoints, state: TrainingState, learner: Learner, recipe: Recipe
+) -> None:
     """Bring back the state of a checkpoint; rates and decay are those of the recipe."""
-    photos = progress.photos
+    photos = state.photos
     checkpoint = checkpoints.load(learner.accelerator, recipe.resume_from_checkpoint)
-    if progress.photos != photos:  # held-out photos may be among those that it has learned
+    if state.photos != photos:  # held-out photos may be among those that it has learned
         raise CheckpointError(
             f"The checkpoint {checkpoint} has learned from other photos than those of this run; "
             "give the same --data, --category, --seed and --calibration_fraction."
@@ -233,18 +196,9 @@ def _resume(checkpoints: Checkpoints, progress: Progress, learner: Learner, reci
         group.update(lr=rate, weight_decay=recipe.weight_decay)
 
 
-def _fingerprint(photos: Dataset) -> str:
+def _digest(photos: Dataset) -> str:
     """Says whether photos are the same, by their names."""
     return hashlib.sha256("\n".join(photos["image_id"]).encode()).hexdigest()
-
-
-def _check_finite(loss: float, epoch: int, recipe: Recipe, checkpoints: Checkpoints) -> None:
-    if math.isfinite(loss):
-        return
-    raise TrainingError(
-        f"The loss is {loss} in epoch {epoch + 1}, expected a finite number; train again with a "
-        f"lower --learning_rate (now {recipe.learning_rate}): {checkpoints.way_on()}."
-    )
 
 
 def _standardisation_batches(

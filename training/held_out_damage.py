@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
-from training.augmentation import UNCHANGED
-from training.photos import PreparedPhotos, RestorationPhotos, model_input
+from training.photos.augmentation import UNCHANGED
+from training.photos.decoded import PreparedPhotos
+from training.photos.restoration import RestorationPhotos, model_input
 
 PIXEL_STEP = 2  # every second pixel, each way, says as much about a map as all of them
 RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on it

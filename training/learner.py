@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.batches import SharedLoader
 from training.muon import Muon
-from training.photo_cache import Item
+from training.photos.batches import SharedLoader
+from training.photos.shared_cache import Item
 from training.recipe import Recipe
 
 

@@ -356,9 +356,7 @@ def _as_declared(path: Path, name: str, value: Any) -> Any:
 
 def _as_kind(kind: type, value: Any) -> Any:
     """Raises ValueError where the value does not mean one of this kind."""
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    if isinstance(value, bool):
+    if isinstance(value, bool) != (kind is bool):
         raise ValueError
     # YAML reads `1e-3` as text and `1` as an int; both mean the float that the field asks for.
     if kind is float and isinstance(value, str | int):
@@ -366,4 +364,6 @@ def _as_kind(kind: type, value: Any) -> Any:
     # A folder or a product may have a number for a name.
     if kind is str and isinstance(value, int | float):
         return str(value)
-    raise ValueError
+    if not isinstance(value, kind):
+        raise ValueError
+    return value

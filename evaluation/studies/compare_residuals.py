@@ -27,7 +27,7 @@ from modeling.dissimilarity import DISSIMILARITIES
 from system.command_line import run_command
 from system.memory import keep_freed_memory
 from training.held_out_damage import DamageTrial, Separation, separations
-from training.photos import PreparedPhotos
+from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe, parse_recipe, read_weights
 
 Weights = Mapping[str, float]

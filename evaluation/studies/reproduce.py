@@ -28,8 +28,8 @@ from typing import Any
 from data.synthetic import PARTS
 from evaluation.documents.document import markdown_table
 from modeling import load_model
-from training.augmentation import augmentation_for
-from training.calibration import TURNING
+from training.held_out_calibration import TURNING
+from training.photos.augmentation import augmentation_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -7,8 +7,15 @@ import pytest
 
 from data.licences import MVTEC_CATEGORIES
 from data.synthetic import PARTS
-from training.augmentation import ANY_ROTATION, FIXED, PRESETS, UNCHANGED, Augmentation, augment
-from training.augmentation import augmentation_for as preset_of
+from training.photos.augmentation import (
+    ANY_ROTATION,
+    FIXED,
+    PRESETS,
+    UNCHANGED,
+    Augmentation,
+    augment,
+)
+from training.photos.augmentation import augmentation_for as preset_of
 
 
 def only(**fields: float) -> Augmentation:

@@ -7,7 +7,7 @@ import torch
 from accelerate.data_loader import SeedableRandomSampler
 
 from modeling.restoration import painted_of
-from training.batches import SharedBatches
+from training.photos.batches import SharedBatches
 
 
 def of_all(length, batch_size, processes, seed=5, epoch=0) -> list[SharedBatches]:

@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader
 from data.dataset import load_inspection_dataset
 from data.synthetic import render
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training.calibration import (
+from training.held_out_calibration import (
     CANDIDATES,
     LEAST_JUDGED,
     best_by_a_margin,
     calibrate,
     choose_normalisation,
 )
-from training.photos import PreparedPhotos
+from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
 from training.train import main
 

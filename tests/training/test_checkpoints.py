@@ -17,7 +17,7 @@ from torch import nn
 
 from system.processes import state
 from training.checkpoints import CheckpointError, Checkpoints
-from training.fit import Progress
+from training.fit import TrainingState
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +169,9 @@ def test_what_a_stranger_wrote_into_one_is_not_run(trained, tmp_path):
 
 
 def test_states_come_back_as_they_were(trained, tmp_path):
-    progress = Progress("abc", 2, [{"epoch": 1, "loss": 0.1 + 0.2}])
-    write(trained, Checkpoints(tmp_path, states={"progress": progress}), 1)
+    state = TrainingState("abc", 2, [{"epoch": 1, "loss": 0.1 + 0.2}])
+    write(trained, Checkpoints(tmp_path, states={"progress": state}), 1)
     assert not [*tmp_path.rglob("custom_checkpoint*")]
-    found = Progress("other")
+    found = TrainingState("other")
     epoch_in(trained, Checkpoints(tmp_path, states={"progress": found}))
-    assert found == progress
+    assert found == state

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from data.synthetic import render
-from training.damage import KINDS, REACH, VISIBLE, _around, _place, _structure, damage
+from training.photos.damage import KINDS, REACH, VISIBLE, _around, _place, _structure, damage
 
 
 @pytest.fixture(scope="module")

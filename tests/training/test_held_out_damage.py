@@ -6,7 +6,7 @@ import torch
 from data.dataset import load_inspection_dataset
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
 from training.held_out_damage import DamageTrial, separations
-from training.photos import PreparedPhotos
+from training.photos.decoded import PreparedPhotos
 
 SIDE = 64
 

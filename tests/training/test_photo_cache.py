@@ -15,16 +15,10 @@ from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError, image_processing
 from system.disk_errors import DiskError
-from training.augmentation import ANY_ROTATION
-from training.photo_cache import (
-    GIGABYTE,
-    PIXELS,
-    SharedCache,
-    decoded_once,
-    memory_room,
-    remove_leftovers,
-)
-from training.photos import PreparedPhotos, RestorationPhotos
+from training.photos.augmentation import ANY_ROTATION
+from training.photos.decoded import PIXELS, PreparedPhotos, decoded_once, remove_decoded
+from training.photos.restoration import RestorationPhotos
+from training.photos.shared_cache import GIGABYTE, SharedCache, memory_room
 
 SIDE = 64
 DATA = f"synthetic:flange_nut?train=6&test_good=1&test_per_defect=1&size={SIDE}"
@@ -52,7 +46,7 @@ def test_it_is_read_from_the_disk_and_not_decoded_again(photos, tmp_path, monkey
     decoded = decoded_once(photos, PROCESSOR, tmp_path, 1.0)
     blocks = [block for row in decoded.data.blocks for block in row]
     assert any(isinstance(block, MemoryMappedTable) for block in blocks)
-    monkeypatch.setattr("training.photos.prepare", None)
+    monkeypatch.setattr("training.photos.decoded.prepare", None)
     assert PreparedPhotos(decoded, PROCESSOR)[3].shape == (3, SIDE, SIDE)
 
 
@@ -100,7 +94,7 @@ def test_what_a_kill_left_half_written_is_removed(photos, tmp_path):
 
     for folder in killed_at_each_change(make, lambda at: decoded_once(photos, PROCESSOR, at, 1.0)):
         left = list(folder.iterdir())
-        remove_leftovers(folder)
+        remove_decoded(folder)
         assert list(folder.iterdir()) == []
     assert left == []  # nothing killed the last one
 

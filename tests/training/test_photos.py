@@ -7,8 +7,9 @@ import torch
 
 from data.dataset import load_inspection_dataset
 from modeling import InspectionImageProcessor
-from training.augmentation import ANY_ROTATION, UNCHANGED
-from training.photos import PreparedPhotos, RestorationPhotos, model_input
+from training.photos.augmentation import ANY_ROTATION, UNCHANGED
+from training.photos.decoded import PreparedPhotos
+from training.photos.restoration import RestorationPhotos, model_input
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.augmentation import augmentation_for
 from training.held_out_damage import DamageTrial, separations
-from training.photos import PreparedPhotos
+from training.photos.augmentation import augmentation_for
+from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
 
 logger = logging.getLogger(__name__)

@@ -1,40 +1,33 @@
-"""Photos that are prepared once: decoded ones on the disk, what is made of them in memory.
+"""Photos as the model takes them, decoded and resized once: in a file that is gone afterwards.
 
-Both are bounded, and what does not fit is made anew each time: it takes longer and changes nothing.
+What does not fit into the file is decoded anew each time: it takes longer and changes nothing.
 """
 
 from __future__ import annotations
 
-import math
-import mmap
-import multiprocessing
-import os
 import platform
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
 from data.rows import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
+from modeling.tiling import Tiling
 from system.cores import available_cores
 from system.disk_errors import disk_errors_told
 from system.processes import everywhere, state
+from training.photos.shared_cache import GIGABYTE
 
 PIXELS = "pixels"  # column of a dataset: a prepared photo's bytes, or None
 FEATURES = Features({PIXELS: Value("binary")})
 FILE = ".photos-{}.arrow"
 AT_ONCE = 64  # photos that are decoded between two writes
-ALIGNMENT = 64  # bytes; a cache line
-GIGABYTE = 10**9
-
-Item = dict[str, Any]
 
 
 def decoded_once(
@@ -74,10 +67,56 @@ def decoded_once(
     return concatenate_datasets([photos, kept], axis=1)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the file that a process was killed in the middle of writing."""
+def remove_decoded(folder: Path) -> None:
+    """Remove the file that a process left when it was killed."""
     for path in folder.glob(FILE.format("*")):
         path.unlink()
+
+
+class PreparedPhotos(TorchDataset):
+    """Good photos as the model takes them; an item is (3, H, W) in 0..1.
+
+    Args:
+        photos: with the columns image and image_id, and those that `decoded_once` adds if it was
+            called.
+        processor: prepares them.
+    """
+
+    def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
+        self.photos = photos.select_columns(["image", "image_id"])
+        self.decoded = photos.select_columns([PIXELS]) if PIXELS in photos.column_names else None
+        self.processor = processor
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = None if self.decoded is None else self.decoded[index][PIXELS]
+        if pixels is None:
+            return prepare(self.photos, index, self.processor).float() / 255
+        side = self.processor.size
+        flat = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
+        return flat.view(3, side["height"], side["width"]).float() / 255
+
+
+class PreparedTiles(TorchDataset):
+    """Good photos as the model's body sees them, tile by tile; an item is (3, side, side) in 0..1.
+
+    Args:
+        photos: good photos.
+        tiling: how they are cut; a single tile leaves them whole.
+    """
+
+    def __init__(self, photos: PreparedPhotos, tiling: Tiling) -> None:
+        self.photos, self.tiling = photos, tiling
+
+    def __len__(self) -> int:
+        return len(self.photos) * self.tiling.tiles
+
+    def __getitem__(self, index: int) -> Tensor:
+        photo, tile = divmod(index, self.tiling.tiles)
+        rows, columns = self.tiling.place(tile)
+        return self.photos[photo][:, rows, columns]
 
 
 def prepare(photos: Dataset, index: int, processor: InspectionImageProcessor) -> Tensor:
@@ -111,75 +150,3 @@ def _write(photos: Dataset, processor: InspectionImageProcessor, path: Path, roo
         for _ in range(fitting, len(photos)):
             writer.write({PIXELS: None})
         writer.finalize()
-
-
-class SharedCache:
-    """Items in memory that a process shares with the workers that it forks.
-
-    Whoever first needs an item makes it, and all others find it. The system gives the memory only
-    as it is filled, and takes it back when the processes end, however they end.
-
-    Args:
-        count: how many items there may be, numbered from 0.
-        example: one of them: names to tensors or lists of tensors; all have its shapes and types.
-        room: bytes at most; items from the first that does not fit are not kept.
-    """
-
-    def __init__(self, count: int, example: Item, room: float) -> None:
-        self.example = example
-        self.stride = sum(_padded(tensor) for _, tensor in _tensors(example))
-        self.length = min(count, int(room // self.stride))
-        self._memory = mmap.mmap(-1, max(1, self.length * self.stride))
-        self._is_filled = mmap.mmap(-1, max(1, self.length))
-        self._lock = multiprocessing.Lock()
-
-    def get(self, number: int) -> Item | None:
-        """The item of this number, or None while nobody has put it."""
-        if number >= self.length:
-            return None
-        with self._lock:  # who sees the mark sees what was written before it
-            if not self._is_filled[number]:
-                return None
-        item: Item = {}
-        for name, kept in self._places(number):
-            if isinstance(self.example[name], list):
-                item.setdefault(name, []).append(kept)
-            else:
-                item[name] = kept
-        return item
-
-    def put(self, number: int, item: Item) -> None:
-        """Keep an item if there is room."""
-        if number >= self.length:
-            return
-        for (_, place), (_, tensor) in zip(self._places(number), _tensors(item), strict=True):
-            place.copy_(tensor)
-        with self._lock:
-            self._is_filled[number] = 1
-
-    def _places(self, number: int) -> Iterator[tuple[str, Tensor]]:
-        """The memory of an item: the names and tensors of the example, holding its values."""
-        offset = number * self.stride
-        for name, tensor in _tensors(self.example):
-            count = tensor.numel()
-            place = torch.frombuffer(self._memory, dtype=tensor.dtype, count=count, offset=offset)
-            # Its layout too, on which the last bits of what is computed from it depend.
-            yield name, place.as_strided(tensor.shape, tensor.stride())
-            offset += _padded(tensor)
-
-
-def memory_room(gigabytes: float, processes_here: int) -> float:
-    """Bytes for one process: its share of so much, or of half the machine's memory if less."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(gigabytes * GIGABYTE, memory / 2) / processes_here
-
-
-def _tensors(item: Item) -> Iterator[tuple[str, Tensor]]:
-    for name, value in item.items():
-        for tensor in value if isinstance(value, list) else [value]:
-            yield name, tensor
-
-
-def _padded(tensor: Tensor) -> int:
-    """Bytes of a tensor up to where the next one may begin."""
-    return math.ceil(tensor.nbytes / ALIGNMENT) * ALIGNMENT

@@ -1,4 +1,4 @@
-"""Photos as training wants them: prepared, augmented, damaged, and encoded once where that pays."""
+"""Photos to learn from: augmented, damaged, and encoded once where that saves time."""
 
 from __future__ import annotations
 
@@ -11,59 +11,41 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from modeling import InspectionImageProcessor
-from modeling.tiling import Tiling
-from training.augmentation import Augmentation, augment
-from training.damage import damage
-from training.photo_cache import PIXELS, Item, SharedCache, prepare
+from modeling import InspectionImageProcessor, ReconstructionModel
+from system.processes import processes_here
+from training.photos.augmentation import UNCHANGED, Augmentation, augment, augmentation_for
+from training.photos.damage import damage
+from training.photos.decoded import PreparedPhotos, PreparedTiles
+from training.photos.shared_cache import Item, SharedCache, memory_room
+from training.recipe import Recipe
 
 Extract = Callable[[Tensor], Sequence[Tensor]]
 
 
-class PreparedPhotos(TorchDataset):
-    """Good photos as the model takes them; an item is (3, H, W) in 0..1.
-
-    Args:
-        photos: with the columns image and image_id, and those that `decoded_once` adds if it was
-            called.
-        processor: prepares them.
-    """
-
-    def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
-        self.photos = photos.select_columns(["image", "image_id"])
-        self.decoded = photos.select_columns([PIXELS]) if PIXELS in photos.column_names else None
-        self.processor = processor
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, index: int) -> Tensor:
-        pixels = None if self.decoded is None else self.decoded[index][PIXELS]
-        if pixels is None:
-            return prepare(self.photos, index, self.processor).float() / 255
-        side = self.processor.size
-        flat = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
-        return flat.view(3, side["height"], side["width"]).float() / 255
-
-
-class PreparedTiles(TorchDataset):
-    """Good photos as the model's body sees them, tile by tile; an item is (3, side, side) in 0..1.
-
-    Args:
-        photos: good photos.
-        tiling: how they are cut; a single tile leaves them whole.
-    """
-
-    def __init__(self, photos: PreparedPhotos, tiling: Tiling) -> None:
-        self.photos, self.tiling = photos, tiling
-
-    def __len__(self) -> int:
-        return len(self.photos) * self.tiling.tiles
-
-    def __getitem__(self, index: int) -> Tensor:
-        photo, tile = divmod(index, self.tiling.tiles)
-        rows, columns = self.tiling.place(tile)
-        return self.photos[photo][:, rows, columns]
+def restoration_photos(
+    photos: Dataset,
+    model: ReconstructionModel,
+    processor: InspectionImageProcessor,
+    recipe: Recipe,
+    damaging: bool = True,
+) -> RestorationPhotos:
+    """Photos to train on, or (`damaging` False) to watch the loss on as they are."""
+    allowed = {
+        category: augmentation_for(category, recipe.augmentation) if damaging else UNCHANGED
+        for category in {*photos["category"]}
+    }
+    # A GPU encodes a batch faster than the memory of encoded photos could be filled and read.
+    keeps_features = recipe.target == "features" and model.device.type == "cpu"
+    tiles = PreparedTiles(PreparedPhotos(photos, processor), model.config.tiling)
+    return RestorationPhotos(
+        tiles,
+        [allowed[category] for category in photos["category"] for _ in range(tiles.tiling.tiles)],
+        damage_probability=recipe.damage_probability if damaging else 0.0,
+        variants=recipe.variants if damaging else 1,
+        seed=recipe.seed,
+        extract=model.target.extract if keeps_features else None,
+        cache_bytes=memory_room(recipe.cache_memory_gb, processes_here()),
+    )
 
 
 class RestorationPhotos(TorchDataset):

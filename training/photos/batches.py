@@ -11,8 +11,8 @@ from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from modeling.restoration import Painted, painted_of
-from training.photo_cache import Item
-from training.photos import model_input
+from training.photos.restoration import model_input
+from training.photos.shared_cache import Item
 
 
 class SharedBatches(Sampler[list[int]]):

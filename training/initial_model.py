@@ -1,0 +1,52 @@
+"""The model before it has learned anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from accelerate.utils import set_seed
+from torch import nn
+
+from modeling import ARCHITECTURES, ReconstructionModel
+from modeling.backbones import load_backbone
+from training.model_folder import round_to_half
+from training.recipe import Recipe, without_folder
+
+BackboneAndConfig = tuple[nn.Module, dict[str, Any] | None]
+
+
+def build_model(
+    recipe: Recipe, categories: Sequence[str] = (), backbone: BackboneAndConfig | None = None
+) -> tuple[ReconstructionModel, BackboneAndConfig | None]:
+    """An untrained model, its initial weights decided by the recipe's seed.
+
+    Args:
+        recipe: architecture, target and their fields.
+        categories: what the model will know.
+        backbone: what an earlier call returned, so that it is loaded once.
+
+    Returns:
+        The model, its backbone's weights published and rounded to half, as they will be saved; and
+        the backbone with its config, None for pixels.
+
+    Raises:
+        BackboneError: when the backbone's weights can't be had.
+        ValueError: when the recipe does not make a valid model.
+    """
+    set_seed(recipe.seed)
+    model_class = ARCHITECTURES[recipe.architecture]
+    fields = {**recipe.model_fields(), "categories": list(categories)}
+    if recipe.target == "pixels":
+        return model_class(model_class.config_class(**fields)), None
+    defaults = model_class.config_class.defaults_for_target("features")
+    backbone = backbone or load_backbone(
+        recipe.backbone or defaults["backbone"],
+        recipe.backbone_layers or defaults["backbone_layers"],
+    )
+    network, hub_config = backbone
+    fields |= {"backbone": without_folder(fields["backbone"]), "backbone_config": hub_config}
+    model = model_class(model_class.config_class(**fields))
+    model.target.backbone.load_state_dict(network.state_dict())
+    round_to_half(model.target.backbone)
+    return model, backbone

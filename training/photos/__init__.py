@@ -1,0 +1,1 @@
+"""Photos as training takes them: decoded once, augmented, damaged, dealt out in batches."""
