@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from .familiarity import DOUBTS, NO_DOUBT
+from .out_of_distribution import DOUBTS, NO_DOUBT
 
 
 @dataclass
