@@ -76,15 +76,15 @@ def make_plan(
             f"{photos} holds no {FORMATS_IN_WORDS} file; give the folder of the photos."
         )
     versions = {library: version(library) for library in LIBRARIES}
-    progress = take_up(output_dir, identity, {"command": command, "versions": versions})
+    start, done = take_up(output_dir, identity, {"command": command, "versions": versions})
     if listing.passed_over:
         _warn_of(listing.passed_over)
-    if progress.done:
-        print(f"{plural(len(progress.done), 'photo')} done before; going on.", flush=True)
+    if done:
+        print(f"{plural(len(done), 'photo')} done before; going on.", flush=True)
     size = batch_size or (1 if pipe.device.type == "cpu" else GPU_BATCH_SIZE)
-    left = [path for path in listing.paths if as_text(path) not in progress.done]
+    left = [path for path in listing.paths if as_text(path) not in done]
     batches = [left[batch.start : batch.stop] for batch in batches_of(len(left), size)]
-    return Plan(identity, progress.start, batches)
+    return Plan(identity, start, batches)
 
 
 def _name_of(source: ModelSource) -> str:

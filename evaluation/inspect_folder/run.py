@@ -89,26 +89,16 @@ class Lock(AbstractContextManager):
             ) from error
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        start: how often it was started, this time included.
-        done: the photos that have a row.
-    """
-
-    start: int
-    done: set[str]
-
-
-def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress:
+def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[int, set[str]]:
     """Begin a run in its folder of results, or go on with it.
 
     Args:
         folder: is there and belongs to no other process.
         identity: what the run is.
         about: further facts for who reads run.json, which a later start need not share.
+
+    Returns:
+        How often the run was started, this time included, and the photos that have a row.
 
     Raises:
         FolderError: when the folder holds the results of another run, or damaged ones.
@@ -126,7 +116,7 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress
     else:
         text = json.dumps({**asdict(identity), **about}, indent=2, ensure_ascii=False)
         write_whole(record, f"{text}\n".encode("utf-8", "backslashreplace"))
-    return Progress(next_start(folder), done_paths(folder))
+    return next_start(folder), done_paths(folder)
 
 
 def fingerprint(pipe: InspectionPipeline) -> str:
