@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -34,8 +33,8 @@ from evaluation.documents.wording import UNDEFINED, duration, megabytes, percent
 from evaluation.inspect_folder.errors import FolderError, in_plain_words
 from evaluation.inspect_folder.inspector import ALL, FAILURES, NONE, Inspector
 from evaluation.inspect_folder.parts import PATTERN, PartWriter, count_verdicts
-from evaluation.inspect_folder.plan import GPU_BATCH_SIZE, Plan, make_plan
-from evaluation.inspect_folder.run import Lock
+from evaluation.inspect_folder.plan import Plan, make_plan
+from evaluation.inspect_folder.run import Identity, Lock, fingerprint
 from evaluation.model_source import ModelSource
 from modeling import (
     CHECK,
@@ -51,11 +50,11 @@ from modeling.checks import check_number
 from system.batches import map_in_threads
 from system.command_line import published_command, run_command
 from system.cores import single_threaded, use_fair_share_of_cores
-from system.memory import keep_freed_memory
+from system.memory import keep_freed_memory, peak_memory
 from system.processes import ElsewhereError, everywhere, on_main, state, together
 
 NAME = "inspect_folder.py"
-PART_SIZE = 256
+PART_SIZE, GPU_BATCH_SIZE = 256, 8
 CPU = torch.device("cpu")
 
 
@@ -138,7 +137,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         start = time.perf_counter()
         everywhere(lambda: _inspect_share(options, pipe, plan))
         seconds = time.perf_counter() - start
-        peak = max(together(_peak_memory))
+        peak = max(together(peak_memory))
         on_main(lambda: _print_summary(options, plan, seconds, peak))
 
 
@@ -183,16 +182,16 @@ def _plan(
         return None
     with in_plain_words(options.output_dir):
         lock.take_alone()
-        plan = make_plan(
-            pipe,
-            ModelSource(options.model, options.revision),
-            options.photos,
-            options.output_dir,
-            category=options.category,
+        identity = Identity(
+            model=ModelSource(options.model, options.revision).public_name,
+            model_sha256=fingerprint(pipe),
+            category=options.category or pipe.model.config.categories[0],
             threshold=options.threshold,
-            batch_size=options.batch_size,
-            command=published_command("evaluation/inspect_folder.py", words),
+            photos=str(options.photos.resolve()),
         )
+        batch_size = options.batch_size or (1 if pipe.device.type == "cpu" else GPU_BATCH_SIZE)
+        command = published_command("evaluation/inspect_folder.py", words)
+        plan = make_plan(identity, options.output_dir, batch_size, command)
         lock.share()
     return plan
 
@@ -247,9 +246,3 @@ def _effort(photos: int, seconds: float, peak: float) -> str:
         f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
         f"second; peak memory of a process {megabytes(peak)}"
     )
-
-
-def _peak_memory() -> float:
-    """Bytes that this process had in memory at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
