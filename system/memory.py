@@ -1,4 +1,4 @@
-"""A process's memory: kept between batches, which halves a network's time on a CPU; and how much."""
+"""A process's memory: how much it takes, and keeping it, which halves a network's time on a CPU."""
 
 from __future__ import annotations
 

@@ -15,11 +15,10 @@ from evaluation.inspect_folder.parts import (
     PATTERN,
     done_paths,
     next_start,
-    remove_unfinished,
-    write_whole,
 )
 from modeling import InspectionPipeline
 from modeling.graph import digest_of
+from system.files import remove_leftovers, whole_file
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -104,7 +103,7 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[in
         FolderError: when the folder holds the results of another run, or damaged ones.
         OSError: when it can't be written to.
     """
-    remove_unfinished(folder)
+    remove_leftovers(folder)
     record = folder / RECORD
     if record.exists():
         _compare(record, identity)
@@ -115,7 +114,8 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[in
         )
     else:
         text = json.dumps({**asdict(identity), **about}, indent=2, ensure_ascii=False)
-        write_whole(record, f"{text}\n".encode("utf-8", "backslashreplace"))
+        with whole_file(record) as draft:
+            draft.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
     return next_start(folder), done_paths(folder)
 
 
