@@ -8,6 +8,8 @@ from pathlib import Path
 from transformers.utils import CONFIG_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
 
+from system.command_line import public_path
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -37,3 +39,10 @@ class ModelSource:
         """The commit of the Hub repository that the cache holds; None of a folder."""
         config = self.file(CONFIG_NAME)
         return extract_commit_hash(str(config), None) if config else None
+
+    @property
+    def public_name(self) -> str:
+        """The folder as others may read it, or the Hub id and its commit."""
+        if Path(self.name).is_dir():
+            return public_path(self.name)
+        return f"{self.name}@{self.commit()}"

@@ -34,7 +34,7 @@ class ReconstructionOutput(ModelOutput):
     doubt: Tensor | None = None
 
     def doubt_names(self) -> list[str | None]:
-        """B reasons why a photo can't be judged, of `familiarity.DOUBTS`; None where it can be."""
+        """B of `out_of_distribution.DOUBTS`; None where a photo can be judged."""
         if self.doubt is None:
             return [None] * len(self.raw_score)
         return [None if number == NO_DOUBT else DOUBTS[number] for number in self.doubt.tolist()]

@@ -1,9 +1,11 @@
-"""Memory kept between batches, which halves the time of a network on a CPU under Linux."""
+"""A process's memory: how much it takes, and keeping it, which halves a network's time on a CPU."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 LARGEST = 2**31 - 1  # mallopt takes a C int
@@ -27,3 +29,13 @@ def keep_freed_memory() -> bool:
         return False
     advice = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST), (M_MMAP_THRESHOLD, LARGEST // 2))
     return all(mallopt(*pair) == 1 for pair in advice)
+
+
+def peak_memory() -> int:
+    """Bytes that this process had in memory at most."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the general way also counts what the process that started this one had
+        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

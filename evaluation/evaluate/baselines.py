@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +29,7 @@ from torch import Tensor
 from data.rows import decode_picture
 from evaluation.evaluate.prediction import (
     BATCH_SIZE,
+    Detect,
     Prediction,
     maps_of_photo_size,
     masks_of,
@@ -59,170 +59,140 @@ METRICS = (
     "aupro_5",
 )
 
+# How far photos, described as (B, C, h, w), differ from the good ones: (B, h', w'), >= 0.
+Residual = Callable[[Tensor], Tensor]
 
-class Baseline(ABC):
-    """A reference that learns from good photos and gives a residual map.
 
-    Args:
-        model: gives the features, and the way from residual to score.
-        photos: how many good photos there are to learn from.
+class Baseline(NamedTuple):
+    """A reference that learns from good photos.
+
+    Attributes:
+        describe: what is compared, (B, C, h, w), of a model and pictures (B, 3, H, W) in 0..1.
+        learn: batches of described good photos, and how many photos they are -> the residual.
     """
 
-    def __init__(self, model: ReconstructionModel, photos: int) -> None:
-        self.model, self.photos = model, photos
-
-    def describe(self, pixel_values: Tensor) -> Tensor:
-        """What is compared, of pictures (B, 3, H, W) in 0..1: here the model's target.
-
-        One vector a position of the model's map, (B, C, h, w); of pixels, all those within it.
-        """
-        target = self.model.target
-        tiling = self.model.config.tiling.coarser(target.stride)
-        values = tiling.join(target.encode(self.model.tiles_of(pixel_values)))
-        side = self.model.config.image_size // self.model.config.map_stride
-        return F.pixel_unshuffle(values, values.shape[-1] // side)
-
-    @abstractmethod
-    def learn(self, described: Tensor) -> None:
-        """Take in one batch of good photos, (B, C, h, w)."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Sum up, when all good photos were taken in."""
-
-    @abstractmethod
-    def residual(self, described: Tensor) -> Tensor:
-        """How far photos, (B, C, h, w), differ from the good ones: (B, h', w'), >= 0."""
-
-    @torch.no_grad()
-    def detect(
-        self, pixel_values: Tensor, category: Sequence[str] | None = None
-    ) -> ReconstructionOutput:
-        """Map and raw score of pictures, (B, 3, H, W), as `ReconstructionModel.detect` makes them.
-
-        Neither reconstruction nor verdict: a baseline is not calibrated.
-        """
-        del category  # a baseline learned one only
-        config = self.model.config
-        residual = self.residual(self.describe(pixel_values).float())
-        residual = F.avg_pool2d(
-            residual.unsqueeze(1), residual.shape[-1] * config.map_stride // config.image_size
-        ).squeeze(1)
-        residual = smooth_residual(residual, config.map_sigma / config.map_stride)
-        anomaly_map = enlarge(residual, config.image_size)
-        raw = raw_score(anomaly_map)
-        return ReconstructionOutput(
-            anomaly_map=anomaly_map, raw_score=raw, anomaly_score=torch.full_like(raw, torch.nan)
-        )
+    describe: Callable[[ReconstructionModel, Tensor], Tensor]
+    learn: Callable[[Iterable[Tensor], int], Residual]
 
 
-class MeanImage(Baseline):
-    """The absolute difference from the mean good photo."""
-
-    total: Tensor | float = 0.0
-
-    def describe(self, pixel_values: Tensor) -> Tensor:
-        """The picture itself."""
-        return pixel_values
-
-    def learn(self, described: Tensor) -> None:
-        """Add the pictures up."""
-        self.total = self.total + described.double().sum(dim=0)
-
-    def finish(self) -> None:
-        """Take the mean."""
-        self.mean = (self.total / self.photos).float()
-
-    def residual(self, described: Tensor) -> Tensor:
-        """Averaged over the colours: (B, H, W)."""
-        return (described - self.mean).abs().mean(dim=1)
+def pictures_themselves(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
+    """(B, 3, H, W), as they are."""
+    del model
+    return pixel_values
 
 
-class GaussianPerLocation(Baseline):
-    """A Gaussian at each place, with a full covariance over the channels.
+def features(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
+    """The model's target, (B, C, h, w), one vector a position of the map; all pixels within it."""
+    tiling = model.config.tiling.coarser(model.target.stride)
+    values = tiling.join(model.target.encode(model.tiles_of(pixel_values)))
+    side = model.config.image_size // model.config.map_stride
+    return F.pixel_unshuffle(values, values.shape[-1] // side)
+
+
+def some_features(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
+    """(B, C', h, w), `GAUSSIAN_CHANNELS` of the features, the same for every batch."""
+    described = features(model, pixel_values)
+    generator = torch.Generator().manual_seed(SEED)
+    chosen = torch.randperm(described.shape[1], generator=generator)[:GAUSSIAN_CHANNELS]
+    return described[:, chosen.sort().values.to(described.device)]
+
+
+def mean_image(good: Iterable[Tensor], photos: int) -> Residual:
+    """The absolute difference from the mean good photo, averaged over the colours."""
+    total = sum(described.double().sum(dim=0) for described in good)
+    mean = (total / photos).float()
+    return lambda described: (described - mean).abs().mean(dim=1)
+
+
+def gaussian_per_location(good: Iterable[Tensor], photos: int) -> Residual:
+    """Mahalanobis distance from a Gaussian at each place, with full covariance over the channels.
 
     The sums that it is fitted from do not grow with the number of photos.
     """
-
-    total: Tensor | float = 0.0
-    products: Tensor | None = None
-
-    def describe(self, pixel_values: Tensor) -> Tensor:
-        """(B, C', h, w), the chosen channels."""
-        described = super().describe(pixel_values)
-        generator = torch.Generator().manual_seed(SEED)
-        chosen = torch.randperm(described.shape[1], generator=generator)[:GAUSSIAN_CHANNELS]
-        return described[:, chosen.sort().values.to(described.device)]
-
-    def learn(self, described: Tensor) -> None:
-        """Add up the vectors and their products."""
+    total, products = 0.0, None
+    for described in good:
         vectors = described.float().flatten(2).permute(2, 0, 1)  # (h * w, B, C)
-        self.total = self.total + vectors.double().sum(dim=1)
-        if self.products is None:
-            self.products = vectors.new_zeros(len(vectors), *[vectors.shape[-1]] * 2)
-        self.products.baddbmm_(vectors.mT, vectors)
+        total = total + vectors.double().sum(dim=1)
+        if products is None:
+            products = vectors.new_zeros(len(vectors), *[vectors.shape[-1]] * 2)
+        products.baddbmm_(vectors.mT, vectors)
+    mean = total / photos  # (h * w, C)
+    for part in batches_of(len(mean), POSITIONS_AT_ONCE):
+        some = slice(part.start, part.stop)
+        outer = mean[some, :, None] * mean[some, None, :]
+        covariance = (products[some].double() - photos * outer) / max(1, photos - 1)
+        covariance.diagonal(dim1=1, dim2=2).add_(REGULARISATION)
+        root = torch.linalg.cholesky(covariance)
+        identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+        inverse = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False)
+        products[some] = inverse.float()  # in place: two of them would be large
 
-    def finish(self) -> None:
-        """Invert the covariances, some at a time."""
-        self.mean = (self.total / self.photos).float()  # (h * w, C)
-        freedom = max(1, self.photos - 1)
-        for part in batches_of(len(self.mean), POSITIONS_AT_ONCE):
-            some = slice(part.start, part.stop)
-            mean = self.total[some] / self.photos
-            outer = mean[:, :, None] * mean[:, None, :]
-            covariance = (self.products[some].double() - self.photos * outer) / freedom
-            covariance.diagonal(dim1=1, dim2=2).add_(REGULARISATION)
-            root = torch.linalg.cholesky(covariance)
-            identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
-            inverse = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False)
-            self.products[some] = inverse.float()  # in place: two of them would be large
-
-    def residual(self, described: Tensor) -> Tensor:
-        """Mahalanobis distance: (B, h, w)."""
+    def distance(described: Tensor) -> Tensor:
         batch, _, *grid = described.shape
-        vectors = described.flatten(2).permute(2, 1, 0) - self.mean[..., None]  # (h * w, C, B)
-        distance = (self.products @ vectors).norm(dim=1)  # (h * w, B)
-        return distance.T.reshape(batch, *grid)
+        vectors = described.flatten(2).permute(2, 1, 0) - mean.float()[..., None]  # (h * w, C, B)
+        return (products @ vectors).norm(dim=1).T.reshape(batch, *grid)
+
+    return distance
 
 
-class NearestNeighbours(Baseline):
-    """The distance to the nearest features that good photos have anywhere."""
+def nearest_neighbours(good: Iterable[Tensor], photos: int) -> Residual:
+    """Mean distance to the `NEIGHBOURS` nearest features that good photos have anywhere."""
+    bank = bank_of(good, photos)
 
-    def __init__(self, model: ReconstructionModel, photos: int) -> None:
-        super().__init__(model, photos)
-        self.generator = torch.Generator().manual_seed(SEED)
-        self.kept: list[Tensor] = []
-
-    def learn(self, described: Tensor) -> None:
-        """Keep as many random positions of each photo."""
-        for vectors in described.float().flatten(2).mT:  # (h * w, C)
-            most = max(1, BANK_SIZE // self.photos)
-            chosen = torch.randperm(len(vectors), generator=self.generator)[:most]
-            self.kept.append(vectors[chosen.to(vectors.device)].clone())
-
-    def finish(self) -> None:
-        """Make one bank of all that was kept: (n, C)."""
-        self.bank = torch.cat(self.kept)
-        self.kept = []
-
-    def residual(self, described: Tensor) -> Tensor:
-        """Mean distance to the `NEIGHBOURS` nearest: (B, h, w)."""
+    def distance(described: Tensor) -> Tensor:
         batch, channels, *grid = described.shape
         vectors = described.permute(0, 2, 3, 1).reshape(-1, channels)
         nearest = [
-            torch.cdist(some, self.bank)
-            .topk(min(NEIGHBOURS, len(self.bank)), largest=False)
+            torch.cdist(some, bank)
+            .topk(min(NEIGHBOURS, len(bank)), largest=False)
             .values.mean(dim=1)
             for some in vectors.split(POSITIONS_AT_ONCE)
         ]
         return torch.cat(nearest).reshape(batch, *grid)
 
+    return distance
 
-BASELINES: dict[str, type[Baseline]] = {
-    "mean_image": MeanImage,
-    "gaussian_per_location": GaussianPerLocation,
-    "nearest_neighbours": NearestNeighbours,
+
+def bank_of(good: Iterable[Tensor], photos: int) -> Tensor:
+    """Up to `BANK_SIZE` vectors, (n, C): as many random positions of each photo."""
+    generator = torch.Generator().manual_seed(SEED)
+    most = max(1, BANK_SIZE // photos)
+    kept = []
+    for described in good:
+        for vectors in described.float().flatten(2).mT:  # (h * w, C)
+            chosen = torch.randperm(len(vectors), generator=generator)[:most]
+            kept.append(vectors[chosen.to(vectors.device)].clone())
+    return torch.cat(kept)
+
+
+BASELINES = {
+    "mean_image": Baseline(pictures_themselves, mean_image),
+    "gaussian_per_location": Baseline(some_features, gaussian_per_location),
+    "nearest_neighbours": Baseline(features, nearest_neighbours),
 }
+
+
+def detector(model: ReconstructionModel, baseline: Baseline, residual: Residual) -> Detect:
+    """Map and raw score of pictures, (B, 3, H, W), made as `ReconstructionModel.detect` makes them.
+
+    Neither reconstruction nor verdict: a baseline is not calibrated.
+    """
+    config = model.config
+
+    @torch.no_grad()
+    def detect(pixel_values: Tensor, category: Sequence[str] | None = None) -> ReconstructionOutput:
+        del category  # a baseline learned one only
+        found = residual(baseline.describe(model, pixel_values).float())
+        cell = found.shape[-1] * config.map_stride // config.image_size
+        found = F.avg_pool2d(found.unsqueeze(1), cell).squeeze(1)
+        smoothed = smooth_residual(found, config.map_sigma / config.map_stride)
+        anomaly_map = enlarge(smoothed, config.image_size)
+        raw = raw_score(anomaly_map)
+        return ReconstructionOutput(
+            anomaly_map=anomaly_map, raw_score=raw, anomaly_score=torch.full_like(raw, torch.nan)
+        )
+
+    return detect
 
 
 def baseline_metrics(
@@ -253,12 +223,13 @@ def baseline_metrics(
         MetricError: a map is not finite, or a mask has not the size of its photo.
     """
     found: dict[str, dict[str, float]] = {}
-    for name, kind in BASELINES.items():
+    for name, baseline in BASELINES.items():
         start = time.perf_counter()
-        baseline = kind(model, len(good))
-        everywhere(lambda baseline=baseline: fit(baseline, image_processor, good, batch_size))
-        how |= {"batch_size": batch_size, "title": name, "detect": baseline.detect}
-        predictions = predict(model, image_processor, test, **how)
+        residual = everywhere(
+            lambda baseline=baseline: _learn(baseline, model, image_processor, good, batch_size)
+        )
+        how |= {"title": name, "detect": detector(model, baseline, residual)}
+        predictions = predict(model, image_processor, test, batch_size=batch_size, **how)
         seconds = time.perf_counter() - start
         metrics = on_main(lambda found=predictions: _metrics_of(found, image_processor, test))
         if metrics is not None:
@@ -266,27 +237,25 @@ def baseline_metrics(
     return found
 
 
-def fit(
-    baseline: Baseline, image_processor: InspectionImageProcessor, good: Dataset, batch_size: int
-) -> None:
-    """Show a baseline all the good photos.
-
-    Raises:
-        DatasetError: a photo can't be decoded.
-    """
-    model = baseline.model
+def _learn(
+    baseline: Baseline,
+    model: ReconstructionModel,
+    image_processor: InspectionImageProcessor,
+    good: Dataset,
+    batch_size: int,
+) -> Residual:
+    """Show a baseline all the good photos."""
     photos = good.select_columns(["image", "image_id"])
 
     def describe(batch: range) -> Tensor:
         pictures = [decode_picture(photos, index, "image") for index in batch]
         pixel_values = image_processor(pictures, return_tensors="pt")["pixel_values"]
-        return baseline.describe(pixel_values.to(model.device, model.dtype))
+        return baseline.describe(model, pixel_values.to(model.device, model.dtype))
 
     with torch.no_grad(), single_threaded() as threads:
         batches = batches_of(len(good), batch_size)
-        for described in map_in_threads(describe, batches, model.device, threads):
-            baseline.learn(described)
-        baseline.finish()
+        described = map_in_threads(describe, batches, model.device, threads)
+        return baseline.learn(described, len(good))
 
 
 def _metrics_of(

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -32,13 +31,14 @@ from tqdm import tqdm
 
 from evaluation.documents.wording import UNDEFINED, duration, megabytes, percent, plural
 from evaluation.inspect_folder.errors import FolderError, in_plain_words
-from evaluation.inspect_folder.inspector import ALL, ERROR, FAILURES, NONE, Inspector
+from evaluation.inspect_folder.inspector import ALL, FAILURES, NONE, Inspector
 from evaluation.inspect_folder.parts import PATTERN, PartWriter, count_verdicts
-from evaluation.inspect_folder.plan import GPU_BATCH_SIZE, Plan, make_plan
-from evaluation.inspect_folder.run import Lock
+from evaluation.inspect_folder.plan import Plan, make_plan
+from evaluation.inspect_folder.run import Identity, Lock, fingerprint
 from evaluation.model_source import ModelSource
 from modeling import (
     CHECK,
+    ERROR,
     FAIL,
     PASS,
     THRESHOLD,
@@ -48,20 +48,20 @@ from modeling import (
 )
 from modeling.checks import check_number
 from system.batches import map_in_threads
-from system.command_line import published_command
+from system.command_line import published_command, run_command
 from system.cores import single_threaded, use_fair_share_of_cores
-from system.memory import keep_freed_memory
+from system.memory import keep_freed_memory, peak_memory
 from system.processes import ElsewhereError, everywhere, on_main, state, together
 
-BAD_INPUT = (ElsewhereError, FolderError, ModelLoadError)
-PART_SIZE = 256
+NAME = "inspect_folder.py"
+PART_SIZE, GPU_BATCH_SIZE = 256, 8
 CPU = torch.device("cpu")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="inspect_folder.py",
+        prog=NAME,
         description="Inspect all photos of a folder and write a table of verdicts as Parquet.",
     )
     add = parser.add_argument
@@ -114,17 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     use_fair_share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     try:
-        _run(options, words)
-    except BAD_INPUT as error:
-        if state().is_main_process:
-            print(f"inspect_folder.py: {error}", file=sys.stderr)
-        return 2
+        return run_command(
+            NAME,
+            lambda: _run(options, words),
+            bad_input=(ElsewhereError, FolderError, ModelLoadError),
+            speaks=lambda _: state().is_main_process,
+        )
     except KeyboardInterrupt:
-        print("inspect_folder.py: stopped; the same command goes on.", file=sys.stderr)
+        print(f"{NAME}: stopped; the same command goes on.", file=sys.stderr)
         return 130
     finally:
         state().destroy_process_group()
-    return 0
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
@@ -132,12 +132,12 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     pipe = everywhere(lambda: _load(options))
     with everywhere(lambda: _lock(options)) as lock:
         # Files may come and go meanwhile: one process looks, and all go by what it saw.
-        plan = together(lambda: _plan(options, words, pipe, lock) if _is_main() else None)[0]
+        plan = together(lambda: _plan(options, words, pipe, lock))[0]
         everywhere(lock.share)  # which the one that was alone has done already
         start = time.perf_counter()
         everywhere(lambda: _inspect_share(options, pipe, plan))
         seconds = time.perf_counter() - start
-        peak = max(together(_peak_memory))
+        peak = max(together(peak_memory))
         on_main(lambda: _print_summary(options, plan, seconds, peak))
 
 
@@ -176,20 +176,22 @@ def _lock(options: argparse.Namespace) -> Lock:
 
 def _plan(
     options: argparse.Namespace, words: Sequence[str], pipe: InspectionPipeline, lock: Lock
-) -> Plan:
-    """What is to be done, by the one process that looks."""
+) -> Plan | None:
+    """What is to be done, by the main process; None in the others."""
+    if not state().is_main_process:
+        return None
     with in_plain_words(options.output_dir):
         lock.take_alone()
-        plan = make_plan(
-            pipe,
-            ModelSource(options.model, options.revision),
-            options.photos,
-            options.output_dir,
-            category=options.category,
+        identity = Identity(
+            model=ModelSource(options.model, options.revision).public_name,
+            model_sha256=fingerprint(pipe),
+            category=options.category or pipe.model.config.categories[0],
             threshold=options.threshold,
-            batch_size=options.batch_size,
-            command=published_command("evaluation/inspect_folder.py", words),
+            photos=str(options.photos.resolve()),
         )
+        batch_size = options.batch_size or (1 if pipe.device.type == "cpu" else GPU_BATCH_SIZE)
+        command = published_command("evaluation/inspect_folder.py", words)
+        plan = make_plan(identity, options.output_dir, batch_size, command)
         lock.share()
     return plan
 
@@ -211,7 +213,7 @@ def _inspect_share(options: argparse.Namespace, pipe: InspectionPipeline, plan: 
             desc=title,
             unit="photo",
             mininterval=1,
-            disable=not _is_main(),
+            disable=not state().is_main_process,
         ) as bar,
     ):
         for rows in inspected:
@@ -244,13 +246,3 @@ def _effort(photos: int, seconds: float, peak: float) -> str:
         f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
         f"second; peak memory of a process {megabytes(peak)}"
     )
-
-
-def _peak_memory() -> float:
-    """Bytes that this process had in memory at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _is_main() -> bool:
-    return state().is_main_process

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from system.command_line import unusable_path
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
 
 
@@ -27,12 +29,10 @@ def in_plain_words(output_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        sentence = unusable_path(error, output_dir, "--photos and --output_dir")
         if error.errno in NO_ROOM:
-            raise FolderError(
+            sentence = (
                 f"There is no room left for {output_dir}; make room and give the same command "
                 "again: what is finished stays, and it goes on from there."
-            ) from error
-        raise FolderError(
-            f"{error.filename or output_dir} can't be read or written "
-            f"({error.strerror or error}); check --photos and --output_dir."
-        ) from error
+            )
+        raise FolderError(sentence) from error

@@ -14,9 +14,8 @@ import torch
 from evaluation.inspect_folder.parts import Row
 from evaluation.inspect_folder.photos import as_text
 from evaluation.inspect_folder.run import Identity
-from modeling import FAIL, Inspection, InspectionPipeline, PhotoError
+from modeling import FAIL, Inspection, InspectionPipeline, InspectionRecord, PhotoError
 
-ERROR = "ERROR"  # in the place of a verdict: the photo can't be read
 OVERLAYS = "overlays"
 FAILURES, NONE, ALL = "failures", "none", "all"
 JPEG_QUALITY = 92
@@ -52,16 +51,23 @@ class Inspector:
         """
         opened = [self._open(path) for path in paths]
         judged = iter(self._inspect([photo for photo in opened if isinstance(photo, dict)]))
-        return [
-            self._row(path, next(judged) if isinstance(photo, dict) else photo)
-            for path, photo in zip(paths, opened, strict=True)
-        ]
+        rows = []
+        for path, photo in zip(paths, opened, strict=True):
+            if isinstance(photo, InspectionRecord):
+                rows.append(self._row(path, photo, None))
+            else:
+                inspection = next(judged)
+                rows.append(self._row(path, inspection.record(), self._paint(path, inspection)))
+        return rows
 
-    def _open(self, path: str) -> dict[str, Any] | PhotoError:
+    def _open(self, path: str) -> dict[str, Any] | InspectionRecord:
+        """What the model is shown; of what can't be read, the record that says so."""
+        file = Path(self.identity.photos) / path
         try:
-            return self.pipe.preprocess(Path(self.identity.photos) / path)
+            return self.pipe.preprocess(file)
         except PhotoError as error:
-            return error
+            sentence = as_text(str(error).replace(str(file), path))
+            return InspectionRecord.failed(sentence, self.identity.threshold)
 
     def _inspect(self, photos: Sequence[dict[str, Any]]) -> list[Inspection]:
         if not photos:
@@ -81,32 +87,28 @@ class Inspector:
             for index in range(len(photos))
         ]
 
-    def _row(self, path: str, found: Inspection | PhotoError) -> Row:
-        file = Path(self.identity.photos) / path
-        row = {
+    def _row(self, path: str, record: InspectionRecord, overlay: str | None) -> Row:
+        height, width = record.photo_size or (None, None)
+        regions = None if record.error else [_flat(facts) for facts in record.region_facts()]
+        return {
             "path": as_text(path),
-            "threshold": self.identity.threshold,
+            "verdict": record.verdict,
+            "score": record.score,
+            "raw_score": record.raw_score,
+            "threshold": record.threshold,
+            "doubt": record.doubt,
+            "region_count": None if regions is None else len(regions),
+            "regions": regions,
+            "note": record.note,
+            "error": record.error,
+            "width": width,
+            "height": height,
+            **_content(Path(self.identity.photos) / path),
             "category": self.identity.category,
             "model": self.identity.model,
             "model_sha256": self.identity.model_sha256,
+            "overlay": overlay,
             "time": datetime.now(UTC),
-            **_content(file),
-        }
-        if isinstance(found, PhotoError):
-            sentence = str(found).replace(str(file), path)
-            return {**row, "verdict": ERROR, "error": as_text(sentence)}
-        return {
-            **row,
-            "verdict": found.verdict,
-            "score": found.score,
-            "raw_score": found.raw_score,
-            "doubt": found.doubt,
-            "region_count": len(found.regions),
-            "regions": [_region(region) for region in found.regions],
-            "note": found.notes,
-            "width": found.photo.width,
-            "height": found.photo.height,
-            "overlay": self._paint(path, found),
         }
 
     def _paint(self, path: str, inspection: Inspection) -> str | None:
@@ -120,11 +122,10 @@ class Inspector:
         return as_text(name)
 
 
-def _region(region: Any) -> dict[str, Any]:
-    left, top, right, bottom = region.box
-    facts = region._asdict()
-    del facts["box"]
-    return {"left": left, "top": top, "right": right, "bottom": bottom, **facts}
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """A region with its box as four columns."""
+    box = dict(zip(("left", "top", "right", "bottom"), facts.pop("box"), strict=True))
+    return {**box, **facts}
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -1,16 +1,14 @@
 """The results as Parquet, a part file at a time; a part is there as a whole or not at all.
 
-A part is written under another name and renamed when it is safe on the disk, so whatever ends the
-program, its rows are those of the parts, and a photo is done exactly when it has a row.
+Whatever ends the program, its rows are those of the parts, and a photo is done exactly when it has
+a row.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.inspect_folder.errors import FolderError
+from system.files import whole_file
 
 PATTERN = "part-*.parquet"
-UNFINISHED = ".unfinished"
 START = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
 
 Row = dict[str, Any]
@@ -97,33 +95,9 @@ class PartWriter:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), sink, compression="zstd")
         name = f"{self._name}-{self._written:05d}.parquet"
-        write_whole(self._folder / name, sink.getvalue())
+        with whole_file(self._folder / name) as draft:
+            draft.write_bytes(sink.getvalue())
         self._rows, self._written = [], self._written + 1
-
-
-def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
-    """Write a file that is there as a whole or not at all, even if the power fails.
-
-    Raises:
-        OSError: when it can't be written; what was begun is deleted.
-    """
-    unfinished = path.with_name(path.name + UNFINISHED)
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _keep_name(path.parent)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Delete what a program that was killed had begun to write."""
-    for path in folder.glob(f"*{UNFINISHED}"):
-        path.unlink()
 
 
 def next_start(folder: Path) -> int:
@@ -158,13 +132,3 @@ def _columns(folder: Path, *names: str) -> Iterator[pa.Table]:
                 f"{path} is no whole part of these results; delete it, and its photos are "
                 "inspected again."
             ) from error
-
-
-def _keep_name(folder: Path) -> None:
-    """Have the folder itself on the disk, since a file's name stands there."""
-    with suppress(OSError):  # some network disks can't, and need not
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -11,13 +11,9 @@ from pathlib import Path
 from evaluation.documents.wording import plural
 from evaluation.inspect_folder.errors import FolderError
 from evaluation.inspect_folder.photos import FORMATS_IN_WORDS, as_text, list_photos
-from evaluation.inspect_folder.run import Identity, fingerprint, take_up
-from evaluation.model_source import ModelSource
-from modeling import InspectionPipeline
+from evaluation.inspect_folder.run import Identity, take_up
 from system.batches import batches_of
-from system.command_line import public_path
 
-GPU_BATCH_SIZE = 8
 LIBRARIES = ("torch", "transformers", "numpy", "pillow", "pyarrow")
 
 
@@ -36,62 +32,33 @@ class Plan:
     batches: list[list[str]]
 
 
-def make_plan(
-    pipe: InspectionPipeline,
-    source: ModelSource,
-    photos: Path,
-    output_dir: Path,
-    *,
-    category: str | None,
-    threshold: float,
-    batch_size: int | None,
-    command: str,
-) -> Plan:
+def make_plan(identity: Identity, output_dir: Path, batch_size: int, command: str) -> Plan:
     """Look through the photos and through what earlier starts left, and say what was found.
 
     Args:
-        pipe: the model.
-        source: where it was loaded from.
-        photos: the folder to inspect.
+        identity: the run.
         output_dir: gets the results; no other process may write there.
-        category: whose calibration scores; the model's only one if None.
-        threshold: operating threshold on the score, 0..1.
-        batch_size: photos at a time; None: what suits the device.
+        batch_size: photos at a time.
         command: the command line, for run.json.
 
     Raises:
         FolderError: when there are no photos, or the results are those of another run.
         OSError: when a folder can't be read or written.
     """
-    identity = Identity(
-        model=_name_of(source),
-        model_sha256=fingerprint(pipe),
-        category=category or pipe.model.config.categories[0],
-        threshold=threshold,
-        photos=str(photos.resolve()),
-    )
-    listing = list_photos(photos, output_dir)
+    listing = list_photos(Path(identity.photos), output_dir)
     if not listing.paths:
         raise FolderError(
-            f"{photos} holds no {FORMATS_IN_WORDS} file; give the folder of the photos."
+            f"{identity.photos} holds no {FORMATS_IN_WORDS} file; give the folder of the photos."
         )
     versions = {library: version(library) for library in LIBRARIES}
-    progress = take_up(output_dir, identity, {"command": command, "versions": versions})
+    start, done = take_up(output_dir, identity, {"command": command, "versions": versions})
     if listing.passed_over:
         _warn_of(listing.passed_over)
-    if progress.done:
-        print(f"{plural(len(progress.done), 'photo')} done before; going on.", flush=True)
-    size = batch_size or (1 if pipe.device.type == "cpu" else GPU_BATCH_SIZE)
-    left = [path for path in listing.paths if as_text(path) not in progress.done]
-    batches = [left[batch.start : batch.stop] for batch in batches_of(len(left), size)]
-    return Plan(identity, progress.start, batches)
-
-
-def _name_of(source: ModelSource) -> str:
-    """The folder as others may read it, or the Hub id and its commit."""
-    if Path(source.name).is_dir():
-        return public_path(source.name)
-    return f"{source.name}@{source.commit()}"
+    if done:
+        print(f"{plural(len(done), 'photo')} done before; going on.", flush=True)
+    left = [path for path in listing.paths if as_text(path) not in done]
+    batches = [left[batch.start : batch.stop] for batch in batches_of(len(left), batch_size)]
+    return Plan(identity, start, batches)
 
 
 def _warn_of(passed_over: Counter[str]) -> None:

@@ -15,11 +15,10 @@ from evaluation.inspect_folder.parts import (
     PATTERN,
     done_paths,
     next_start,
-    remove_unfinished,
-    write_whole,
 )
 from modeling import InspectionPipeline
 from modeling.graph import digest_of
+from system.files import remove_leftovers, whole_file
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -89,20 +88,7 @@ class Lock(AbstractContextManager):
             ) from error
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        start: how often it was started, this time included.
-        done: the photos that have a row.
-    """
-
-    start: int
-    done: set[str]
-
-
-def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress:
+def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[int, set[str]]:
     """Begin a run in its folder of results, or go on with it.
 
     Args:
@@ -110,11 +96,14 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress
         identity: what the run is.
         about: further facts for who reads run.json, which a later start need not share.
 
+    Returns:
+        How often the run was started, this time included, and the photos that have a row.
+
     Raises:
         FolderError: when the folder holds the results of another run, or damaged ones.
         OSError: when it can't be written to.
     """
-    remove_unfinished(folder)
+    remove_leftovers(folder)
     record = folder / RECORD
     if record.exists():
         _compare(record, identity)
@@ -125,8 +114,9 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> Progress
         )
     else:
         text = json.dumps({**asdict(identity), **about}, indent=2, ensure_ascii=False)
-        write_whole(record, f"{text}\n".encode("utf-8", "backslashreplace"))
-    return Progress(next_start(folder), done_paths(folder))
+        with whole_file(record) as draft:
+            draft.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+    return next_start(folder), done_paths(folder)
 
 
 def fingerprint(pipe: InspectionPipeline) -> str:

@@ -13,10 +13,14 @@ from evaluation.evaluate.baselines import (
     BASELINES,
     METRICS,
     REGULARISATION,
-    GaussianPerLocation,
-    MeanImage,
-    NearestNeighbours,
+    bank_of,
     baseline_metrics,
+    detector,
+    features,
+    gaussian_per_location,
+    mean_image,
+    nearest_neighbours,
+    some_features,
 )
 from evaluation.evaluate.summary import short_table
 from modeling import Autoencoder, AutoencoderConfig, load_pipeline
@@ -45,12 +49,8 @@ def on_pixels() -> Autoencoder:
     return Autoencoder(config).eval()
 
 
-def learned(kind, model, batches):
-    baseline = kind(model, sum(map(len, batches)))
-    for batch in batches:
-        baseline.learn(batch)
-    baseline.finish()
-    return baseline
+def learned(learn, batches):
+    return learn(batches, sum(map(len, batches)))
 
 
 def test_baselines_beat_chance_where_the_defects_are(measured):
@@ -75,19 +75,19 @@ def test_baselines_are_the_same_every_time_on_any_number_of_cores(measured, trai
         }
 
 
-def test_the_mean_image_is_the_mean_whatever_the_batches(on_pixels):
+def test_the_mean_image_is_the_mean_whatever_the_batches():
     photos = torch.rand(5, 3, 32, 32)
-    baseline = learned(MeanImage, on_pixels, photos.split(2))
+    residual = learned(mean_image, photos.split(2))
     expected = (photos[:1] - photos.mean(dim=0)).abs().mean(dim=1)
-    torch.testing.assert_close(baseline.residual(photos[:1]), expected)
+    torch.testing.assert_close(residual(photos[:1]), expected)
 
 
-def test_the_gaussian_is_numpys_covariance_at_every_place(on_pixels):
+def test_the_gaussian_is_numpys_covariance_at_every_place():
     generator = torch.Generator().manual_seed(1)
     vectors = torch.randn(40, 6, 3, 3, generator=generator) * torch.arange(1, 7).view(1, 6, 1, 1)
-    baseline = learned(GaussianPerLocation, on_pixels, vectors.split(7))
+    residual = learned(gaussian_per_location, vectors.split(7))
     tested = torch.randn(2, 6, 3, 3, generator=generator)
-    found = baseline.residual(tested)
+    found = residual(tested)
     for y in range(3):
         for x in range(3):
             covariance = np.cov(vectors[:, :, y, x].numpy().T) + REGULARISATION * np.eye(6)
@@ -99,8 +99,8 @@ def test_the_gaussian_is_numpys_covariance_at_every_place(on_pixels):
 def test_the_gaussian_takes_a_seeded_choice_of_channels(on_pixels, monkeypatch):
     monkeypatch.setattr(module, "GAUSSIAN_CHANNELS", 5)
     photos = torch.rand(2, 3, 32, 32)
-    all_channels = NearestNeighbours(on_pixels, 2).describe(photos)
-    chosen = GaussianPerLocation(on_pixels, 2).describe(photos)
+    all_channels = features(on_pixels, photos)
+    chosen = some_features(on_pixels, photos)
     assert chosen.shape == (2, 5, *all_channels.shape[2:])
     places = [
         channel
@@ -108,40 +108,40 @@ def test_the_gaussian_takes_a_seeded_choice_of_channels(on_pixels, monkeypatch):
         if any(torch.equal(all_channels[:, channel], one) for one in chosen.unbind(1))
     ]
     assert len(places) == 5
-    assert torch.equal(GaussianPerLocation(on_pixels, 2).describe(photos), chosen)
+    assert torch.equal(some_features(on_pixels, photos), chosen)
 
 
-def test_neighbours_are_scikit_learns_neighbours(on_pixels):
+def test_neighbours_are_scikit_learns_neighbours():
     generator = torch.Generator().manual_seed(2)
     vectors = torch.randn(6, 4, 5, 5, generator=generator)
     tested = torch.randn(2, 4, 5, 5, generator=generator)
-    baseline = learned(NearestNeighbours, on_pixels, vectors.split(4))
-    assert baseline.bank.shape == (6 * 25, 4)
+    residual = learned(nearest_neighbours, vectors.split(4))
+    assert bank_of(vectors.split(4), 6).shape == (6 * 25, 4)
     neighbours = NearestNeighbors(n_neighbors=3).fit(vectors.permute(0, 2, 3, 1).reshape(-1, 4))
     distances, _ = neighbours.kneighbors(tested.permute(0, 2, 3, 1).reshape(-1, 4))
-    found = baseline.residual(tested)
+    found = residual(tested)
     np.testing.assert_allclose(found.ravel(), distances.mean(axis=1), rtol=1e-4)
 
 
-def test_the_bank_is_bounded_and_holds_as_much_of_every_photo(on_pixels, monkeypatch):
+def test_the_bank_is_bounded_and_holds_as_much_of_every_photo(monkeypatch):
     monkeypatch.setattr(module, "BANK_SIZE", 20)
     vectors = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 4, 5, 5)  # a photo's number everywhere
-    baseline = learned(NearestNeighbours, on_pixels, vectors.split(4))
-    assert baseline.bank[:, 0].tolist() == [number for number in range(6) for _ in range(3)]
+    bank = learned(bank_of, vectors.split(4))
+    assert bank[:, 0].tolist() == [number for number in range(6) for _ in range(3)]
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_map_and_score_are_made_as_the_models_own(name, on_pixels):
     photos = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-    baseline = BASELINES[name](on_pixels, 4)
-    baseline.learn(baseline.describe(photos))
-    baseline.finish()
-    output = baseline.detect(photos)
+    baseline = BASELINES[name]
+    described = baseline.describe(on_pixels, photos)
+    residual_of = baseline.learn([described], 4)
+    output = detector(on_pixels, baseline, residual_of)(photos)
     assert output.anomaly_map.shape == (4, 32, 32)
     assert torch.equal(output.raw_score, output.anomaly_map.amax(dim=(1, 2)))
     assert output.is_anomalous is None
     assert all(math.isnan(score) for score in output.anomaly_score)
-    residual = baseline.residual(baseline.describe(photos))
+    residual = residual_of(described)
     cell = residual.shape[-1] * on_pixels.config.map_stride // 32
     smoothed = smooth_residual(
         torch.nn.functional.avg_pool2d(residual[:, None], cell)[:, 0],
@@ -152,5 +152,5 @@ def test_map_and_score_are_made_as_the_models_own(name, on_pixels):
 
 def test_of_pixels_all_within_a_position_are_features(on_pixels):
     stride = on_pixels.config.map_stride
-    described = NearestNeighbours(on_pixels, 1).describe(torch.rand(1, 3, 32, 32))
+    described = features(on_pixels, torch.rand(1, 3, 32, 32))
     assert described.shape == (1, 3 * stride**2, 32 // stride, 32 // stride)

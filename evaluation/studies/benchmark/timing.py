@@ -7,7 +7,6 @@ import time
 START = time.perf_counter()
 
 import json  # noqa: E402  (what follows is part of what is measured)
-import resource  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -18,6 +17,7 @@ from evaluation.studies.benchmark.floor import count_operations, peak_operations
 from evaluation.studies.benchmark.stages import watching  # noqa: E402
 from modeling import InspectionPipeline, ModelLoadError, load_pipeline  # noqa: E402
 from modeling.backends import BACKENDS, RUNTIMES, TORCH  # noqa: E402
+from system.memory import peak_memory  # noqa: E402
 
 IMPORTED = time.perf_counter()
 WARM_UP = 3  # inspections before those that count
@@ -53,7 +53,7 @@ def time_inspections(
             stages = watch.take()
             if number >= WARM_UP:
                 rounds.append({**stages, "whole": whole})
-    memory = _largest_memory()
+    memory = peak_memory()
     return {
         "backend": backend,
         "device": str(inspect.model.device),
@@ -68,15 +68,6 @@ def time_inspections(
         "memory": memory,
         "size": _size_of(model, known),
     }
-
-
-def _largest_memory() -> int:
-    """Bytes of the largest resident set of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # the general way also counts what the process that started this one had
-        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @torch.no_grad()
