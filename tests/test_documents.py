@@ -15,6 +15,8 @@ program, such as a drawing.
 
 from __future__ import annotations
 
+import ast
+import itertools
 import json
 import os
 import re
@@ -245,8 +247,76 @@ def run_block(clone: Clone, language: str, text: str) -> None:
 
 
 def test_a_block_that_does_not_run_says_what_it_needs():
-    marks = [
-        needs for page in PAGES for needs in re.findall("<!-- needs: (.*?) -->", page.read_text())
-    ]
+    pages = "\n".join(page.read_text() for page in PAGES)
+    marks = re.findall("^<!-- needs: (.+) -->$", pages, re.M)
     assert sorted(marks) == sorted(block.needs for block in BLOCKS if block.needs)
     assert {*marks} <= NEEDS
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]+`", "", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What leads to a heading, as GitHub names it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_what_is_there(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if link.startswith(("https://", "http://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page):
+    for name in re.findall(r"`([\w.]+/[\w./]*\.(?:py|yaml|md|sh|txt))`", page.read_text()):
+        assert (ROOT / name).is_file() or name.startswith(("runs/", "DIR/", "OUT/")), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_tells_of_the_machine_it_was_written_on(page):
+    assert not re.search(
+        r"\.\./shared|/work/|/tmp/|/home/|/root/|pypi\.|pythonhosted", page.read_text()
+    )
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text()
+    for page in PAGES[1:]:
+        assert f"]({page.relative_to(ROOT).as_posix()})" in readme
+
+
+WALK = r"^\d+\. `([\w/]+\.py)` `([\w.]+)`"  # file and function of a step
+
+
+def functions_in(path: Path) -> set[str]:
+    """The functions of a file, and its classes' methods as "Class.method"."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        found.add(getattr(node, "name", ""))
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name")}
+    return found
+
+
+def test_the_walks_through_the_code_take_ten_steps_and_none_back():
+    _, *walks = re.split(
+        r"^## The walk of ", (ROOT / "docs/architecture.md").read_text(), flags=re.M
+    )
+    assert len(walks) == 2
+    for walk in walks:
+        steps = re.findall(WALK, walk, re.M)
+        assert 0 < len(steps) <= 10
+        assert len(steps) == len(re.findall(r"^\d+\. ", walk, re.M))
+        for file, function in steps:
+            assert function in functions_in(ROOT / file), (file, function)
+        files = [file for file, _ in itertools.groupby(file for file, _ in steps)]
+        assert len(files) == len({*files})
