@@ -38,6 +38,8 @@ PARTS = (
     "system/*.py",
     *(f"page/**/*.{suffix}" for suffix in ("py", "yaml", "css", "js", "html")),
     "assets/**/*",
+    "docs/*.md",  # to which the README leads
+    "CONTRIBUTING.md",
     "requirements.txt",
     "LICENSE",
 )

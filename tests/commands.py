@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,12 +58,37 @@ class Commands:
     ) -> Finished:
         """Run a command in `folder`, with these variables besides those that all commands have."""
         with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            variables = self.environment | dict(environment or {})
-            request = [list(words), str(folder), variables, output.name]
-            print(json.dumps(request), file=self.server.stdin, flush=True)
-            answer = self.server.stdout.readline()
-            assert answer, "The process that starts commands has ended."
-            return Finished(int(answer), output.read())
+            process = self._start(words, folder, environment, output.name)
+            return Finished(self._ask(process), output.read())
+
+    @contextmanager
+    def running(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> Iterator[Path]:
+        """Run a command until the block ends; gives the file that has what it printed."""
+        with tempfile.NamedTemporaryFile("r", errors="replace") as output:
+            process = self._start(words, folder, environment, output.name)
+            try:
+                yield Path(output.name)
+            finally:
+                os.kill(process, signal.SIGKILL)
+                self._ask(process)
+
+    def _start(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None,
+        output: str,
+    ) -> int:
+        variables = self.environment | dict(environment or {})
+        return self._ask([list(words), str(folder), variables, output])
+
+    def _ask(self, request: object) -> int:
+        print(json.dumps(request), file=self.server.stdin, flush=True)
+        answer = self.server.stdout.readline()
+        assert answer, "The process that starts commands has ended."
+        return int(answer)
 
 
 @contextmanager
@@ -70,6 +96,7 @@ def commands(environment: Mapping[str, str] = os.environ) -> Iterator[Commands]:
     """What runs commands, until the block ends; the environment is that of all of them."""
     own = {name: text for name, text in environment.items() if name != "PYTHONPATH"}
     own["PATH"] = f"{PROGRAMS}{os.pathsep}{own.get('PATH', '')}"
+    own["OMP_WAIT_POLICY"] = "passive"  # threads that wait by spinning keep others from the cores
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     server = subprocess.Popen([sys.executable, __file__], env=own, text=True, cwd="/", **pipes)
     try:
@@ -80,20 +107,28 @@ def commands(environment: Mapping[str, str] = os.environ) -> Iterator[Commands]:
 
 
 def serve() -> None:
-    """Answer each request, a line of JSON, with the exit code of its command, until none comes."""
+    """Answer each line of JSON until none comes.
+
+    A command is answered by the number of its process, and such a number by the exit code of its
+    process, once that has ended.
+    """
     sys.path.pop(0)  # the folder of this file, which no command would find
     for library in LIBRARIES:
         importlib.import_module(library)
     gc.freeze()  # what is never looked at again stays shared with the processes that fork
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        words, folder, environment, output = json.loads(line)
+        request = json.loads(line)
+        if isinstance(request, int):
+            _, status = os.waitpid(request, 0)
+            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+            continue
         process = os.fork()
         if not process:
-            become(words, folder, environment, output)
+            answers.close()
+            become(*request)
             return
-        _, status = os.waitpid(process, 0)
-        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+        print(process, file=answers, flush=True)
 
 
 def become(words: Sequence[str], folder: str, environment: dict[str, str], output: str) -> None:
@@ -110,6 +145,8 @@ def become(words: Sequence[str], folder: str, environment: dict[str, str], outpu
     program, *arguments = words
     if program != "python":
         sys.argv = [str(PROGRAMS / program), *arguments]
+        if not Path(sys.argv[0]).exists():
+            os.execvp(program, words)
         runpy.run_path(sys.argv[0], run_name="__main__")
     elif arguments[0] == "-m":
         sys.argv = arguments[1:]

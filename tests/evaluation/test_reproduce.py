@@ -102,3 +102,12 @@ def test_photos_that_are_not_there_are_missed_before_anything_is_made(tmp_path, 
 def test_a_category_says_where_it_comes_from_and_how_it_lies():
     assert named("screw") == "MVTec AD `screw` (any rotation)"
     assert named("flange_nut") == "`synthetic:flange_nut` (always aligned)"
+
+
+def test_the_models_that_ship_have_the_figures_of_their_own_evaluations(monkeypatch):
+    def read(_: Workshop, model: Path, __: str) -> dict:
+        return json.loads((model / "evaluation" / "metrics.json").read_text())
+
+    monkeypatch.setattr(Workshop, "evaluated", read)
+    made = reproduce.shipped(Workshop("photos", Path("out")))
+    assert difference("shipped", block(page_of("shipped").read_text(), "shipped"), made) == []

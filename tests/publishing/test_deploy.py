@@ -82,6 +82,7 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
             assert content == (ROOT / path).read_bytes(), path
     assert {path.split("/")[0] for path in files if "/" in path} == {
         "assets",
+        "docs",
         "modeling",
         "page",
         "system",
