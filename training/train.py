@@ -56,7 +56,7 @@ from training.recipe import (
     parse_recipe,
     without_folder,
 )
-from training.training_run import Cost, TrainingRun
+from training.training_run import Cost, facts_of_run
 
 BackboneAndConfig = tuple[nn.Module, dict[str, Any] | None]
 
@@ -121,7 +121,7 @@ def train(recipe: Recipe, command: str = "") -> Path:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(trained)  # before calibration, so that the threshold fits what is saved
         calibrate(trained.eval(), held_out, processor, recipe, dataset.get(VALIDATION))
-        run = TrainingRun.of(trained, command, len(good), cost, accelerator)
+        run = facts_of_run(trained, command, len(good), cost, accelerator)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
 
     on_main(calibrate_and_write)
