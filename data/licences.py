@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # importing it takes seconds of torch and transformers
-    from training.recipe import Recipe
 
 # fmt: off
 MVTEC_CATEGORIES = (
@@ -20,26 +16,36 @@ OWN_LICENSE = "apache-2.0"
 OPEN_LICENSES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "pddl", "odc-by")
 
 
-def license_of(recipe: Recipe, categories: Sequence[str]) -> str:
+def license_of(data: str, data_license: str | None, categories: Sequence[str]) -> str:
     """Licence of a model, which follows its data's.
 
     What the recipe says counts; synthetic parts are ours; a folder that is named like a category
     of MVTec AD is taken for it, because the stricter licence is the safe guess; anything else is
     the user's own and unknown here.
+
+    Args:
+        data: folder, Hub dataset or synthetic:PART.
+        data_license: what the recipe says.
+        categories: what the photos show.
     """
-    if recipe.data_license:
-        return recipe.data_license
-    if recipe.data.startswith("synthetic:"):
+    if data_license:
+        return data_license
+    if is_synthetic(data):
         return OWN_LICENSE
     return MVTEC_LICENSE if {*categories} & {*MVTEC_CATEGORIES} else "other"
 
 
-def is_mvtec(recipe: Recipe, categories: Sequence[str]) -> bool:
+def is_mvtec(data: str, data_license: str | None, categories: Sequence[str]) -> bool:
     """Whether the photos are taken for those of MVTec AD."""
     named_like_it = bool({*categories} & {*MVTEC_CATEGORIES})
-    return named_like_it and license_of(recipe, categories) == MVTEC_LICENSE
+    return named_like_it and license_of(data, data_license, categories) == MVTEC_LICENSE
 
 
-def pictures_may_be_shown(recipe: Recipe) -> bool:
+def is_synthetic(data: str) -> bool:
+    """Whether the photos are our own drawings."""
+    return data.startswith("synthetic:")
+
+
+def pictures_may_be_shown(data: str, data_license: str | None) -> bool:
     """Whether a public card may show the photos: our own drawings, or openly licensed ones."""
-    return recipe.data.startswith("synthetic:") or recipe.data_license in OPEN_LICENSES
+    return is_synthetic(data) or data_license in OPEN_LICENSES

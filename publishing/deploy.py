@@ -26,11 +26,12 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
 from hub_models import MODEL_FILES, PROJECT_TAG, HubModel, list_hub_models
+from model_files import CARD
+from system.command_line import run_command
 from system.errors import first_line
 from system.hub_access import UploadError, check_upload
 
 ROOT = Path(__file__).resolve().parents[1]
-CARD = "README.md"
 # What runs; the models and photos under assets/ carry their licences in their own cards.
 PARTS = (
     "*.py",
@@ -221,19 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--revision", help="branch or tag of those models (default: the newest)")
     parser.add_argument("--private", action="store_true", help="create it for its owners only")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         check_upload(options.space)
         namespace = options.namespace or options.space.split("/")[0]
         deployment = Deployment(options.space, namespace, options.revision, options.private)
-        models = deploy(deployment)
-    except ValueError as error:
-        print(f"deploy.py: {error}", file=sys.stderr)
-        return 2
-    except UploadError as error:
-        print(f"deploy.py: {error}", file=sys.stderr)
-        return 1
-    print(_report(deployment, models))
-    return 0
+        print(_report(deployment, deploy(deployment)))
+
+    return run_command("deploy.py", work, bad_input=(ValueError,), failed=(UploadError,))
 
 
 if __name__ == "__main__":

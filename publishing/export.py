@@ -28,6 +28,7 @@ from torch.export import Dim, ExportedProgram
 from modeling import ModelLoadError, ReconstructionModel, load_model
 from modeling.backends import ONNX_RUNTIME, OPENVINO, RUNTIMES
 from modeling.graph import DIGEST_KEY, INPUTS, OUTPUTS, DetectionGraph, digest_of
+from system.command_line import run_command
 
 BATCH = Dim("batch", min=1, max=4096)
 NEEDS = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino",)}
@@ -151,13 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, required=True)
     options = parser.parse_args(arguments)
     transformers.utils.logging.disable_progress_bar()
-    try:
+
+    def export() -> None:
         path = export_model(options.model, options.format)
-    except (ExportError, ModelLoadError) as error:
-        print(f"export.py: {error}", file=sys.stderr)
-        return 2
-    print(f"The graph is {path}, {path.stat().st_size / 1e6:.1f} MB.")
-    return 0
+        print(f"The graph is {path}, {path.stat().st_size / 1e6:.1f} MB.")
+
+    return run_command("export.py", export, bad_input=(ExportError, ModelLoadError))
 
 
 if __name__ == "__main__":

@@ -23,28 +23,35 @@ from huggingface_hub import HfApi, constants
 from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
-from data.licences import pictures_may_be_shown
-from modeling import TASK, InspectionImageProcessor, InspectionPipeline, ModelLoadError, load_model
+from model_files import (
+    CALIBRATION_PLOT,
+    CARD,
+    EVALUATION,
+    EXAMPLES,
+    LEARNING_CURVE,
+    LEARNING_CURVE_PLOT,
+    METRICS,
+    RECIPE,
+    ROC_PLOT,
+    SCORES_PLOT,
+    TRAINING,
+)
+from modeling import TASK, InspectionImageProcessor, InspectionPipeline, load_model
 from modeling.backends import RUNTIMES
 from publishing.model_card import CardFacts, model_card
+from system.command_line import run_command
 from system.errors import first_line
 from system.hub_access import UploadError, check_upload
 
 CODE = Path(modeling.__file__).parent
-MODEL_FILES = (
-    "model.safetensors",
-    "recipe.yaml",
-    "training.json",
-    "learning_curve.csv",
-    "learning_curve.png",
-)
+COPIED = ("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_PLOT)
 # What publishing/export.py wrote, if it did: whoever loads the model runs it as fast as here.
 GRAPH_FILES = tuple(
     name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
 )
-EVALUATION_FILES = ("metrics.json", "roc.png", "calibration.png", "scores.png")
+EVALUATION_FILES = (METRICS, ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT)
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
-OURS = ["*.py", "evaluation/*", *GRAPH_FILES]
+OURS = ["*.py", f"{EVALUATION}/*", *GRAPH_FILES]
 RELEASE = re.compile(r"v(\d+)")
 
 
@@ -139,17 +146,17 @@ def stage(folder: Path, draft: Path, repo: str) -> None:
     if not model.calibrations:
         raise ValueError(f"The model {folder} is not calibrated; train it with training/train.py.")
     _copy_evaluations(folder, draft)
-    for name in (*MODEL_FILES, *GRAPH_FILES):
+    for name in (*COPIED, *GRAPH_FILES):
         _copy_if_there(folder / name, draft / name)
     auto_map = _copy_code(type(model), draft)
     _write_config(folder / "config.json", draft, auto_map)
     _write_config(folder / "preprocessor_config.json", draft, auto_map)
-    (draft / "README.md").write_text(model_card(draft, repo))
+    (draft / CARD).write_text(model_card(draft, repo))
 
 
 def _copy_evaluations(folder: Path, draft: Path) -> None:
     facts = CardFacts.read(folder)
-    shown = ("examples.jpg",) if pictures_may_be_shown(facts.recipe) else ()
+    shown = (EXAMPLES,) if facts.shows_pictures else ()
     for name in facts.evaluations:
         for file in (*EVALUATION_FILES, *shown):
             _copy_if_there(folder / name / file, draft / name / file)
@@ -217,26 +224,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--private", action="store_true", help="readable with a token only")
     parser.add_argument("--tag", help="name of the release (default: the next of v1, v2, ...)")
     options = parser.parse_args(arguments)
-    try:
-        check_upload(options.repo)
-        address, tag = push_model(
-            options.folder, options.repo, private=options.private, tag=options.tag
-        )
-    except (ModelLoadError, ValueError) as error:
-        print(f"push.py: {error}", file=sys.stderr)
-        return 2
-    except UploadError as error:
-        print(f"push.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        name = error.filename or options.folder
-        print(
-            f"push.py: {name} can't be read or written ({error.strerror or error}).",
-            file=sys.stderr,
-        )
-        return 1
-    print(f"{options.folder} is at {address}, release {tag}.")
-    return 0
+    folder, repo = options.folder, options.repo
+
+    def push() -> None:
+        check_upload(repo)
+        try:
+            address, tag = push_model(folder, repo, private=options.private, tag=options.tag)
+        except OSError as error:
+            raise UploadError(
+                f"{error.filename or folder} can't be read or written ({error.strerror or error})."
+            ) from error
+        print(f"{folder} is at {address}, release {tag}.")
+
+    return run_command("push.py", push, bad_input=(ValueError,), failed=(UploadError,))
 
 
 if __name__ == "__main__":

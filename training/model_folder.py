@@ -10,13 +10,13 @@ import matplotlib
 import torch
 from torch import nn
 
+from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, TrainingRun
 from modeling import InspectionImageProcessor, ReconstructionModel
-from publishing.model_card import RECIPE_FILE, model_card
+from publishing.model_card import model_card
 from system.disk_errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, publish, remove_leftovers
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe
-from training.training_run import TrainingRun
 
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
@@ -67,11 +67,11 @@ def write_model_folder(
             draft.mkdir(parents=True)
             model.save_pretrained(draft, state_dict=_half_state(model))
             processor.save_pretrained(draft)
-            (draft / RECIPE_FILE).write_text(recipe.published().to_yaml())
-            _write_history(draft / "learning_curve.csv", history)
-            plot_learning_curve(draft / "learning_curve.png", history)
+            (draft / RECIPE).write_text(recipe.published().to_yaml())
+            _write_history(draft / LEARNING_CURVE, history)
+            plot_learning_curve(draft / LEARNING_CURVE_PLOT, history)
             run.write(draft)
-            (draft / "README.md").write_text(model_card(draft))
+            (draft / CARD).write_text(model_card(draft))
             publish(draft, finished)
     except DiskError:
         shutil.rmtree(draft, ignore_errors=True)  # its room is needed

@@ -44,7 +44,7 @@ from training.model_folder import complete_model_folder, round_to_half, write_mo
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
 from training.recipe import ROC, Recipe, parse_recipe
-from training.training_run import Cost, TrainingRun
+from training.training_run import Cost, facts_of_run
 
 BAD_INPUT = (
     BackboneError,
@@ -126,7 +126,7 @@ def train(recipe: Recipe, command: str) -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(trained)  # before calibration, so that the threshold fits what is saved
         calibrate(trained.eval(), held_out, processor, recipe, dataset.get(VALIDATION))
-        run = TrainingRun.of(trained, command, len(good), cost, accelerator)
+        run = facts_of_run(trained, command, len(good), cost, accelerator)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
 
     on_main(calibrate_and_write)

@@ -1,90 +1,49 @@
-"""What a training run took and what made it: facts for the card that the recipe does not hold."""
+"""What a training run took and what made it, measured while it runs."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import platform
 import resource
 import time
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 import torch
 import transformers
 from accelerate import Accelerator
 from torch import nn
 
-FILE = "training.json"
+from model_files import TrainingRun
 
 
-@dataclass(frozen=True)
-class TrainingRun:
-    """The facts of one run, saved beside the weights as training.json.
+def facts_of_run(
+    model: nn.Module, command: str, n_training: int, cost: Cost, accelerator: Accelerator
+) -> TrainingRun:
+    """The facts of the run that ends now.
 
-    Attributes:
+    Args:
+        model: what was trained.
         command: the command line, without paths of the machine.
-        date: day on which it ended, ISO 8601.
-        versions: library to version.
-        n_training: number of good photos that the weights learned from.
-        n_weights: number of weights of the model, its frozen backbone included.
-        device: what it ran on, in words.
-        processes: number of processes.
-        wall_seconds: from start to end of the learning, over all resumed parts.
-        cpu_seconds: time that the CPU cores worked for it, summed over cores and processes.
+        n_training: number of good photos that it learned from.
+        cost: what it took.
+        accelerator: what it ran on.
     """
-
-    command: str
-    date: str
-    versions: dict[str, str]
-    n_training: int
-    n_weights: int
-    device: str
-    processes: int
-    wall_seconds: float
-    cpu_seconds: float
-
-    @classmethod
-    def of(
-        cls, model: nn.Module, command: str, n_training: int, cost: Cost, accelerator: Accelerator
-    ) -> TrainingRun:
-        """The facts of the run that ends now."""
-        return cls(
-            command=command,
-            date=date.today().isoformat(),
-            versions={
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
-            n_training=n_training,
-            n_weights=sum(parameter.numel() for parameter in model.parameters()),
-            device=_device_in_words(accelerator.device),
-            processes=accelerator.num_processes,
-            wall_seconds=round(cost.wall_seconds, 1),
-            cpu_seconds=round(cost.cpu_seconds, 1),
-        )
-
-    @classmethod
-    def read(cls, folder: Path) -> TrainingRun:
-        """The facts beside the weights in a model folder.
-
-        Raises:
-            ValueError: when there are none or they are damaged.
-        """
-        try:
-            return cls(**json.loads((folder / FILE).read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{folder / FILE} is missing or damaged; expected a folder that training/train.py "
-                "wrote: train the model again, or name another folder."
-            ) from error
-
-    def write(self, folder: Path) -> None:
-        """Save the facts beside the weights."""
-        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+    return TrainingRun(
+        command=command,
+        date=date.today().isoformat(),
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        n_training=n_training,
+        n_weights=sum(parameter.numel() for parameter in model.parameters()),
+        device=_device_in_words(accelerator.device),
+        processes=accelerator.num_processes,
+        wall_seconds=round(cost.wall_seconds, 1),
+        cpu_seconds=round(cost.cpu_seconds, 1),
+    )
 
 
 @dataclass

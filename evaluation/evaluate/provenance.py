@@ -6,18 +6,16 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from evaluation.model_source import ModelSource
+from model_files import RECIPE, TRAINING, RecipeFacts, TrainingRun, bounded_text
 from modeling import ReconstructionModel
 from system.command_line import public_path, published_command
 from system.processes import state
-from training.training_run import FILE, TrainingRun
 
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "scipy", "pillow")
 
@@ -34,7 +32,7 @@ def provenance(
         category: what they show.
         words: the command line.
     """
-    recipe = source.file("recipe.yaml")
+    recipe = RecipeFacts.parse_untrusted(bounded_text(source.file(RECIPE)))
     return {
         "category": category,
         "model": public_path(source.name),
@@ -42,7 +40,7 @@ def provenance(
         "model_categories": model.config.categories,
         "architecture": model.config.model_type,
         "data": public_path(data),
-        "seed": yaml.safe_load(recipe.read_text()).get("seed") if recipe else None,
+        "seed": recipe and recipe.seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": published_command("evaluation/evaluate.py", words),
         "versions": {
@@ -65,21 +63,15 @@ def cost(
         photos: how many it has seen.
         seconds: from the first photo read to the last one judged.
     """
-    weights, run = source.file(SAFE_WEIGHTS_NAME), source.file(FILE)
+    weights = source.file(SAFE_WEIGHTS_NAME)
+    run = TrainingRun.parse_untrusted(bounded_text(source.file(TRAINING)))
     return {
         "photos": photos,
         "inference_seconds": round(seconds, 3),
         "seconds_per_photo": round(seconds / photos, 6),
         "weights_bytes": weights.stat().st_size if weights else None,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "training_seconds": _training_seconds(run) if run else None,
+        "training_seconds": run and run.wall_seconds,
         "cores": torch.get_num_threads() * state().num_processes,
         "processes": state().num_processes,
     }
-
-
-def _training_seconds(run: Path) -> float | None:
-    try:
-        return TrainingRun.read(run.parent).wall_seconds
-    except ValueError:  # damaged, or of another version: the figures do not depend on it
-        return None

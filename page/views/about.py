@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from model_files import Interval, Metrics
 from page.languages import Translation
 from page.markup import render
-from page.models.facts import Interval, Measured, ModelFacts
+from page.models.facts import ModelFacts
 
 LIMITS, DATA = "For and not for", "Data and licence"  # sections of the card, which is in English
 UNKNOWN = "·"  # in a table's cell
@@ -23,7 +24,7 @@ def about_html(facts: ModelFacts, text: Translation, backend: str | None = None)
         backend: what runs the model, if it is loaded.
     """
     training, measured = facts.training, facts.measured
-    versions = [" ".join(pair) for pair in training.versions] if training else []
+    versions = [" ".join(pair) for pair in training.versions.items()] if training else []
     return render(
         "about/panel.html",
         text=text,
@@ -43,33 +44,34 @@ def about_html(facts: ModelFacts, text: Translation, backend: str | None = None)
     )
 
 
-def _figures(measured: Measured, text: Translation) -> dict[str, tuple[str, str]]:
+def _figures(measured: Metrics, text: Translation) -> dict[str, tuple[str, str]]:
     """What was measured on all labelled test photos: by its name, value and interval."""
-    found = None if measured.misses is None else measured.n_defective - measured.misses
-    missed = measured.miss_interval
+    n_anomalous, n_normal = measured.n_anomalous, measured.n_normal
+    found = None if None in (n_anomalous, measured.misses) else n_anomalous - measured.misses
+    missed = measured.miss_rate_interval
     of_found = None if missed is None else (1 - missed[1], 1 - missed[0])
     counts = {
-        "found": _counted(found, measured.n_defective, of_found, text),
+        "found": _counted(found, n_anomalous, of_found, text),
         "rejected": _counted(
-            measured.false_alarms, measured.n_good, measured.false_alarm_interval, text
+            measured.false_alarms, n_normal, measured.false_alarm_rate_interval, text
         ),
     }
     areas = ("image_auroc", "pixel_auroc", "aupro")
     return counts | {name: (_ratio(getattr(measured, name), text), UNKNOWN) for name in areas}
 
 
-def _defects(measured: Measured, text: Translation) -> list[dict[str, Any]]:
+def _defects(measured: Metrics, text: Translation) -> list[dict[str, Any]]:
     """The same by kind of defect."""
     rows = []
-    for defect in measured.defects:
-        missed, interval = _counted(defect.missed, defect.count, defect.miss_interval, text)
+    for name, defect in measured.per_defect.items():
+        missed, interval = _counted(defect.misses, defect.n, defect.miss_rate_interval, text)
         rows.append(
             {
-                "name": defect.name.replace("_", " "),
-                "is_weakest": defect is measured.weakest,
+                "name": name.replace("_", " "),
+                "is_weakest": name == measured.weakest,
                 "missed": missed,
                 "interval": interval,
-                "auroc": _ratio(defect.auroc, text),
+                "auroc": _ratio(defect.image_auroc, text),
             }
         )
     return rows
@@ -93,10 +95,10 @@ def _paragraphs(markdown: str | None) -> list[list[str]]:
 
 
 def _counted(
-    count: int | None, total: int, interval: Interval | None, text: Translation
+    count: int | None, total: int | None, interval: Interval | None, text: Translation
 ) -> tuple[str, str]:
     """A count as "7 of 40 (17.5 %)" and its interval as "8.7 to 31.9 %", both for a cell."""
-    if count is None or total == 0:
+    if count is None or not total:
         return UNKNOWN, UNKNOWN
     percent = _percent(count / total, text)
     share = text("about.count", count=count, total=total, percent=percent)

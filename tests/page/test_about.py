@@ -15,6 +15,7 @@ from conftest import ROOT
 from huggingface_hub import HfApi
 
 from hub_models import read_hub_model
+from model_files import MOST_BYTES, Metrics
 from modeling import Calibration
 from page.languages import Translation
 from page.models import facts as model_facts
@@ -22,7 +23,6 @@ from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, find_models
 from page.models.facts import (
     LONGEST_CARD,
-    MOST_BYTES,
     MOST_SCORES,
     ModelFacts,
     defect_scores,
@@ -102,15 +102,15 @@ def test_a_shipped_models_facts_are_those_of_its_files():
     stored = json.loads((KEY / "evaluation" / "metrics.json").read_text())
     assert facts.missing == ()
     assert facts.licence == "apache-2.0"
-    assert facts.training.n_photos == training["n_training"]
+    assert facts.training.n_training == training["n_training"]
     assert facts.training.command == training["command"]
-    assert dict(facts.training.versions) == training["versions"]
+    assert facts.training.versions == training["versions"]
     assert facts.measured.image_auroc == stored["image_auroc"]
     assert facts.measured.misses == stored["misses"]
-    assert facts.measured.miss_interval == tuple(stored["miss_rate_interval"])
-    assert [defect.name for defect in facts.measured.defects] == list(stored["per_defect"])
+    assert facts.measured.miss_rate_interval == tuple(stored["miss_rate_interval"])
+    assert list(facts.measured.per_defect) == list(stored["per_defect"])
     worst = min(stored["per_defect"], key=lambda name: stored["per_defect"][name]["image_auroc"])
-    assert facts.measured.weakest.name == worst
+    assert facts.measured.weakest == worst
 
 
 def test_the_panel_tells_origin_figures_weak_spot_licence_and_limits(tmp_path):
@@ -144,8 +144,8 @@ def test_nothing_is_asked_of_another_server(tmp_path):
 
 
 def test_the_scores_are_calibrated_as_photos_are():
-    facts = ModelFacts("m", "c", measured=model_facts._measured(metrics()))
-    expected = CALIBRATION.score(torch.tensor(facts.measured.defect_scores)).tolist()
+    facts = ModelFacts("m", "c", measured=Metrics.parse(json.dumps(metrics())))
+    expected = CALIBRATION.score(torch.tensor(facts.measured.scores.anomalous)).tolist()
     assert defect_scores(facts, CALIBRATION) == tuple(expected)
     failing = [score > 0.5 for score in good_test_scores(facts, CALIBRATION)]
     assert sum(failing) == 7  # those with 4.5, above the raw threshold of 4
@@ -159,7 +159,7 @@ def test_an_evaluated_models_scores_give_its_own_misses_and_false_alarms(evaluat
     calibration = Catalogue([entry]).load(entry).model.calibration_of()
     good, defective = good_test_scores(facts, calibration), defect_scores(facts, calibration)
     measured = facts.measured
-    assert (len(good), len(defective)) == (measured.n_good, measured.n_defective)
+    assert (len(good), len(defective)) == (measured.n_normal, measured.n_anomalous)
     assert sum(score > 0.5 for score in good) == measured.false_alarms
     assert sum(not score > 0.5 for score in defective) == measured.misses
     assert "<svg" in charts_html(facts, calibration, 0.5, TEXT)
@@ -209,7 +209,7 @@ def test_a_model_in_which_no_kind_of_defect_stands_out_has_no_weakest_one():
     stored = metrics()
     for kind in stored["per_defect"].values():
         kind |= {"image_auroc": 1.0, "misses": 0}
-    assert model_facts._measured(stored).weakest is None
+    assert Metrics.parse(json.dumps(stored)).weakest is None
 
 
 # The Hub
@@ -278,7 +278,7 @@ def test_a_file_that_is_far_too_large_is_not_even_downloaded(hub, hub_client):
     )
     facts = read_facts(ModelEntry("key", "key", "org/key", on_hub=True))
     assert "README.md" in facts.missing
-    assert facts.training.n_photos == 160
+    assert facts.training.n_training == 160
     assert "org/key/README.md" not in hub.downloaded
 
 

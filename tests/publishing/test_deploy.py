@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import urllib.request
@@ -90,6 +91,27 @@ def test_the_space_holds_what_runs_and_nothing_else(hub, tmp_path):
     assert not [path for path in files if path.endswith((".sh", ".pyc"))]
     assert [commit.title for commit in hub.commits(SPACE, "space")][:-1] == ["Deploy the app"]
     assert not hub.is_private(SPACE, "space")
+
+
+def test_the_space_holds_every_module_that_its_files_import_and_every_template(hub, tmp_path):
+    deployed(hub, tmp_path)
+    files = hub.files(SPACE, "space")
+    modules = [path for path in files if path.endswith(".py")]
+    nodes = [node for path in modules for node in ast.walk(ast.parse(files[path]))]
+    imported = {
+        node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    }
+    imported |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    ours = {module.replace(".", "/") for module in imported if module and is_ours(module)}
+    assert {"page/models/facts", "model_files", "modeling"} <= ours
+    assert [name for name in ours if not {f"{name}.py", f"{name}/__init__.py"} & {*files}] == []
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "page").rglob("*.html")}
+    assert templates and templates <= {*files}
+
+
+def is_ours(module: str) -> bool:
+    room = module.split(".")[0]
+    return (ROOT / f"{room}.py").exists() or (ROOT / room / "__init__.py").exists()
 
 
 def test_no_secret_leaves_this_machine(hub, tmp_path):

@@ -16,7 +16,7 @@ from loopback_hub import READER_TOKEN, serve
 
 from modeling import load_model, load_pipeline
 from publishing.export import export_model
-from publishing.model_card import METRICS
+from publishing.model_card import FIGURES
 from publishing.push import main
 
 TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
@@ -104,7 +104,7 @@ def test_the_card_says_what_was_measured(hub, evaluated_model, tmp_path):
     card = ModelCard.load(tmp_path / "card.md")
     measured = json.loads(files["evaluation/metrics.json"])
     index = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    assert index == {name: measured[name] for name in METRICS}
+    assert index == {name: measured[name] for name in FIGURES}
     assert {result.dataset_config for result in card.data.eval_results} == {"flange_nut"}
     assert card.data.library_name == "transformers"
     assert card.data.license == "apache-2.0"

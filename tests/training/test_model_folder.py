@@ -11,12 +11,12 @@ import pytest
 import torch
 from killing import killed_at_each_change
 
+from model_files import TrainingRun
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_model
 from system.disk_errors import DiskError
 from training import model_folder as room
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.recipe import Recipe
-from training.training_run import TrainingRun
 
 SIDE = 32
 FACTS = {"date": "2026-11-25", "versions": {}, "n_training": 1, "n_weights": 1, "device": "none"}

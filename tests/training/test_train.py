@@ -259,7 +259,7 @@ def test_one_model_learns_several_categories(tmp_path):
     ],
 )
 def test_the_models_licence_follows_its_data(data, category, given, expected):
-    assert license_of(Recipe(data=data, data_license=given), [category]) == expected
+    assert license_of(data, given, [category]) == expected
 
 
 def test_the_card_names_data_command_and_limit(trained_model):
