@@ -22,6 +22,8 @@ from transformers import (
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from .errors import first_line
+
 EFFICIENTNET_LITE0 = "efficientnet-lite0"
 
 # (blocks, kernel size, stride of the first block, expansion, channels) of each stage: EfficientNet
@@ -306,7 +308,7 @@ def load_backbone(
     except Exception as error:  # the Hub, the file system and each architecture raise their own
         raise BackboneError(
             f"The backbone {name} could not be loaded; expected {EFFICIENTNET_LITE0} or the Hub id "
-            f"of a model that AutoBackbone takes, found: {str(error).strip().splitlines()[0]}"
+            f"of a model that AutoBackbone takes, found: {first_line(error)}"
         ) from error
     stored = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
     return wrapper(network, *_normalisation_of(name)), stored

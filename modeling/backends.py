@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers.utils import cached_file, logging
 
 from .calibration import THRESHOLD
+from .errors import first_line
 from .graph import DIGEST_KEY, INPUTS, OUTPUTS, digest_of
 from .loading import ModelLoadError
 from .outputs import ReconstructionOutput
@@ -192,7 +193,7 @@ def _load_graph(model: ReconstructionModel, path: Path, backend: str) -> Exporte
     try:
         run, made_from = RUNTIMES[backend].load(path)
     except Exception as error:  # each runtime raises its own kinds
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelLoadError(f"{path.name} could not be read ({reason}); {again}.") from error
     if made_from != digest_of(model):
         raise ModelLoadError(

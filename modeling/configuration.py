@@ -12,6 +12,7 @@ from .backbones import EFFICIENTNET_LITE0
 from .calibration import Calibration
 from .checks import check_choice, check_list, check_multiple, check_number, check_weighting
 from .dissimilarity import DISSIMILARITIES
+from .image_processing import DEFAULT_SIDE
 from .tiling import Tiling
 
 # What transformers itself hands to a config beside the declared fields: entries of a saved
@@ -87,7 +88,7 @@ class ReconstructionConfig(PreTrainedConfig):
 
     model_type = "golden-sample"
 
-    image_size: int = 448
+    image_size: int = DEFAULT_SIDE
     tile_size: int | None = None
     num_channels: int = 3
     target: str = "features"

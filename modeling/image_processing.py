@@ -25,6 +25,8 @@ from transformers.image_utils import PILImageResampling
 
 Photo = str | os.PathLike | Image.Image
 
+DEFAULT_SIDE = 448  # pixels of the square model input; the default of configuration and processor
+
 MAX_PHOTO_PIXELS = 100_000_000  # a decoded RGB photo of this size takes 300 MB
 MAX_DOWNLOAD_BYTES = 64 * 2**20
 DOWNLOAD_TIMEOUT = 30  # seconds
@@ -219,7 +221,7 @@ class InspectionImageProcessor(PilBackend):
 
     model_input_names = ["pixel_values"]  # noqa: RUF012  (transformers' own convention)
     resample = PILImageResampling.BILINEAR
-    size = {"height": 256, "width": 256}  # noqa: RUF012
+    size = {"height": DEFAULT_SIDE, "width": DEFAULT_SIDE}  # noqa: RUF012
     do_resize = True
     do_rescale = True
     rescale_factor = 1 / 255

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel
 
 from .configuration import ReconstructionConfig
+from .errors import first_line
 from .image_processing import InspectionImageProcessor
 from .reconstruction import ReconstructionModel
 from .untrusted import check_config, check_processor, check_weights_fit
@@ -127,7 +128,7 @@ def _sentence(name: str, revision: str | None, error: Exception) -> str:
             f"The model {name} could not be downloaded from {constants.ENDPOINT} and was not "
             "downloaded before; check the network and try again, or give a model folder."
         )
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     reason = reason.rstrip(".") if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + ".."
     return (
         f"The model {name} could not be loaded: expected a folder written by training/train.py or "

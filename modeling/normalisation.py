@@ -116,6 +116,10 @@ class ResidualStatistics(nn.Module):
         """Mean (B, C) and matrix (B, C, C), float32, for category numbers (B,)."""
         return self.channel_mean[category].float(), self.whitening[category].float()
 
+    def locations_of(self, category: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, (B, h, w) each, float32, for category numbers (B,)."""
+        return self.location_mean[category].float(), self.location_deviation[category].float()
+
     @torch.no_grad()
     def set_channels(self, category: int, mean: Tensor, whitening: Tensor) -> None:
         """Store what `ChannelMoments.whitening` gave."""

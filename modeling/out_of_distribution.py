@@ -24,7 +24,7 @@ OTHER_PRODUCT, BLURRED, BRIGHT, DARK, BLANK = DOUBTS = (
     "dark",
     "blank",
 )
-NO_DOUBT = -1  # its number
+NO_DOUBT = -1  # the number where it can
 UNLIKE = "This does not look like the product"
 DOUBT_NOTES = {
     OTHER_PRODUCT: f"{UNLIKE}: check the camera or the category.",

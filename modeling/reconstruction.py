@@ -2,17 +2,16 @@
 
     pixel_values -> target -> restore -> residual -> anomaly map -> raw score -> score -> verdict
 
-`forward` adds the training loss; `detect` is the same way without gradients. Calibration,
-evaluation, pipeline and app all call `detect`; an architecture brings only `restore`.
+`forward` adds the training loss; `detect` is the same way without gradients, which evaluation,
+pipeline and app all call. The methods stand in the order in which a picture passes them. An
+architecture brings only `restore`; what good parts say is fitted in `fitting.py`.
 """
 
 from __future__ import annotations
 
-import functools
-import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +22,11 @@ from transformers import initialization as init
 from transformers.utils import logging
 
 from .calibration import THRESHOLD, Calibration
-from .checks import check_choice
-from .configuration import NORMALISATIONS, ReconstructionConfig
+from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
-from .normalisation import ChannelMoments, LocationMoments, ResidualStatistics, apply_whitening
-from .out_of_distribution import OutOfDistribution, light_and_sharpness, resaved
+from .fitting import CalibrationMixin
+from .normalisation import ResidualStatistics, apply_whitening
+from .out_of_distribution import OutOfDistribution, light_and_sharpness
 from .outputs import ReconstructionOutput
 from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
@@ -43,15 +42,19 @@ from .weights import WHERE, check_weights_file
 
 logger = logging.get_logger(__name__)
 
+UNCALIBRATED = (
+    "This model is not calibrated, so its anomaly score is NaN and it has no verdict: train it "
+    "with training/train.py, or call model.calibrate(batches, false_alarm_rate) with good photos "
+    "that it was not trained on."
+)
 WHITENED = ("l1", "mse")  # dissimilarities of the difference alone; an angle is no difference
-UNNAMED = "part"  # the category of a model that was given none
 
 # One name for all pictures, one a picture, or already their numbers (B,).
 Category = str | Sequence[str] | Tensor | None
 Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
 
 
-class ReconstructionModel(PreTrainedModel, ABC):
+class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
     """Base of all architectures: owns target, residual, map, score and calibration."""
 
     config_class = ReconstructionConfig
@@ -92,18 +95,6 @@ class ReconstructionModel(PreTrainedModel, ABC):
             model.target.freeze()  # loading has put new parameters in the place of the frozen ones
         return loaded
 
-    def set_residual_normalisation(self, normalisation: str) -> None:
-        """Normalise the residual another way; statistics and calibrations are to be made anew.
-
-        Raises:
-            ValueError: when the target has no such normalisation.
-        """
-        field = f"residual_normalisation of {self.config.target}"
-        check_choice(field, normalisation, NORMALISATIONS[self.config.target])
-        self.config.residual_normalisation = normalisation
-        self.config.calibrations = {}
-        self.residual_statistics = self._new_statistics().to(self.device)
-
     def _new_statistics(self) -> ResidualStatistics:
         return ResidualStatistics(
             self.config.residual_normalisation,
@@ -128,73 +119,6 @@ class ReconstructionModel(PreTrainedModel, ABC):
             init.ones_(module.deviation)
         else:
             super()._init_weights(module)
-
-    @abstractmethod
-    def restore(self, values: Tensor) -> Restoration:
-        """The body: target values as they should be; deterministic outside training.
-
-        Args:
-            values: (B, C, h, w), from the target's `encode`.
-        """
-
-    def scored_restorations(self, values: Tensor, restored: Tensor) -> Iterable[Tensor]:
-        """The restorations whose residuals are averaged into the map: the one that is shown.
-
-        Args:
-            values: (B, C, h, w), the target values.
-            restored: (B, C, h, w), what `restore` made of them.
-        """
-        del values
-        return (restored,)
-
-    @property
-    def calibrations(self) -> dict[str, Calibration]:
-        """Category to what its held-out good parts say; empty while uncalibrated."""
-        stored = self.config.calibrations
-        return {category: Calibration.from_dict(values) for category, values in stored.items()}
-
-    def calibration_of(self, category: str | None = None) -> Calibration | None:
-        """The calibration of a category (the only one if None), or None while uncalibrated.
-
-        Raises:
-            ValueError: as `category_numbers` does.
-        """
-        number = self.category_numbers(category, 1).item()
-        categories = self.config.categories
-        return self.calibrations.get(categories[number]) if categories else None
-
-    def category_if_several(self, category: str) -> str | None:
-        """The category to judge by: this one if the model knows several, else None, its only one.
-
-        A model of one product is told nothing, so that it may also see photos of another.
-        """
-        return category if len(self.config.categories) > 1 else None
-
-    def category_numbers(self, category: Category, count: int) -> Tensor:
-        """(count,) positions in `config.categories` of one category for all, or one a picture.
-
-        Numbers are passed on as they are: an exported graph takes these, for it knows no names.
-
-        Raises:
-            ValueError: when a category is unknown, or missing although the model knows several.
-        """
-        if isinstance(category, Tensor):
-            return category
-        known = self.config.categories
-        if category is None:
-            if len(known) > 1:
-                raise ValueError(
-                    f"This model knows {', '.join(known)}; say which with category=... ."
-                )
-            return torch.zeros(count, dtype=torch.long, device=self.device)
-        names = [category] * count if isinstance(category, str) else list(category)
-        unknown = sorted({*names} - {*known})
-        if unknown or len(names) != count:
-            raise ValueError(
-                f"category must be one of {', '.join(known) or 'none: the model knows no category'}"
-                f" for each of {count} pictures, found {', '.join(unknown) or len(names)}."
-            )
-        return torch.tensor([known.index(name) for name in names], device=self.device)
 
     def forward(
         self,
@@ -272,75 +196,13 @@ class ReconstructionModel(PreTrainedModel, ABC):
         values = self.target.encode(self.tiles_of(pixel_values))
         return self._judge(pixel_values, values, self.restore(values).values, category)
 
-    @torch.no_grad()
-    def calibrate(
-        self,
-        batches: Iterable[Tensor],
-        false_alarm_rate: float,
-        category: str | None = None,
-    ) -> Calibration:
-        """Learn the residual's statistics, the threshold and the product's look from good parts.
-
-        Each part is scored by the statistics of all the *others*: a part that helped to say what is
-        usual would look more usual than a new one, and the threshold would promise too much. The
-        batches are walked several times, so memory does not grow with their number.
-
-        Args:
-            batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
-                that the weights were not trained on.
-            false_alarm_rate: share of good parts that may fail, in (0, 1).
-            category: which of the model's categories they are; not needed if there is one.
-
-        Returns:
-            The calibration, which is also stored in `config.calibrations`.
-
-        Raises:
-            ValueError: with fewer than 2 parts (3 for statistics per location), a rate outside
-                (0, 1), or an unknown category.
-        """
-        number = self.category_numbers(category, 1)
-        count = sum(len(pixel_values) for pixel_values in batches)
-        if count < 2:
-            raise ValueError(
-                f"Calibration needs at least 2 held-out good photos, found {count}; add good "
-                "photos or hold out a larger share."
-            )
-        if count < 3 and self.residual_statistics.per_location:
-            raise ValueError(
-                "Statistics per location need at least 3 held-out good photos, found 2: without "
-                "one of them, the other would show no spread; add good photos, hold out a larger "
-                "share, or choose the residual_normalisation none."
-            )
-        channels = self._fit_channels(batches, number)
-        locations = self._fit_locations(batches, number)
-        scores: list[float] = []
-        for values, restored in self._restored_one_by_one(batches):
-            whitening = None
-            if channels is not None:
-                own = ChannelMoments.of(values - restored)
-                whitening = (channels - own).whitening()
-            scored = list(self.scored_restorations(values, restored))
-            residual = self._residual_map(values, scored, number, whitening)
-            if locations is not None:
-                usual = self._residual_map(values, scored, number)
-                others = (locations - LocationMoments.of(usual)).mean_and_deviation()
-                residual = normalise_residual(residual, *others)
-            scores.append(raw_score(enlarge(residual, self.config.image_size)).item())
-        self._fit_out_of_distribution(batches, number.item())
-        calibration = Calibration.fit(scores, false_alarm_rate)
-        self.set_calibration(calibration, category)
-        return calibration
-
-    def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
-        """Judge a category (the only one if None) by this calibration from now on.
-
-        Raises:
-            ValueError: when the category is unknown, or missing although the model knows several.
-        """
-        number = self.category_numbers(category, 1).item()
-        self.config.categories = self.config.categories or [UNNAMED]
-        name = self.config.categories[number]
-        self.config.calibrations = {**self.config.calibrations, name: calibration.to_dict()}
+    def tiles_of(self, pixel_values: Tensor, or_tiles: bool = False) -> Tensor:
+        """What the body sees of pictures, (B tiles, 3, h, w), or of what already are tiles."""
+        side = self.config.body_size
+        if or_tiles and pixel_values.shape[-2:] == (side, side):
+            return pixel_values
+        self.check_shape(pixel_values)
+        return self.config.tiling.cut(pixel_values)
 
     def check_shape(self, pixel_values: Tensor) -> None:
         """Make sure that pictures are (B, 3, H, W) with H = W = config.image_size.
@@ -356,15 +218,48 @@ class ReconstructionModel(PreTrainedModel, ABC):
                 f"{tuple(pixel_values.shape)}; prepare photos with the model's image processor."
             )
 
-    def tiles_of(self, pixel_values: Tensor, or_tiles: bool = False) -> Tensor:
-        """What the body sees of pictures, (B tiles, 3, h, w), or of what already are tiles."""
-        side = self.config.body_size
-        if or_tiles and pixel_values.shape[-2:] == (side, side):
-            return pixel_values
-        self.check_shape(pixel_values)
-        return self.config.tiling.cut(pixel_values)
+    @abstractmethod
+    def restore(self, values: Tensor) -> Restoration:
+        """The body: target values as they should be; deterministic outside training.
 
-    def _residual_map(
+        Args:
+            values: (B, C, h, w), from the target's `encode`.
+        """
+
+    def scored_restorations(self, values: Tensor, restored: Tensor) -> Iterable[Tensor]:
+        """The restorations whose residuals are averaged into the map: the one that is shown.
+
+        Args:
+            values: (B, C, h, w), the target values.
+            restored: (B, C, h, w), what `restore` made of them.
+        """
+        del values
+        return (restored,)
+
+    def _judge(
+        self, pixel_values: Tensor, values: Tensor, restored: Tensor, category: Category
+    ) -> ReconstructionOutput:
+        # `len` would fix the batch size of an exported graph.
+        numbers = self.category_numbers(category, pixel_values.shape[0])
+        residual = self.residual_map(values, self.scored_restorations(values, restored), numbers)
+        if self.residual_statistics.per_location:
+            usual = self.residual_statistics.locations_of(numbers)
+            residual = normalise_residual(residual, *usual)
+        anomaly_map = enlarge(residual, self.config.image_size)
+        raw = raw_score(anomaly_map)
+        score, is_anomalous = self._score(raw, numbers)
+        return ReconstructionOutput(
+            reconstruction=self.config.tiling.join(self.target.paint(restored)).clamp(0, 1),
+            anomaly_map=anomaly_map,
+            raw_score=raw,
+            anomaly_score=score,
+            is_anomalous=is_anomalous,
+            doubt=self.familiarity.doubts(
+                self.summarise(pixel_values, values), light_and_sharpness(pixel_values), numbers
+            ),
+        )
+
+    def residual_map(
         self,
         values: Tensor,
         restorations: Iterable[Tensor],
@@ -411,40 +306,14 @@ class ReconstructionModel(PreTrainedModel, ABC):
         whitened = apply_whitening(target - restored - mean[..., None, None], matrix)
         return whitened, torch.zeros_like(whitened)
 
-    def _judge(
-        self, pixel_values: Tensor, values: Tensor, restored: Tensor, category: Category
-    ) -> ReconstructionOutput:
-        # `len` would fix the batch size of an exported graph.
-        numbers = self.category_numbers(category, pixel_values.shape[0])
-        residual = self._residual_map(values, self.scored_restorations(values, restored), numbers)
-        statistics = self.residual_statistics
-        if statistics.per_location:
-            residual = normalise_residual(
-                residual,
-                statistics.location_mean[numbers].float(),
-                statistics.location_deviation[numbers].float(),
-            )
-        anomaly_map = enlarge(residual, self.config.image_size)
-        raw = raw_score(anomaly_map)
-        score, is_anomalous = self._score(raw, numbers)
-        return ReconstructionOutput(
-            reconstruction=self.config.tiling.join(self.target.paint(restored)).clamp(0, 1),
-            anomaly_map=anomaly_map,
-            raw_score=raw,
-            anomaly_score=score,
-            is_anomalous=is_anomalous,
-            doubt=self.familiarity.doubts(
-                self._summarise(pixel_values, values), light_and_sharpness(pixel_values), numbers
-            ),
-        )
-
     def _score(self, raw: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
         """Calibrated scores and verdicts, (B,) each, every picture by its own category."""
         calibrations = self.calibrations
         points = [calibrations.get(name) for name in self.config.categories] or [None]
         # Numbers are looked at only where they decide something: a graph can't be traced else.
         if None in points and any(points[number] is None for number in numbers.tolist()):
-            self._warn_uncalibrated()
+            if not self.training:
+                logger.warning_once(UNCALIBRATED)
             return torch.full_like(raw, torch.nan), None
         thresholds, scales = (
             raw.new_tensor([getattr(point, name, torch.nan) for point in points])[numbers]
@@ -453,61 +322,56 @@ class ReconstructionModel(PreTrainedModel, ABC):
         score = calibrated_score(raw, thresholds, scales)
         return score, exceeds(score, THRESHOLD)
 
-    def _warn_uncalibrated(self) -> None:
-        if not self.training:
-            logger.warning_once(
-                "This model is not calibrated, so its anomaly score is NaN and it has no verdict: "
-                "train it with training/train.py, or call model.calibrate(batches, "
-                "false_alarm_rate) with good photos that it was not trained on."
-            )
-
-    def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
-        if not self.residual_statistics.per_channel:
-            return None
-        parts = (ChannelMoments.of(a - b) for a, b in self._restored_one_by_one(batches))
-        moments = functools.reduce(operator.add, parts)
-        self.residual_statistics.set_channels(number.item(), *moments.whitening())
-        return moments
-
-    def _fit_locations(self, batches: Iterable[Tensor], number: Tensor) -> LocationMoments | None:
-        if not self.residual_statistics.per_location:
-            return None
-        parts = (
-            LocationMoments.of(
-                self._residual_map(values, self.scored_restorations(values, restored), number)
-            )
-            for values, restored in self._restored_one_by_one(batches)
-        )
-        moments = functools.reduce(operator.add, parts)
-        self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
-        return moments
-
-    def _fit_out_of_distribution(self, batches: Iterable[Tensor], number: int) -> None:
-        summaries, measured = [], []
-        for pixel_values in batches:
-            pixel_values = pixel_values.to(self.device)
-            pictures = [pixel_values, *resaved(pixel_values)]
-            summaries.append(
-                torch.stack(
-                    [
-                        self._summarise(picture, self.target.encode(self.tiles_of(picture)))
-                        for picture in pictures
-                    ],
-                    dim=1,
-                )
-            )
-            measured.append(light_and_sharpness(pixel_values))
-        self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
-
-    def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Target values and what they should be, (tiles, C, h, w) each, photo by photo."""
-        tiles = self.config.tiling.tiles
-        for pixel_values in batches:
-            values = self.target.encode(self.tiles_of(pixel_values.to(self.device)))
-            restored = self.restore(values).values
-            yield from zip(values.split(tiles), restored.split(tiles), strict=True)
-
-    def _summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
+    def summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
         """(B, D) for `OutOfDistribution`: of the whole pictures, whatever they were cut into."""
         summaries = self.familiarity.summarise(pixel_values, values)  # (B or B tiles, D)
         return summaries.unflatten(0, (pixel_values.shape[0], -1)).mean(dim=1)
+
+    def category_if_several(self, category: str) -> str | None:
+        """The category to judge by: this one if the model knows several, else None, its only one.
+
+        A model of one product is told nothing, so that it may also see photos of another.
+        """
+        return category if len(self.config.categories) > 1 else None
+
+    def category_numbers(self, category: Category, count: int) -> Tensor:
+        """(count,) positions in `config.categories` of one category for all, or one a picture.
+
+        Numbers are passed on as they are: an exported graph takes these, for it knows no names.
+
+        Raises:
+            ValueError: when a category is unknown, or missing although the model knows several.
+        """
+        if isinstance(category, Tensor):
+            return category
+        known = self.config.categories
+        if category is None:
+            if len(known) > 1:
+                raise ValueError(
+                    f"This model knows {', '.join(known)}; say which with category=... ."
+                )
+            return torch.zeros(count, dtype=torch.long, device=self.device)
+        names = [category] * count if isinstance(category, str) else list(category)
+        unknown = sorted({*names} - {*known})
+        if unknown or len(names) != count:
+            raise ValueError(
+                f"category must be one of {', '.join(known) or 'none: the model knows no category'}"
+                f" for each of {count} pictures, found {', '.join(unknown) or len(names)}."
+            )
+        return torch.tensor([known.index(name) for name in names], device=self.device)
+
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """Category to what its held-out good parts say; empty while uncalibrated."""
+        stored = self.config.calibrations
+        return {category: Calibration.from_dict(values) for category, values in stored.items()}
+
+    def calibration_of(self, category: str | None = None) -> Calibration | None:
+        """The calibration of a category (the only one if None), or None while uncalibrated.
+
+        Raises:
+            ValueError: as `category_numbers` does.
+        """
+        number = self.category_numbers(category, 1).item()
+        categories = self.config.categories
+        return self.calibrations.get(categories[number]) if categories else None

@@ -32,7 +32,7 @@ from PIL import Image
 from data import synthetic
 from evaluation.inspect_folder.command import main
 from evaluation.inspect_folder.errors import FolderError
-from evaluation.inspect_folder.parts import Row, write_whole
+from evaluation.inspect_folder.parts import Row
 from evaluation.inspect_folder.photos import list_photos
 from evaluation.inspect_folder.run import Identity, take_up
 from modeling import (

@@ -13,7 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling import InspectionImageProcessor, PhotoError, image_processing, open_photo
+from modeling import (
+    AutoencoderConfig,
+    InspectionImageProcessor,
+    PhotoError,
+    image_processing,
+    open_photo,
+)
 
 
 @pytest.fixture
@@ -265,3 +271,11 @@ def test_a_path_is_opened_as_its_photo_is(tmp_path):
     assert 0.4 < expected.mean() < 0.6
     for given in (path, str(path), [str(path)]):
         assert torch.equal(processor(given, return_tensors="pt")["pixel_values"], expected)
+
+
+def test_processor_and_configuration_mean_the_same_size_by_default():
+    side = AutoencoderConfig().image_size
+    processor = InspectionImageProcessor()
+    assert (processor.size["height"], processor.size["width"]) == (side, side)
+    photo = Image.new("RGB", (31, 17))
+    assert processor(photo, return_tensors="pt")["pixel_values"].shape == (1, 3, side, side)

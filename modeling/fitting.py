@@ -1,0 +1,176 @@
+"""What a model learns from held-out good parts once its weights are trained.
+
+A part of `ReconstructionModel` in a file of its own: the way from a picture to a score
+(`reconstruction.py`) reads what is fitted here, and never fits.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from .calibration import Calibration
+from .checks import check_choice
+from .configuration import NORMALISATIONS
+from .normalisation import ChannelMoments, LocationMoments
+from .out_of_distribution import light_and_sharpness, resaved
+from .scoring import enlarge, normalise_residual, raw_score
+
+UNNAMED = "part"  # the category of a model that was given none
+
+
+class CalibrationMixin:
+    """Fits residual statistics, the look of good photos, and calibrations.
+
+    It uses configuration, modules and methods of the `ReconstructionModel` that it is a base of.
+    """
+
+    @torch.no_grad()
+    def calibrate(
+        self,
+        batches: Iterable[Tensor],
+        false_alarm_rate: float,
+        category: str | None = None,
+    ) -> Calibration:
+        """Learn the residual's statistics, the threshold and the product's look from good parts.
+
+        Each part is scored by the statistics of all the *others*: a part that helped to say what is
+        usual would look more usual than a new one, and the threshold would promise too much. The
+        batches are walked several times, so memory does not grow with their number.
+
+        Args:
+            batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
+                that the weights were not trained on.
+            false_alarm_rate: share of good parts that may fail, in (0, 1).
+            category: which of the model's categories they are; not needed if there is one.
+
+        Returns:
+            The calibration, which is also stored in `config.calibrations`.
+
+        Raises:
+            ValueError: with fewer than 2 parts (3 for statistics per location), a rate outside
+                (0, 1), or an unknown category.
+        """
+        number = self.category_numbers(category, 1)
+        self._check_count(sum(len(pixel_values) for pixel_values in batches))
+        channels = self._fit_channels(batches, number)
+        locations = self._fit_locations(batches, number)
+        scores = [
+            self._score_by_others(values, restored, number, channels, locations)
+            for values, restored in self._restored_one_by_one(batches)
+        ]
+        self._fit_out_of_distribution(batches, number.item())
+        calibration = Calibration.fit(scores, false_alarm_rate)
+        self.set_calibration(calibration, category)
+        return calibration
+
+    def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
+        """Judge a category (the only one if None) by this calibration from now on.
+
+        Raises:
+            ValueError: when the category is unknown, or missing although the model knows several.
+        """
+        number = self.category_numbers(category, 1).item()
+        self.config.categories = self.config.categories or [UNNAMED]
+        name = self.config.categories[number]
+        self.config.calibrations = {**self.config.calibrations, name: calibration.to_dict()}
+
+    def set_residual_normalisation(self, normalisation: str) -> None:
+        """Normalise the residual another way; statistics and calibrations are to be made anew.
+
+        Raises:
+            ValueError: when the target has no such normalisation.
+        """
+        field = f"residual_normalisation of {self.config.target}"
+        check_choice(field, normalisation, NORMALISATIONS[self.config.target])
+        self.config.residual_normalisation = normalisation
+        self.config.calibrations = {}
+        self.residual_statistics = self._new_statistics().to(self.device)
+
+    def _check_count(self, count: int) -> None:
+        if count < 2:
+            raise ValueError(
+                f"Calibration needs at least 2 held-out good photos, found {count}; add good "
+                "photos or hold out a larger share."
+            )
+        if count < 3 and self.residual_statistics.per_location:
+            raise ValueError(
+                "Statistics per location need at least 3 held-out good photos, found 2: without "
+                "one of them, the other would show no spread; add good photos, hold out a larger "
+                "share, or choose the residual_normalisation none."
+            )
+
+    def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Target values and what they should be, (tiles, C, h, w) each, photo by photo."""
+        tiles = self.config.tiling.tiles
+        for pixel_values in batches:
+            values = self.target.encode(self.tiles_of(pixel_values.to(self.device)))
+            restored = self.restore(values).values
+            yield from zip(values.split(tiles), restored.split(tiles), strict=True)
+
+    def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
+        """Store the covariance of all parts' residuals; None where nothing is whitened."""
+        if not self.residual_statistics.per_channel:
+            return None
+        parts = (ChannelMoments.of(a - b) for a, b in self._restored_one_by_one(batches))
+        moments = functools.reduce(operator.add, parts)
+        self.residual_statistics.set_channels(number.item(), *moments.whitening())
+        return moments
+
+    def _fit_locations(self, batches: Iterable[Tensor], number: Tensor) -> LocationMoments | None:
+        """Store each location's mean and deviation; None where locations are not told apart."""
+        if not self.residual_statistics.per_location:
+            return None
+        parts = (
+            LocationMoments.of(
+                self.residual_map(values, self.scored_restorations(values, restored), number)
+            )
+            for values, restored in self._restored_one_by_one(batches)
+        )
+        moments = functools.reduce(operator.add, parts)
+        self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
+        return moments
+
+    def _score_by_others(
+        self,
+        values: Tensor,
+        restored: Tensor,
+        number: Tensor,
+        channels: ChannelMoments | None,
+        locations: LocationMoments | None,
+    ) -> float:
+        """The raw score of one part by the statistics of all others.
+
+        Args:
+            values: (tiles, C, h, w), the part's target values.
+            restored: (tiles, C, h, w), what they should be.
+            number: (1,), of the category.
+            channels: of all parts, this one among them.
+            locations: the same.
+        """
+        whitening = None
+        if channels is not None:
+            whitening = (channels - ChannelMoments.of(values - restored)).whitening()
+        scored = list(self.scored_restorations(values, restored))
+        residual = self.residual_map(values, scored, number, whitening)
+        if locations is not None:
+            usual = self.residual_map(values, scored, number)
+            others = (locations - LocationMoments.of(usual)).mean_and_deviation()
+            residual = normalise_residual(residual, *others)
+        return raw_score(enlarge(residual, self.config.image_size)).item()
+
+    def _fit_out_of_distribution(self, batches: Iterable[Tensor], number: int) -> None:
+        summaries, measured = [], []
+        for pixel_values in batches:
+            pixel_values = pixel_values.to(self.device)
+            versions = [
+                self.summarise(picture, self.target.encode(self.tiles_of(picture)))
+                for picture in (pixel_values, *resaved(pixel_values))
+            ]
+            summaries.append(torch.stack(versions, dim=1))  # (B, versions, D)
+            measured.append(light_and_sharpness(pixel_values))
+        self.familiarity.fit(number, torch.cat(summaries), torch.cat(measured))
