@@ -455,10 +455,13 @@ class Answers:
 
         A batch that another model judged stays as it is.
         """
-        if session.batch is None or session.batch.choice != (category, model):
+        batch = session.batch
+        if batch is None or batch.choice != (category, model):
             return unchanged(3)
-        session.batch.rejudge(threshold)
-        return self._listed(session.batch, language)[1:]
+        batch.rejudge(threshold)
+        if batch is not session.batch:  # another was started meanwhile
+            return unchanged(3)
+        return self._listed(batch, language)[1:]
 
     # Taking it home
 

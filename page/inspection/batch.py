@@ -140,8 +140,8 @@ class Batch:
     def rejudge(self, threshold: float) -> None:
         """Judge all photos at another threshold; no model runs.
 
-        A later call takes over from one that is still under way. Photos that are not done yet
-        will be judged at it too.
+        A later call takes over from one that is still under way, and none goes on once the batch
+        is replaced. Photos that are not done yet will be judged at it too.
 
         Raises:
             ValueError: when it is no number from 0 to 1.
@@ -149,13 +149,17 @@ class Batch:
         _check(threshold)
         with self._changing:
             self.threshold = threshold
-        for index, result in enumerate(self.results):  # photos done meanwhile come along
-            judged = result.at_threshold(threshold)
-            with self._changing:
-                if self.threshold != threshold:
+        with self.folder.in_use():
+            for index, result in enumerate(self.results):  # photos done meanwhile come along
+                if self.folder.is_closed:
                     return
-                newest = self.results[index]  # a decision may have been made meanwhile
-                self.results[index] = replace(judged, decision=newest.decision, note=newest.note)
+                judged = result.at_threshold(threshold)
+                with self._changing:
+                    if self.threshold != threshold:
+                        return
+                    newest = self.results[index]  # a decision may have been made meanwhile
+                    kept = {"decision": newest.decision, "note": newest.note}
+                    self.results[index] = replace(judged, **kept)
 
     def decide(self, number: int, decision: str, note: str) -> Result:
         """Record what the operator decides of a photo.

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,9 @@ class TemporaryFolder:
             root.mkdir(parents=True, exist_ok=True)
             self.path = Path(tempfile.mkdtemp(dir=root))
         self._count = 0
+        self._lock = threading.Lock()
+        self._users = 0
+        self._is_closed = False
 
     def keep(self, photo: str | os.PathLike) -> Path:
         """A photo of the visitor's own, under a name that nobody chose from outside.
@@ -91,6 +95,36 @@ class TemporaryFolder:
         self._count += 1
         return self.path / f"{self._count:05d}{suffix}"
 
+    @contextmanager
+    def in_use(self) -> Iterator[bool]:
+        """Keep the files while the block reads them, even if the folder is closed meanwhile.
+
+        Yields:
+            Whether they are there; not if the folder was closed before.
+        """
+        with self._lock:
+            is_there = not self._is_closed
+            self._users += 1
+        try:
+            yield is_there
+        finally:
+            with self._lock:
+                self._users -= 1
+            self._delete_if_unused()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its files are deleted, or will be as soon as nobody reads them."""
+        return self._is_closed
+
     def close(self) -> None:
-        """Delete everything."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete everything, now or as soon as nobody reads it any more."""
+        with self._lock:
+            self._is_closed = True
+        self._delete_if_unused()
+
+    def _delete_if_unused(self) -> None:
+        with self._lock:
+            is_over = self._is_closed and self._users == 0
+        if is_over:
+            shutil.rmtree(self.path, ignore_errors=True)

@@ -70,16 +70,23 @@ class Allowance:
             if math.isfinite(most):
                 self._left[name] = min(most, self._left[name] + share * most)
 
-    def take(self, name: str, amount: float) -> bool:
-        """Take an amount of one of the quotas if there is as much, and say whether there was."""
-        if self._left[name] < amount:
-            return False
-        self._left[name] -= amount
-        return True
+    def take(self, **amounts: float) -> str | None:
+        """Take an amount of each of these quotas; where one has not as much, take nothing.
 
-    def give_back(self, name: str, amount: float) -> None:
+        Returns:
+            The name of the first that has not; None where all had.
+        """
+        for name, amount in amounts.items():
+            if self._left[name] < amount:
+                return name
+        for name, amount in amounts.items():
+            self._left[name] -= amount
+        return None
+
+    def give_back(self, **amounts: float) -> None:
         """Undo a `take`."""
-        self._left[name] = min(self._most[name], self._left[name] + amount)
+        for name, amount in amounts.items():
+            self._left[name] = min(self._most[name], self._left[name] + amount)
 
     def most(self, name: str) -> float:
         """What there is of one of the quotas at most."""

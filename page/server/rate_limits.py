@@ -32,6 +32,13 @@ READING = ("GET", "HEAD", "OPTIONS")
 LOGIN, UPLOAD = "/login", "/gradio_api/upload"
 ANSWERED_AT_ONCE = "/gradio_api/run/"
 SMALL = 1 / 8  # of a call; a power of two, so that sums are exact
+# What is said where a quota does not suffice, and what its size is told in.
+SENTENCES = {
+    "calls": "too_many_calls",
+    "upload_bytes": "too_many_bytes",
+    "wrong_passwords": "too_many_passwords",
+}
+UNITS = {"upload_bytes": 2**20}
 HUNG_UP = {"type": "http.disconnect"}  # as the app sees a visitor who is told to wait
 # The hosts of a Space reach it from addresses within their own network.
 PRIVATE_NETWORKS = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
@@ -93,41 +100,37 @@ class _Visitor:
         announced = Headers(scope=scope).get("content-length", "")
         self.announced = int(announced) if announced.isdecimal() else 0
         is_small = self.is_upload or path.startswith(ANSWERED_AT_ONCE)
-        self._cost = SMALL if is_small else 1
+        self._cost = {"wrong_passwords" if self._is_login else "calls": SMALL if is_small else 1}
 
     def refusal(self) -> Response | None:
-        """Take what the request costs, or answer that it is too much."""
-        name, reason = ("calls", "too_many_calls")
-        if self._is_login:
-            name, reason = ("wrong_passwords", "too_many_passwords")
-        if refused := self.refusal_of_bytes(self.announced, self.announced):
-            return refused
-        return None if self._allowance.take(name, self._cost) else self._wait(name, reason)
+        """Take what the request costs, or answer that it is too much; then it costs nothing."""
+        return self._refusal(self.announced, upload_bytes=self.announced, **self._cost)
 
     def refusal_of_bytes(self, more: int, total: int) -> Response | None:
         """Take so many bytes more, or answer that it is too much."""
-        if not self.is_upload and total > MAX_CALL_BYTES:
+        return self._refusal(total, upload_bytes=more)
+
+    def _refusal(self, total_bytes: int, **amounts: float) -> Response | None:
+        if not self.is_upload and total_bytes > MAX_CALL_BYTES:
             sentence = sentence_for(self._scope, "call_too_large", limit=MAX_CALL_BYTES // 2**20)
             return JSONResponse({"detail": sentence}, 413)
-        if self._allowance.take("upload_bytes", more):
-            return None
-        return self._wait("upload_bytes", "too_many_bytes", more)
+        lacking = self._allowance.take(**amounts)
+        return self._wait(lacking, amounts[lacking]) if lacking else None
 
     def seeing_logins(self, send: Send) -> Send:
         """Only a wrong password counts; one was taken beforehand, since many may ask at once."""
 
         async def send_and_see(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
-                self._allowance.give_back("wrong_passwords", self._cost)
+                self._allowance.give_back(**self._cost)
             await send(message)
 
         return send_and_see if self._is_login else send
 
-    def _wait(self, name: str, reason: str, amount: float | None = None) -> Response:
-        seconds = self._allowance.seconds_until(name, self._cost if amount is None else amount)
-        limit = self._allowance.most(name)
-        limit = math.ceil(limit / 2**20 if name == "upload_bytes" else limit)
-        sentence = sentence_for(self._scope, reason, limit=limit, seconds=seconds)
+    def _wait(self, name: str, amount: float) -> Response:
+        seconds = self._allowance.seconds_until(name, amount)
+        limit = math.ceil(self._allowance.most(name) / UNITS.get(name, 1))
+        sentence = sentence_for(self._scope, SENTENCES[name], limit=limit, seconds=seconds)
         headers = {"Retry-After": str(seconds)}
         if self.is_upload or self._is_login:
             return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +11,7 @@ from conftest import ROOT
 
 from page.answers import NOTHING_NEW, Answers
 from page.inspection.inspector import Inspector
-from page.inspection.results import ACCEPT
+from page.inspection.results import ACCEPT, Result
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, shipped_models
 from page.session import Session
@@ -158,6 +160,32 @@ def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(cata
     answers.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
     answers.rejudge_batch(session, 0.5, *NUT, "en")
     assert batch.results[0].verdict == "PASS"
+
+
+def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then(
+    catalogue, tmp_path, monkeypatch
+):
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    list(answers.inspect_batch(session, [GOOD, DENT], *NUT, 0.5, "en"))
+    first, read_maps = session.batch, Result.read_maps
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_late(result: Result):
+        reading.set()
+        assert go_on.wait(60)
+        return read_maps(result)
+
+    monkeypatch.setattr(Result, "read_maps", read_late)
+    with ThreadPoolExecutor(1) as threads:
+        moved = threads.submit(answers.rejudge_batch, session, 0.4, *NUT, "en")
+        assert reading.wait(60)
+        started = answers.inspect_batch(session, [GOOD], *NUT, 0.4, "en")
+        next(started)  # the batch is replaced
+        go_on.set()
+        assert moved.result(60) == (gr.skip(),) * 3  # it is shown no longer
+    assert not first.folder.path.exists()
+    *_, last = started
+    assert "done" in last.progress
 
 
 def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tmp_path):

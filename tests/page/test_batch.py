@@ -350,13 +350,13 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
     waits: list[float] = []
     came = range(20, MANY, 15)  # the first before the memory is measured: a thread has its own
 
-    def session() -> None:
-        """Come while a photo of the batch is being inspected, again and again."""
+    def come_again_and_again() -> None:
+        """Each time a photo of the batch is being inspected."""
         for number in came:
             catalogue.wait_for(number)
             waits.append(inspect_single())
 
-    visitor = threading.Thread(target=session, daemon=True)
+    visitor = threading.Thread(target=come_again_and_again, daemon=True)
     visitor.start()
     sizes = [memory() for _ in batch.run(inspector, entry)]
     visitor.join()

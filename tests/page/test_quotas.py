@@ -27,43 +27,43 @@ def test_what_is_no_rate_is_refused_by_name(name, value):
 
 def test_what_was_taken_grows_back_evenly_within_a_minute():
     allowance = Allowance(Quotas(calls=60), now=100.0)
-    assert all(allowance.take("calls", 1) for _ in range(60))
-    assert not allowance.take("calls", 1)
+    assert not any(allowance.take(calls=1) for _ in range(60))
+    assert allowance.take(calls=1) == "calls"
     assert allowance.seconds_until("calls", 1) == 1
     assert allowance.seconds_until("calls", 10) == 10
     assert allowance.seconds_until("calls", 1000) == 60  # there never will be as much
     allowance.grow(110.0)
-    assert all(allowance.take("calls", 1) for _ in range(10))
-    assert not allowance.take("calls", 1)
+    assert not any(allowance.take(calls=1) for _ in range(10))
+    assert allowance.take(calls=1) == "calls"
     allowance.grow(1000.0)
-    assert all(allowance.take("calls", 1) for _ in range(60))
-    assert not allowance.take("calls", 1)  # it saves nothing up
+    assert not any(allowance.take(calls=1) for _ in range(60))
+    assert allowance.take(calls=1) == "calls"  # it saves nothing up
 
 
 def test_one_rate_leaves_the_others_alone_and_what_is_given_back_can_be_taken_again():
     allowance = Allowance(Quotas(calls=1, upload_bytes=1, wrong_passwords=1), now=0.0)
-    assert allowance.take("calls", 1)
-    assert allowance.take("upload_bytes", 1)
-    assert allowance.take("wrong_passwords", 1)
-    allowance.give_back("wrong_passwords", 5)
-    assert allowance.take("wrong_passwords", 1)
-    assert not allowance.take("wrong_passwords", 1)
+    assert allowance.take(calls=1) is None
+    assert allowance.take(upload_bytes=1) is None
+    assert allowance.take(wrong_passwords=1) is None
+    allowance.give_back(wrong_passwords=5)
+    assert allowance.take(wrong_passwords=1) is None
+    assert allowance.take(wrong_passwords=1) == "wrong_passwords"
 
 
 def test_without_a_limit_nothing_runs_out():
     allowance = Allowance(Quotas(calls=math.inf), now=0.0)
     for moment in (0.0, 0.0, 7.0):
         allowance.grow(moment)
-        assert allowance.take("calls", 10**12)
+        assert allowance.take(calls=10**12) is None
 
 
 def test_of_many_addresses_those_that_asked_last_are_remembered():
     addresses = Addresses(Quotas(calls=1), clock=lambda: 0.0, most=3)
     for name in ("a", "b", "c"):
-        assert addresses[name].take("calls", 1)
-    assert not addresses["a"].take("calls", 1)
+        assert addresses[name].take(calls=1) is None
+    assert addresses["a"].take(calls=1) == "calls"
     for name in ("d", "e"):
-        assert addresses[name].take("calls", 1)
+        assert addresses[name].take(calls=1) is None
     assert len(addresses) == 3
-    assert not addresses["a"].take("calls", 1)  # it had asked after b and c
-    assert addresses["b"].take("calls", 1)  # forgotten, hence as new
+    assert addresses["a"].take(calls=1) == "calls"  # it had asked after b and c
+    assert addresses["b"].take(calls=1) is None  # forgotten, hence as new

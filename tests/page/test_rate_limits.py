@@ -141,6 +141,15 @@ def test_a_call_with_a_huge_body_is_refused_for_good(visit, monkeypatch):
     assert client.post(UPLOAD, content=b"x" * (2**20 + 1)).status_code == 200
 
 
+def test_an_upload_that_is_refused_takes_no_bytes(visit, clock):
+    client = visit(Quotas(calls=1, upload_bytes=2**20))("192.0.2.1")
+    assert {client.post(UPLOAD).status_code for _ in range(8)} == {200}
+    for _ in range(3):  # there is no call left
+        assert client.post(UPLOAD, content=b"x" * 2**18).status_code == 429
+    clock.now += 7.5  # for one upload
+    assert client.post(UPLOAD, content=b"x" * (2**20 - 2**10)).status_code == 200
+
+
 def test_wrong_passwords_run_out_and_right_ones_do_not(visit, clock):
     client = visit(Quotas(wrong_passwords=3))("192.0.2.1")
     assert {client.post("/login", content=b"right").status_code for _ in range(9)} == {200}
