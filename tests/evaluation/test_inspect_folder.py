@@ -418,15 +418,6 @@ def test_a_full_disk_is_one_sentence_and_what_was_finished_stays(
     assert {path: path.read_bytes() for path in survived} == survived
 
 
-def test_a_file_that_finds_no_room_leaves_nothing_behind(tmp_path):
-    (tmp_path / "part.parquet").write_bytes(b"whole")
-    (tmp_path / "part.parquet.unfinished").symlink_to(FULL)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_whole(tmp_path / "part.parquet", b"half")
-    assert [*tmp_path.iterdir()] == [tmp_path / "part.parquet"]
-    assert (tmp_path / "part.parquet").read_bytes() == b"whole"
-
-
 # Another run
 
 
