@@ -52,15 +52,15 @@ LESS = {
     "--push_every": "1",
     "--limit": "1",
     "--visitors": "2",
-    "--seconds": "2",
-    "--batch": "4",
+    "--seconds": "1",
+    "--batch": "2",
 }
 # Said besides, where a page does not say it.
 MORE = {
-    "training/train.py": {"--image_size": "64", "--epochs": "2", "--checkpoint_every": "1"},
+    "training/train.py": {"--image_size": "64", "--epochs": "1", "--checkpoint_every": "1"},
     "evaluation/evaluate.py": {"--num_pictures": "1"},
     "evaluation.studies.throughput": {"--image_size": "64"},
-    "evaluation.studies.compare_residuals": {"--photos": "3", "--copies": "1"},
+    "evaluation.studies.compare_residuals": {"--photos": "4", "--copies": "1"},
     "evaluation.studies.robustness": {"--changes": "brightness", "--limit": "1"},
     "evaluation.studies.cross_category": {"--limit": "1"},
     "evaluation.studies.benchmark": {"--runs": "1", "--batch_sizes": "1"},
@@ -169,7 +169,7 @@ class Clone:
 
 def draw_photos(folder: Path) -> None:
     """A product in the layout of MVTec AD."""
-    kinds = {"train/good": range(12), "test/good": range(20, 23), "test/scratch": range(30, 32)}
+    kinds = {"train/good": range(20), "test/good": range(20, 23), "test/scratch": range(30, 32)}
     for kind, seeds in kinds.items():
         (folder / kind).mkdir(parents=True)
         for seed in seeds:
