@@ -116,20 +116,12 @@ class ModelFile(BaseModel):
                 raise
             return default
 
-    @classmethod
-    def values(cls, text: str) -> Any:
-        """The content of a file of this kind.
-
-        Raises:
-            ValueError: when it is damaged.
-        """
-        try:
-            return json.loads(text)
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
+    @staticmethod
+    def _load(text: str) -> Any:
+        return json.loads(text)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, context: str | None = None) -> Self:
         """The content of a file, in which every field is of its kind, or missing.
 
         Raises:
@@ -137,15 +129,17 @@ class ModelFile(BaseModel):
                 file.
         """
         try:
-            return cls.model_validate(cls.values(text))
+            return cls.model_validate(cls._load(text), context=context)
         except ValidationError as error:
             raise ValueError(_in_words(error)) from error
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"expected JSON, found what is none ({error})") from error
 
     @classmethod
     def parse_untrusted(cls, text: str | None) -> Self | None:
         """What can be read of a file that may be anybody's; None where that is nothing."""
         try:
-            return None if text is None else cls.model_validate(cls.values(text), context=UNTRUSTED)
+            return None if text is None else cls.parse(text, UNTRUSTED)
         except ValueError:
             return None
 
@@ -226,16 +220,11 @@ class RecipeFacts(ModelFile):
     seed: Count | None = None
     data_license: Word | None = None
 
-    @classmethod
-    def values(cls, text: str) -> Any:
-        """The content of a recipe.
-
-        Raises:
-            ValueError: when it is no YAML, or has no fields.
-        """
+    @staticmethod
+    def _load(text: str) -> Any:
         try:
             values = yaml.safe_load(text)
-        except (RecursionError, yaml.YAMLError) as error:
+        except yaml.YAMLError as error:
             raise ValueError(f"it is not valid YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(values, dict):
             raise ValueError("it must hold `field: value` lines")
@@ -250,10 +239,10 @@ class RecipeFacts(ModelFile):
         """
         try:
             text = (folder / RECIPE).read_text()
-            recipe, values = cls.parse(text), cls.values(text)
-            unknown = [name for name in values if name not in RECIPE_FIELDS]
-            if unknown:
-                raise ValueError(f"it has an unknown field {unknown[0]!r}")
+            recipe = cls.parse(text)
+            for name in cls._load(text):
+                if name not in RECIPE_FIELDS:
+                    raise ValueError(f"it has an unknown field {name!r}")
             if recipe.data is None:
                 raise ValueError("it names no data")
         except (OSError, ValueError) as error:
@@ -361,7 +350,7 @@ class Metrics(Figures):
     scores: TestScores = TestScores()
     per_defect: dict[Word, DefectMetrics] = Field({}, max_length=MOST_NAMES)
     notes: list[Text] = []
-    cost: Cost | None = None
+    cost: Cost = Cost()
     baselines: dict[Word, BaselineMetrics] = Field({}, max_length=MOST_NAMES)
 
     @property

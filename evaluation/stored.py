@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 
 from PIL import Image
 
-METRICS, PREDICTIONS, LEARNING_CURVE = "metrics.json", "predictions.csv", "learning_curve.csv"
+from model_files import LEARNING_CURVE, METRICS, Metrics
+
+PREDICTIONS = "predictions.csv"
 CASES = Path("cases", "cases.json")
 LABELS = {"normal": 0, "anomalous": 1}
 AGAIN = "evaluate the model again"
-SCORE_LISTS = ("good", "anomalous")
 
 
 class StoredEvaluationError(ValueError):
@@ -70,7 +70,7 @@ class StoredEvaluation:
 
     Attributes:
         folder: where it lies.
-        metrics: the content of metrics.json; see docs/metrics.md.
+        metrics: the figures.
         labels: (N,) 0 for normal, 1 for anomalous.
         raw_scores: (N,) of the same photos: exact ones from predictions.csv, otherwise the rounded
             ones in metrics.json, otherwise none.
@@ -79,7 +79,7 @@ class StoredEvaluation:
     """
 
     folder: Path
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     labels: Sequence[int]
     raw_scores: Sequence[float]
     learning_curve: LearningCurve | None
@@ -88,54 +88,18 @@ class StoredEvaluation:
     @property
     def category(self) -> str:
         """The product."""
-        return self.metrics["category"]
+        return self.metrics.category
 
     @property
     def model(self) -> str:
         """The model's folder or Hub id, as the command named it."""
-        return str(self.metrics.get("model") or self.folder.name)
+        return self.metrics.model or self.folder.name
 
     @property
     def good_scores(self) -> list[float]:
         """Raw scores of the good photos."""
         scores = zip(self.labels, self.raw_scores, strict=True)
         return [score for label, score in scores if label == 0]
-
-    @property
-    def per_defect(self) -> Mapping[str, Mapping[str, Any]]:
-        """Metrics by kind of defect."""
-        return self.metrics.get("per_defect") or {}
-
-    def number(self, *keys: str) -> float | None:
-        """A figure of metrics.json by its keys, such as "cost", "weights_bytes"; None if undefined.
-
-        Raises:
-            StoredEvaluationError: what stands there is no number.
-        """
-        return number_in(self.metrics, *keys, source=self.folder / METRICS)
-
-
-def number_in(values: Mapping[str, Any], *keys: str, source: Path) -> float | None:
-    """A finite number at a path of keys, None where there is none.
-
-    Args:
-        values: nested values read from JSON.
-        keys: from the outside inwards.
-        source: the file, for the message.
-
-    Raises:
-        StoredEvaluationError: what stands there is no number.
-    """
-    found: Any = values
-    for key in keys:
-        if not isinstance(found, Mapping) or found.get(key) is None:
-            return None
-        found = found[key]
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise StoredEvaluationError(
-            f"{source}: expected a number as {'.'.join(keys)}, found {found!r}; {AGAIN}."
-        )
-    return found
 
 
 def find_evaluations(paths: Iterable[Path]) -> list[Path]:
@@ -187,33 +151,27 @@ def read_evaluation(folder: Path) -> StoredEvaluation:
     )
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
-    metrics = _read_json(path)
-    if not isinstance(metrics, dict) or not isinstance(metrics.get("category"), str):
+def _read_metrics(path: Path) -> Metrics:
+    try:
+        metrics = Metrics.parse(path.read_text(encoding="utf-8"))
+        metrics.require(["category"])
+    except (OSError, ValueError) as error:
         raise StoredEvaluationError(
-            f"{path}: expected an object with the text 'category', found another content; {AGAIN}."
-        )
-    for key in ("per_defect", "scores", "cost", "baselines", "versions"):
-        if not isinstance(metrics.get(key) or {}, dict):
-            raise StoredEvaluationError(
-                f"{path}: expected an object as {key}, found {metrics[key]!r}; {AGAIN}."
-            )
+            f"{path}: {error}; {AGAIN} for an object with the text 'category' and figures."
+        ) from error
     return metrics
 
 
-def _read_scores(path: Path, metrics: dict[str, Any]) -> tuple[list[int], list[float]]:
+def _read_scores(path: Path, metrics: Metrics) -> tuple[list[int], list[float]]:
     if not path.is_file():
-        stored = [(metrics.get("scores") or {}).get(name) or [] for name in SCORE_LISTS]
-        labels = [label for label, scores in enumerate(stored) for _ in scores]
-        return labels, [score for scores in stored for score in scores]
+        good, anomalous = metrics.scores.good, metrics.scores.anomalous
+        return [0] * len(good) + [1] * len(anomalous), [*good, *anomalous]
     rows = _read_csv(path)
     try:
         return [LABELS[row["label"]] for row in rows], [float(row["raw_score"]) for row in rows]
     except (KeyError, ValueError, TypeError) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected the columns label (normal or anomalous) and raw_score (a number) "
-            f"in every line, found {error}; {AGAIN}."
-        ) from error
+        expected = "label (normal or anomalous) and raw_score (a number)"
+        raise _without_columns(path, expected, error, AGAIN) from error
 
 
 def _read_learning_curve(path: Path) -> LearningCurve | None:
@@ -223,38 +181,55 @@ def _read_learning_curve(path: Path) -> LearningCurve | None:
             [float(row[name]) for row in rows] for name in ("epoch", "loss", "held_out_loss")
         ]
     except (KeyError, ValueError, TypeError) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected the columns epoch, loss and held_out_loss with a number in every "
-            f"line, found {error}; copy the file from the model folder again."
-        ) from error
+        expected, remedy = "epoch, loss and held_out_loss (numbers)", "copy the model's file again"
+        raise _without_columns(path, expected, error, remedy) from error
     return LearningCurve(*columns) if rows else None
 
 
-def _read_cases(path: Path) -> list[Case]:
-    entries = _read_json(path)
+def _without_columns(
+    path: Path, expected: str, error: Exception, remedy: str
+) -> StoredEvaluationError:
+    return StoredEvaluationError(
+        f"{path}: expected the columns {expected} in every line, found {error}; {remedy}."
+    )
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
-        return [_read_case(entry, path) for entry in entries]
-    except (KeyError, TypeError, AttributeError) as error:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise StoredEvaluationError(
+            f"{path}: expected a table of comma-separated values, found a file that can't be read "
+            f"({error}); {AGAIN}."
+        ) from error
+
+
+def _read_cases(path: Path) -> list[Case]:
+    try:
+        return [_read_case(entry, path.parent) for entry in json.loads(path.read_text("utf-8"))]
+    except StoredEvaluationError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise StoredEvaluationError(
             f"{path}: expected a list of cases with image_id, defect and error, found another "
             f"content ({error}); {AGAIN}."
         ) from error
 
 
-def _read_case(entry: dict[str, Any], path: Path) -> Case:
+def _read_case(entry: dict[str, Any], folder: Path) -> Case:
+    """Raises KeyError, TypeError, AttributeError or ValueError where it is none."""
     pictures = {}
     for name in ("photo", "reconstruction", "heatmap", "truth"):
         # Only the name counts: a report must not carry a file from elsewhere on the machine.
-        file = path.parent / Path(entry[name]).name if entry.get(name) else None
+        file = folder / Path(entry[name]).name if entry.get(name) else None
         pictures[name] = _checked(file) if file is not None and file.is_file() else None
-    return Case(
-        image_id=str(entry["image_id"]),
-        defect=str(entry["defect"]),
-        error=str(entry["error"]),
-        raw_score=number_in(entry, "raw_score", source=path),
-        score=number_in(entry, "score", source=path),
-        pictures=pictures,
-    )
+    scores = {
+        name: None if entry.get(name) is None else float(entry[name])
+        for name in ("raw_score", "score")
+    }
+    words = {name: str(entry[name]) for name in ("image_id", "defect", "error")}
+    return Case(**words, **scores, pictures=pictures)
 
 
 def _checked(path: Path) -> Path:
@@ -267,24 +242,3 @@ def _checked(path: Path) -> Path:
             f"{path}: expected a picture, found a file that can't be read ({error}); {AGAIN}."
         ) from error
     return path
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected JSON from evaluate.py, found a file that can't be read ({error}); "
-            f"{AGAIN}."
-        ) from error
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected a table of comma-separated values, found a file that can't be read "
-            f"({error}); {AGAIN}."
-        ) from error

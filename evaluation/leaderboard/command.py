@@ -223,13 +223,13 @@ def _measured(evaluation: StoredEvaluation) -> Row:
     return Row(
         model=evaluation.model,
         category=evaluation.category,
-        image_auroc=evaluation.number("image_auroc"),
-        pixel_auroc=evaluation.number("pixel_auroc"),
-        aupro=evaluation.number("aupro"),
-        seconds_per_photo=evaluation.number("cost", "seconds_per_photo"),
-        weights_bytes=evaluation.number("cost", "weights_bytes"),
-        training_seconds=evaluation.number("cost", "training_seconds"),
-        architecture=str(evaluation.metrics.get("architecture") or ""),
+        image_auroc=evaluation.metrics.image_auroc,
+        pixel_auroc=evaluation.metrics.pixel_auroc,
+        aupro=evaluation.metrics.aupro,
+        seconds_per_photo=evaluation.metrics.cost.seconds_per_photo,
+        weights_bytes=evaluation.metrics.cost.weights_bytes,
+        training_seconds=evaluation.metrics.cost.training_seconds,
+        architecture=evaluation.metrics.architecture or "",
     )
 
 

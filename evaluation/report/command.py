@@ -56,12 +56,12 @@ def lead_of(evaluations: Sequence[StoredEvaluation]) -> str:
         return f"{models} on {plural(len(categories), 'category')}, side by side."
     good, anomalous = _total(evaluations, "n_normal"), _total(evaluations, "n_anomalous")
     lead = f"{models} on {good} good and {anomalous} anomalous test photos."
-    judged = [evaluation for evaluation in evaluations if evaluation.number("misses") is not None]
+    judged = [evaluation for evaluation in evaluations if evaluation.metrics.misses is not None]
     anomalous = _total(judged, "n_anomalous")
     if anomalous:
         found = anomalous - _total(judged, "misses")
         lead += f" Found: {found} of the {anomalous} anomalous ones ({percent(found / anomalous)})."
-    judged = [one for one in evaluations if one.number("false_alarms") is not None]
+    judged = [one for one in evaluations if one.metrics.false_alarms is not None]
     good = _total(judged, "n_normal")
     if good:
         alarms = _total(judged, "false_alarms")
@@ -70,7 +70,7 @@ def lead_of(evaluations: Sequence[StoredEvaluation]) -> str:
 
 
 def _total(evaluations: Sequence[StoredEvaluation], key: str) -> int:
-    return sum(int(evaluation.number(key) or 0) for evaluation in evaluations)
+    return sum(int(getattr(evaluation.metrics, key) or 0) for evaluation in evaluations)
 
 
 def sections_of(

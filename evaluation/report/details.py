@@ -85,7 +85,7 @@ def _curves(evaluation: StoredEvaluation) -> list[Block]:
 
 
 def _roc(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
-    area = evaluation.number("image_auroc")
+    area = evaluation.metrics.image_auroc
     if area is None or len(set(evaluation.labels)) < 2:
         return None, "No ROC curve: it needs the scores of good and of anomalous photos."
     chart = roc_chart(
@@ -102,7 +102,7 @@ def _roc(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
 
 
 def _precision_recall(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
-    area = evaluation.number("average_precision")
+    area = evaluation.metrics.average_precision
     if area is None or len(set(evaluation.labels)) < 2:
         return None, "No precision-recall curve: it needs good and anomalous photos."
     chart = precision_recall_chart(
@@ -124,7 +124,7 @@ def _scores(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
     chart = scores_chart(
         evaluation.labels,
         evaluation.raw_scores,
-        evaluation.number("raw_threshold"),
+        evaluation.metrics.raw_threshold,
         "Scores",
         CHART_WIDTH,
     )
@@ -135,18 +135,18 @@ def _scores(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
 
 
 def _point(evaluation: StoredEvaluation, x: str, y: str) -> tuple[float, float] | None:
-    point = evaluation.number(x), evaluation.number(y)
+    point = getattr(evaluation.metrics, x), getattr(evaluation.metrics, y)
     return None if None in point else point
 
 
 def _promise(evaluation: StoredEvaluation) -> list[Block]:
     """Promised against realised false-alarm rate."""
     heading = Heading("Does it keep its promise?")
-    promised = evaluation.number("promised_false_alarm_rate")
+    promised = evaluation.metrics.promised_false_alarm_rate
     if promised is None:
         return [heading, Paragraph("The model is not calibrated, so it promises nothing.", "note")]
     good = evaluation.good_scores
-    held_out = evaluation.metrics.get("calibration_scores")
+    held_out = evaluation.metrics.calibration_scores
     blocks: list[Block] = [heading, Paragraph(_kept(evaluation, promised))]
     if not good:
         return [heading, Paragraph("No good test photo can say whether the promise holds.", "note")]
@@ -166,9 +166,9 @@ def _promise(evaluation: StoredEvaluation) -> list[Block]:
 
 def _kept(evaluation: StoredEvaluation, promised: float) -> str:
     """What the threshold promised and what it did."""
-    count, total = evaluation.number("false_alarms"), evaluation.number("n_normal")
-    ends = evaluation.metrics.get("false_alarm_rate_interval")
-    n = evaluation.number("n_calibration")
+    count, total = evaluation.metrics.false_alarms, evaluation.metrics.n_normal
+    ends = evaluation.metrics.false_alarm_rate_interval
+    n = evaluation.metrics.n_calibration
     source = f" from {n:.0f} held-out good parts" if n is not None else ""
     begin = f"At the threshold a false-alarm rate of {percent(promised)} was promised{source}"
     if count is None or not total or not ends or None in ends:
@@ -213,15 +213,15 @@ def _promise_table(held_out: Sequence[float], good: Sequence[float]) -> Table:
 
 def _errors(evaluation: StoredEvaluation) -> list[Block]:
     heading = Heading("Where it is wrong")
-    wrong = (evaluation.number("misses") or 0) + (evaluation.number("false_alarms") or 0)
+    wrong = (evaluation.metrics.misses or 0) + (evaluation.metrics.false_alarms or 0)
     if evaluation.cases is None:
-        if evaluation.number("misses") is not None and not wrong:
+        if evaluation.metrics.misses is not None and not wrong:
             return [heading, Paragraph("No verdict on these photos is wrong.")]
         return [heading, Paragraph("Pictures of the wrong verdicts were not kept.", "note")]
     blocks: list[Block] = [heading]
     for error, (title, key, noun, order) in ERRORS.items():
         cases = [case for case in evaluation.cases if case.error == error]
-        shown, total = len(cases[:MOST_CASES]), int(evaluation.number(key) or 0)
+        shown, total = len(cases[:MOST_CASES]), getattr(evaluation.metrics, key) or 0
         number = (
             f"the worst {shown} of {plural(total, noun)}" if total > shown else plural(shown, noun)
         )

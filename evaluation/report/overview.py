@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from evaluation.documents.charts import spread_chart
 from evaluation.documents.document import Block, Charts, Paragraph, Section, Table
 from evaluation.documents.wording import UNDEFINED, counted, duration, figure, megabytes, percent
-from evaluation.stored import METRICS, StoredEvaluation, number_in
+from evaluation.stored import StoredEvaluation
+from model_files import Cost, Figures
 
 # Key in metrics.json to the name of the column.
 IMAGE_FIGURES = {
@@ -36,7 +36,7 @@ SPREADS = {
     "miss_rate": "miss rate",
 }
 DASH = "A dash: not measured, or undefined for these photos."
-Row = tuple[str, Mapping[str, Any], StoredEvaluation]
+Row = tuple[str, Figures]
 
 
 def name_of(evaluation: StoredEvaluation, among: Sequence[StoredEvaluation]) -> str:
@@ -62,8 +62,7 @@ def worst_of(values: Sequence[float | None], *, highest: bool = False) -> set[in
 def at_a_glance(evaluations: Sequence[StoredEvaluation]) -> Section:
     """Two tables over the categories: which photos, and where on them."""
     rows: list[Row] = [
-        (name_of(evaluation, evaluations), evaluation.metrics, evaluation)
-        for evaluation in evaluations
+        (name_of(evaluation, evaluations), evaluation.metrics) for evaluation in evaluations
     ]
     blocks: list[Block] = [
         _figures_table(
@@ -94,9 +93,7 @@ def at_a_glance(evaluations: Sequence[StoredEvaluation]) -> Section:
         for row in rows
         if (bound := _number(row, "pixel_error_bound"))
     ]
-    notes = dict.fromkeys(
-        f"{name}: {note}" for name, metrics, _ in rows for note in metrics.get("notes") or ()
-    )
+    notes = dict.fromkeys(f"{name}: {note}" for name, metrics in rows for note in metrics.notes)
     return Section("At a glance", [*blocks, *(Paragraph(note, "note") for note in notes)])
 
 
@@ -105,9 +102,7 @@ def kinds_of_defect(evaluations: Sequence[StoredEvaluation]) -> Section:
     blocks: list[Block] = []
     charts = []
     for evaluation in evaluations:
-        rows: list[Row] = [
-            (defect, metrics, evaluation) for defect, metrics in evaluation.per_defect.items()
-        ]
+        rows: list[Row] = [*evaluation.metrics.per_defect.items()]
         name = name_of(evaluation, evaluations)
         if not rows:
             blocks.append(
@@ -135,13 +130,12 @@ def spread(evaluations: Sequence[StoredEvaluation]) -> Section:
     scopes: list[tuple[str, list[Row]]] = [
         (
             f"kinds of defect, {name_of(evaluation, evaluations)}",
-            [(defect, values, evaluation) for defect, values in evaluation.per_defect.items()],
+            [*evaluation.metrics.per_defect.items()],
         )
         for evaluation in evaluations
     ]
     across: list[Row] = [
-        (name_of(evaluation, evaluations), evaluation.metrics, evaluation)
-        for evaluation in evaluations
+        (name_of(evaluation, evaluations), evaluation.metrics) for evaluation in evaluations
     ]
     rows = [
         cells
@@ -173,13 +167,14 @@ def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
     """Ours above the floor that simple references reach on the same photos."""
     blocks: list[Block] = []
     for evaluation in evaluations:
-        floors = evaluation.metrics.get("baselines") or {}
+        floors = evaluation.metrics.baselines
         if not floors:
             continue
         name = name_of(evaluation, evaluations)
-        members = [("this model", {**evaluation.metrics, "seconds": _whole_time(evaluation)})]
-        members += [(BASELINES.get(key, key), values) for key, values in floors.items()]
-        rows: list[Row] = [(title, values, evaluation) for title, values in members]
+        titled = {BASELINES.get(key, key): values for key, values in floors.items()}
+        rows: list[Row] = [("this model", evaluation.metrics), *titled.items()]
+        seconds = {title: values.seconds for title, values in titled.items()}
+        seconds["this model"] = _whole_time(evaluation)
         blocks.append(
             _figures_table(
                 "method",
@@ -187,7 +182,7 @@ def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
                 IMAGE_FIGURES | PIXEL_FIGURES,
                 f"{name}: this model and simple references on the same photos.",
                 None,
-                (("time to learn and judge", lambda row: duration(_number(row, "seconds"))),),
+                (("time to learn and judge", lambda row, of=seconds: duration(of[row[0]])),),
             )
         )
         blocks.append(Paragraph(_against_floor(name, rows)))
@@ -218,7 +213,7 @@ def cost(evaluations: Sequence[StoredEvaluation]) -> Section:
     rows = [
         _cost_row(evaluation, name_of(evaluation, evaluations))
         for evaluation in evaluations
-        if evaluation.metrics.get("cost")
+        if evaluation.metrics.cost != Cost()
     ]
     blocks: list[Block] = []
     if rows:
@@ -228,7 +223,7 @@ def cost(evaluations: Sequence[StoredEvaluation]) -> Section:
         unknown = ", ".join(
             name_of(evaluation, evaluations)
             for evaluation in evaluations
-            if not evaluation.metrics.get("cost")
+            if evaluation.metrics.cost == Cost()
         )
         sentence = f"Speed and size were not measured for {unknown}; evaluate again to have them."
         blocks.append(Paragraph(sentence, "note"))
@@ -265,7 +260,7 @@ def _figures_table(
     body = [
         [
             row[0],
-            *(figure(_number(row, key), row[1].get(f"{key}_interval")) for key in shown),
+            *(figure(_number(row, key), getattr(row[1], f"{key}_interval", None)) for key in shown),
             *(cells[number] for _, cells in others),
         ]
         for number, row in enumerate(rows)
@@ -310,7 +305,7 @@ def _holders(known: Sequence[tuple[float, str]], value: float) -> str:
 
 def _dots(rows: Sequence[Row]) -> list[tuple[str, float, tuple[float, float] | None]]:
     return [
-        (row[0], value, _ends(row[1].get("image_auroc_interval")))
+        (row[0], value, row[1].image_auroc_interval)
         for row in rows
         if (value := _number(row, "image_auroc")) is not None
     ]
@@ -327,13 +322,10 @@ def _what_dots_say(dots: Sequence[tuple[str, float, tuple[float, float] | None]]
     )
 
 
-def _ends(interval: Sequence[float | None] | None) -> tuple[float, float] | None:
-    return (interval[0], interval[1]) if interval and None not in interval else None
-
-
 def _whole_time(evaluation: StoredEvaluation) -> float | None:
     """Training and judging all the test photos, as the time of a reference counts."""
-    parts = [evaluation.number("cost", f"{part}_seconds") for part in ("training", "inference")]
+    cost = evaluation.metrics.cost
+    parts = [cost.training_seconds, cost.inference_seconds]
     return None if None in parts else sum(parts)
 
 
@@ -357,20 +349,18 @@ def _against_floor(name: str, rows: Sequence[Row]) -> str:
 
 
 def _cost_row(evaluation: StoredEvaluation, name: str) -> list[str]:
-    def number(key: str) -> float | None:
-        return evaluation.number("cost", key)
-
-    seconds, parameters = number("seconds_per_photo"), number("parameters")
-    counts = [number("photos"), number("cores"), number("processes")]
-    photos, cores, processes = (UNDEFINED if n is None else f"{n:,.0f}" for n in counts)
+    known = evaluation.metrics.cost
+    seconds, parameters = known.seconds_per_photo, known.parameters
+    counts = [known.photos, known.cores, known.processes]
+    photos, cores, processes = (UNDEFINED if n is None else f"{n:,}" for n in counts)
     return [
         name,
         duration(seconds),
         f"{1 / seconds:.1f}" if seconds else UNDEFINED,
         photos,
-        megabytes(number("weights_bytes")),
+        megabytes(known.weights_bytes),
         UNDEFINED if parameters is None else f"{parameters / 1e6:.1f} million",
-        duration(number("training_seconds")),
+        duration(known.training_seconds),
         cores,
         processes,
     ]
@@ -383,15 +373,11 @@ def _verdicts(row: Row, kind: str) -> str:
     total = _number(row, "n_normal" if kind == "false_alarm" else "n_anomalous")
     if total is None:  # a kind of defect counts its own photos
         total = _number(row, "n")
-    return counted(
-        None if count is None else int(count),
-        None if total is None else int(total),
-        row[1].get(f"{kind}_rate_interval"),
-    )
+    return counted(count, total, getattr(row[1], f"{kind}_rate_interval"))
 
 
 def _number(row: Row, key: str) -> float | None:
-    return number_in(row[1], key, source=row[2].folder / METRICS)
+    return getattr(row[1], key, None)
 
 
 def _absent(rows: Sequence[Row], figures: Mapping[str, str]) -> list[str]:

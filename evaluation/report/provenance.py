@@ -37,7 +37,7 @@ def how_made(evaluations: Sequence[StoredEvaluation], command: str | None) -> Se
         evaluations: all of the report.
         command: what made the report itself; None leaves it out.
     """
-    commands = [str(evaluation.metrics.get("command") or "") for evaluation in evaluations]
+    commands = [evaluation.metrics.command or "" for evaluation in evaluations]
     commands = [line for line in dict.fromkeys([*commands, command or ""]) if line]
     blocks: list[Block] = [
         Paragraph("The test labels were compared with what the model said, and chose nothing."),
@@ -58,8 +58,8 @@ def words() -> Section:
 
 def _origin(evaluation: StoredEvaluation, among: Sequence[StoredEvaluation]) -> list[str]:
     metrics = evaluation.metrics
-    revision = f" at {metrics['model_revision']}" if metrics.get("model_revision") else ""
-    facts = [metrics.get(key) for key in ("data", "seed", "date", "device")]
+    revision = f" at {metrics.model_revision}" if metrics.model_revision else ""
+    facts = [metrics.data, metrics.seed, metrics.date, metrics.device]
     known = [UNDEFINED if fact is None else str(fact) for fact in facts]
     return [name_of(evaluation, among), evaluation.model + revision, *known]
 
@@ -68,7 +68,7 @@ def _versions(evaluations: Sequence[StoredEvaluation]) -> Block:
     """A column of versions for each different set, usually one."""
     columns: list[dict[str, str]] = []
     for evaluation in evaluations:
-        versions = dict(evaluation.metrics.get("versions") or {})
+        versions = evaluation.metrics.versions
         if versions and versions not in columns:
             columns.append(versions)
     if not columns:

@@ -34,7 +34,7 @@ def test_scores_come_from_the_predictions_or_else_from_the_metrics(tmp_path):
 def test_what_an_older_folder_lacks_is_none(tmp_path):
     folder = make_evaluation(tmp_path / "old", cases=False, whole=False, cost=None, scores=None)
     evaluation = read_evaluation(folder)
-    assert evaluation.number("cost", "weights_bytes") is None
+    assert evaluation.metrics.cost.weights_bytes is None
     assert evaluation.learning_curve is None and evaluation.cases is None
     assert list(evaluation.raw_scores) == []
 
