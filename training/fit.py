@@ -160,7 +160,7 @@ def fit(
 
 
 def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
-    """What the person who waits sees: steps behind and ahead."""
+    """A progress bar over the steps of all epochs, which the main process shows."""
     return tqdm(
         total=epochs * steps_an_epoch,
         initial=done * steps_an_epoch,
@@ -197,7 +197,7 @@ def _resume(
 
 
 def _digest(photos: Dataset) -> str:
-    """Says whether photos are the same, by their names."""
+    """A digest of the photos' names, by which a checkpoint knows whether they are the same."""
     return hashlib.sha256("\n".join(photos["image_id"]).encode()).hexdigest()
 
 

@@ -172,7 +172,7 @@ def _publish(recipe: Recipe) -> None:
 
 
 def _speaks(error: Exception) -> bool:
-    """Whether this process tells an error: one does where all find it, else who has found it."""
+    """Whether this process tells an error: the main one, or the one that met a bad photo."""
     return state().is_main_process or isinstance(error, DatasetError | PhotoError)
 
 
