@@ -30,12 +30,10 @@ from training.learner import Learner
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
 from training.recipe import Recipe
-from training.training_run import Cost
+from training.training_run import Cost, History
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
-
-History = list[dict[str, float]]
 
 
 class TrainingError(RuntimeError):
@@ -150,7 +148,7 @@ def fit(
             _log(row, accelerator, checkpoints)
             bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
             if recipe.checkpoint_is_due(epoch):
-                cost.measure(accelerator)
+                cost.add_elapsed(accelerator)
                 checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
                 if pushes and recipe.push_is_due(epoch):
                     pushes.start(checkpoint)

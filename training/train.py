@@ -120,7 +120,7 @@ def train(recipe: Recipe, command: str) -> None:
     )
 
     history = fit(model, good, held_out, processor, recipe, accelerator, cost)
-    cost.measure(accelerator)
+    cost.add_elapsed(accelerator)
 
     def calibrate_and_write() -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
