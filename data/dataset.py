@@ -94,7 +94,7 @@ def load_categories(
 
 
 def _all_categories(data: str | os.PathLike, seed: int, where: dict[str, Any]) -> list[str | None]:
-    """Every source lists what it holds when it is asked for too little."""
+    """All that a source has, which lists them in its error where several are and none is named."""
     try:
         load_inspection_dataset(data, None, seed=seed, **where)
     except UnknownCategoryError as error:

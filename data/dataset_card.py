@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.licences import MVTEC_CATEGORIES, MVTEC_LICENSE
 from hub_models import PROJECT_TAG
@@ -17,6 +19,14 @@ TAGS = (PROJECT_TAG, "anomaly-detection", "visual-inspection", "defect-detection
 # The Hub has no task for anomalies; the labels are one of the first, the masks one of the second.
 TASK_CATEGORIES = ("image-classification", "image-segmentation")
 SPLITS = ("train", "test", "validation")
+TEMPLATE = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=StrictUndefined,
+    autoescape=False,  # it is Markdown
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+).get_template("dataset_card.md")
 
 
 def dataset_card(
@@ -39,13 +49,23 @@ def dataset_card(
         The whole of README.md.
     """
     data = DatasetCardData(**metadata)
-    license_id = license_id or _license_of(data, categories)
-    data.license = license_id
+    data.license = license_id or _license_of(data, categories)
     data.task_categories = list(TASK_CATEGORIES)
     data.tags = list(dict.fromkeys([*(data.get("tags") or []), *TAGS]))
     counts = _photos_by_split(data)
-    body = _body(repo, license_id, counts, sorted({*counts, *categories}))
-    return f"---\n{data.to_yaml()}\n---\n\n{body}"
+    categories = sorted({*counts, *categories})
+    return TEMPLATE.render(
+        front_matter=data.to_yaml(),
+        repo=repo,
+        categories=categories,
+        word=shlex.quote(categories[0]),
+        counts=counts,
+        splits=[name for name in SPLITS if any(name in photos for photos in counts.values())],
+        license=data.license,
+        mvtec_license=MVTEC_LICENSE,
+        mvtec_categories=[name for name in categories if name in MVTEC_CATEGORIES],
+        unknown_license=UNKNOWN_LICENSE,
+    )
 
 
 def _license_of(data: DatasetCardData, categories: Sequence[str]) -> str:
@@ -61,59 +81,3 @@ def _photos_by_split(data: DatasetCardData) -> dict[str, dict[str, int]]:
         category: {name: split.num_examples for name, split in (info.splits or {}).items()}
         for category, info in sorted(infos.items())
     }
-
-
-def _body(
-    repo: str, license_id: str, counts: Mapping[str, Mapping[str, int]], categories: Sequence[str]
-) -> str:
-    word = shlex.quote(categories[0])
-    return f"""# {repo.split("/")[1]}
-
-Photos for visual inspection that learns from good parts alone: one configuration a category, in
-the columns `image`, `mask` (of the defect; none for a good part and where none was drawn), `label`
-(normal or anomalous), `defect` (its kind, `good` for a good part), `category` and `image_id`.
-`train` holds good parts only. The pictures are the original files, byte for byte.
-
-{_table(counts)}
-
-**Licence:** {_license_sentence(license_id, categories)}
-
-Load one category, which downloads only that one:
-
-```python
-import datasets
-
-photos = datasets.load_dataset("{repo}", "{categories[0]}")
-```
-
-Train on it, from a clone of Golden Sample:
-
-```
-python training/train.py --data {repo} --category {word} --output_dir runs/{word}
-```
-
-This card is written anew whenever `data/prepare_data.py` pushes a category.
-"""
-
-
-def _table(counts: Mapping[str, Mapping[str, int]]) -> str:
-    if not counts:
-        return "The photos are on their way."
-    splits = [name for name in SPLITS if any(name in photos for photos in counts.values())]
-    lines = [["category", *splits], ["---", *["---:"] * len(splits)]]
-    for category, photos in counts.items():
-        lines.append([category, *[str(photos.get(name, 0)) for name in splits]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _license_sentence(license_id: str, categories: Sequence[str]) -> str:
-    known = [category for category in categories if category in MVTEC_CATEGORIES]
-    if license_id == MVTEC_LICENSE and known:
-        return (
-            f"{', '.join(known)} of MVTec AD (Bergmann et al., CVPR 2019; Bergmann et al., IJCV "
-            "2021), MVTec Software GmbH, CC BY-NC-SA 4.0: non-commercial use only, with "
-            "attribution, share alike."
-        )
-    if license_id == UNKNOWN_LICENSE:
-        return "not said; ask whoever published the photos before you use them."
-    return f"{license_id}."

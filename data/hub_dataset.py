@@ -47,12 +47,13 @@ def read_hub_dataset(
     where = {"token": token, "revision": revision}
     try:
         files = HfApi().list_repo_files(repo, repo_type="dataset", **where)
+        parts = [match for match in map(SPLIT_FILE.search, files) if match]
         if "samples.json" in files:
-            return _read_fiftyone(repo, category, where)
-        splits = [match for match in map(SPLIT_FILE.search, files) if match]
-        if splits:
-            return _read_splits(repo, category, splits, where)
-        return _read_configs(repo, category, where)
+            found = _read_fiftyone(repo, category, where)
+        elif parts:
+            found = _read_splits(repo, category, parts, where)
+        else:
+            found = _read_configs(repo, category, where)
     except DatasetError:
         raise
     except (httpx2.HTTPError, OSError, ValueError) as error:
@@ -60,6 +61,7 @@ def read_hub_dataset(
             f"The dataset {repo} could not be read from the Hub ({first_line(error)}); check the "
             "name, the network and, for a private dataset, the token."
         ) from error
+    return {"train": [], "test": [], **found}
 
 
 def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dict[str, Rows]:
@@ -73,28 +75,28 @@ def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dic
             "category with image, mask, label, defect, category and image_id, files such as "
             "data/CATEGORY.train-*.parquet, or a FiftyOne export with samples.json."
         )
-    found: dict[str, Rows] = {"train": [], "test": []}
-    for split in {*found, VALIDATION} & {*loaded}:
-        found[split] = list(_undecoded(loaded[split]))
-    return found
+    splits = ("train", "test", VALIDATION)
+    return {split: list(_undecoded(loaded[split])) for split in splits if split in loaded}
 
 
 def _read_splits(
-    repo: str, category: str | None, splits: list[re.Match[str]], where: dict[str, Any]
+    repo: str, category: str | None, parts: list[re.Match[str]], where: dict[str, Any]
 ) -> dict[str, Rows]:
-    _check_category(repo, category, sorted({match["category"] for match in splits}))
+    _check_category(repo, category, sorted({part["category"] for part in parts}))
     # Named files: asking for the split by its name would download every category first.
     data_files = {
-        split: f"**/{category}.{split}-*.parquet"
-        for split in ("train", "test")
-        if any((match["category"], match["split"]) == (category, split) for match in splits)
+        part["split"]: f"**/{category}.{part['split']}-*.parquet"
+        for part in parts
+        if part["category"] == category
     }
     loaded = datasets.load_dataset(repo, data_files=data_files, **where)
-    found: dict[str, Rows] = {"train": [], "test": []}
-    for split, photos in loaded.items():
-        for number, photo in enumerate(_undecoded(photos)):
-            found[split].append(_row_of_split(photo, category, split, number))
-    return found
+    return {
+        split: [
+            _row_of_split(photo, category, split, number)
+            for number, photo in enumerate(_undecoded(photos))
+        ]
+        for split, photos in loaded.items()
+    }
 
 
 def _row_of_split(photo: dict[str, Any], category: str, split: str, number: int) -> dict[str, Any]:
@@ -125,17 +127,10 @@ def _read_fiftyone(repo: str, category: str | None, where: dict[str, Any]) -> di
     for sample in chosen:
         marks = [*sample.get("tags", []), _label(sample.get("split"))]
         split = "train" if "train" in marks else "test"
-        defect, mask = _label(sample["defect"]), _mask_path(sample)
-        found[split].append(
-            row(
-                str(folder / sample["filepath"]),
-                category,
-                split,
-                defect,
-                Path(sample["filepath"]).stem,
-                str(folder / mask) if mask and defect != "good" else None,
-            )
-        )
+        path, defect, mask = sample["filepath"], _label(sample["defect"]), _mask_path(sample)
+        drawn = str(folder / mask) if mask and defect != "good" else None
+        photo = str(folder / path)
+        found[split].append(row(photo, category, split, defect, Path(path).stem, drawn))
     return found
 
 

@@ -41,7 +41,7 @@ def disk_errors_told(what: str, path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except ElsewhereError:
-        raise  # it says so itself
+        raise  # its message is a sentence already
     except WRITE_ERRORS as error:
         existing = next(place for place in (path, *path.absolute().parents) if place.exists())
         free = shutil.disk_usage(existing).free // 2**20

@@ -17,7 +17,7 @@ MOST_WORKERS = 8  # processes that prepare photos for one GPU
 
 def join_processes(recipe: Recipe) -> Accelerator:
     """This process among all of those that train."""
-    state()  # first, since it knows what to do where there is no GPU
+    state()  # before the Accelerator, which would not join processes that have no GPU
     accelerator = Accelerator(
         mixed_precision=_precision(recipe),
         log_with="tensorboard",
@@ -39,7 +39,7 @@ def workers_of(recipe: Recipe, accelerator: Accelerator) -> int:
 
 
 def _precision(recipe: Recipe) -> str:
-    """In accelerate's words."""
+    """The recipe's precision as accelerate calls it."""
     if recipe.mixed_precision != AUTO:
         return "no" if recipe.mixed_precision == FULL_PRECISION else recipe.mixed_precision
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")

@@ -30,12 +30,10 @@ from training.learner import Learner
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
 from training.recipe import Recipe
-from training.training_run import Cost
+from training.training_run import Cost, History
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
-
-History = list[dict[str, float]]
 
 
 class TrainingError(RuntimeError):
@@ -150,7 +148,7 @@ def fit(
             _log(row, accelerator, checkpoints)
             bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
             if recipe.checkpoint_is_due(epoch):
-                cost.measure(accelerator)
+                cost.add_elapsed(accelerator)
                 checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
                 if pushes and recipe.push_is_due(epoch):
                     pushes.start(checkpoint)
@@ -160,7 +158,7 @@ def fit(
 
 
 def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
-    """What the person who waits sees: steps behind and ahead."""
+    """A progress bar over the steps of all epochs, which the main process shows."""
     return tqdm(
         total=epochs * steps_an_epoch,
         initial=done * steps_an_epoch,
@@ -197,7 +195,7 @@ def _resume(
 
 
 def _digest(photos: Dataset) -> str:
-    """Says whether photos are the same, by their names."""
+    """A digest of the photos' names, by which a checkpoint knows whether they are the same."""
     return hashlib.sha256("\n".join(photos["image_id"]).encode()).hexdigest()
 
 

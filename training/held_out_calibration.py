@@ -1,4 +1,4 @@
-"""Held-out good photos to threshold: which normalisation is fairest, and where PASS ends."""
+"""Calibration on held-out good photos: the residual's normalisation, then every threshold."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Held-out good photos and damaged copies of them: what stands for defects when a choice is due.
+"""How well a model tells held-out good photos from damaged copies of them.
 
-No defective photo and no test label takes part in a choice that is made here.
+Choices are made by it, so that no defective photo and no test label takes part in one.
 """
 
 from __future__ import annotations
@@ -38,13 +38,7 @@ class DamageTrial:
     @classmethod
     def of(cls, photos: PreparedPhotos, most: int, copies: int, seed: int) -> DamageTrial:
         """The first `most` photos, each damaged in `copies` ways that the seed decides."""
-        damaging = RestorationPhotos(
-            photos,
-            [UNCHANGED] * len(photos),
-            damage_probability=1.0,
-            variants=copies,
-            seed=seed,
-        )
+        damaging = RestorationPhotos(photos, [UNCHANGED] * len(photos), 1.0, copies, seed)
         chosen = range(min(len(photos), most))
         damaged: list[list[Tensor]] = [[] for _ in chosen]
         for copy in range(copies):

@@ -17,13 +17,12 @@ from system.disk_errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, publish, remove_leftovers
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe
+from training.training_run import History
 
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
 
 FINISHED = ".finished-model"  # folder in the model folder; its files are about to be moved up
-
-History = list[dict[str, float]]
 
 
 @torch.no_grad()

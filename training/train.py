@@ -120,7 +120,7 @@ def train(recipe: Recipe, command: str) -> None:
     )
 
     history = fit(model, good, held_out, processor, recipe, accelerator, cost)
-    cost.measure(accelerator)
+    cost.add_elapsed(accelerator)
 
     def calibrate_and_write() -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
@@ -172,7 +172,7 @@ def _publish(recipe: Recipe) -> None:
 
 
 def _speaks(error: Exception) -> bool:
-    """Whether this process tells an error: one does where all find it, else who has found it."""
+    """Whether this process tells an error: the main one, or the one that met a bad photo."""
     return state().is_main_process or isinstance(error, DatasetError | PhotoError)
 
 

@@ -16,6 +16,8 @@ from torch import nn
 
 from model_files import TrainingRun
 
+History = list[dict[str, float]]  # the learning curve, a row an epoch
+
 
 def facts_of_run(
     model: nn.Module, command: str, n_training: int, cost: Cost, accelerator: Accelerator
@@ -60,8 +62,8 @@ class Cost:
     _wall_start: float = field(default_factory=time.monotonic)
     _cpu_start: float = field(default_factory=lambda: _cpu_seconds())
 
-    def measure(self, accelerator: Accelerator) -> None:
-        """Add the time since the last measurement."""
+    def add_elapsed(self, accelerator: Accelerator) -> None:
+        """Add the time since the last call, of all processes."""
         wall, cpu = time.monotonic(), _cpu_seconds()
         spent = torch.tensor(cpu - self._cpu_start, dtype=torch.float32, device=accelerator.device)
         self.wall_seconds += wall - self._wall_start

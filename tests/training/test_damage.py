@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from data.synthetic import render
-from training.photos.damage import KINDS, REACH, VISIBLE, _around, _place, _structure, damage
+from training.photos.damage import KINDS, REACH, VISIBLE, damage, spot_in, structure_of
 
 
 @pytest.fixture(scope="module")
@@ -15,12 +15,12 @@ def part() -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_each_kind_changes_something_near_its_place(kind, part):
-    changes, structure = 0, _structure(part)
+    changes, structure = 0, structure_of(part)
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        window, place = _around(_place(structure, generator), part.shape[:2])
-        before = part[window]
-        changed, share = kind(part, window, place, generator)
+        spot = spot_in(part, structure, generator)
+        before = spot.before
+        changed, share = kind(spot, generator)
         assert changed.shape == before.shape
         assert share.shape == before.shape[:2]
         assert 0 <= share.min() <= share.max() <= 1 + 1e-6
@@ -28,7 +28,7 @@ def test_each_kind_changes_something_near_its_place(kind, part):
         changes += difference.max() > VISIBLE
         touched = np.argwhere(share > 0.5)
         if len(touched):
-            assert np.abs(touched - place).min(axis=0).max() <= REACH * 128
+            assert np.abs(touched - spot.place).min(axis=0).max() <= REACH * 128
     assert changes >= 10
 
 

@@ -123,7 +123,7 @@ def test_what_was_put_is_found_and_nothing_else():
 
 
 def test_it_takes_no_more_memory_than_allowed():
-    size = SharedCache(1, item(0), 10_000).stride
+    size = SharedCache(1, item(0), 10_000).item_bytes
     cache = SharedCache(4, item(0), 2.5 * size)
     for number in range(4):
         cache.put(number, item(number))

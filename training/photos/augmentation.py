@@ -67,24 +67,11 @@ MIRRORED = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
 # What the good parts of MVTec AD and of this project's synthetic parts show. Mirroring is off where
 # it makes another part: a mirrored screw has a left-hand thread, a mirrored nut lies upside down.
 PRESETS = {
-    "bottle": FIXED,
-    "cable": FIXED,
-    "capsule": FIXED,
-    "carpet": MIRRORED,
-    "grid": MIRRORED,
-    "hazelnut": ANY_ROTATION,
-    "leather": MIRRORED,
-    "metal_nut": ANY_ROTATION,
-    "pill": FIXED,
-    "screw": ANY_ROTATION,
-    "tile": MIRRORED,
-    "toothbrush": FIXED,
-    "transistor": FIXED,
+    **dict.fromkeys(("bottle", "cable", "capsule", "pill", "toothbrush", "transistor"), FIXED),
+    **dict.fromkeys(("zipper", "flange_nut", "fabric"), FIXED),
+    **dict.fromkeys(("hazelnut", "metal_nut", "screw", "key"), ANY_ROTATION),
+    **dict.fromkeys(("carpet", "grid", "leather", "tile"), MIRRORED),
     "wood": Augmentation(flip_horizontal=0.5),
-    "zipper": FIXED,
-    "flange_nut": FIXED,
-    "key": ANY_ROTATION,
-    "fabric": FIXED,
 }
 
 

@@ -5,18 +5,15 @@ What does not fit is made anew each time: it takes longer and changes nothing.
 
 from __future__ import annotations
 
-import math
 import mmap
 import multiprocessing
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 GIGABYTE = 10**9
-ALIGNMENT = 64  # bytes; a cache line
 
 Item = dict[str, Any]  # names to tensors or lists of tensors
 
@@ -29,15 +26,22 @@ class SharedCache:
 
     Args:
         count: how many items there may be, numbered from 0.
-        example: one of them: names to tensors or lists of tensors; all have its shapes and types.
+        example: one of them; all have its shapes and types.
         room: bytes at most; items from the first that does not fit are not kept.
+
+    Attributes:
+        item_bytes: memory of an item.
+        length: how many are kept.
     """
 
     def __init__(self, count: int, example: Item, room: float) -> None:
-        self.example = example
-        self.stride = sum(_padded(tensor) for _, tensor in _tensors(example))
-        self.length = min(count, int(room // self.stride))
-        self._memory = mmap.mmap(-1, max(1, self.length * self.stride))
+        self.item_bytes = sum(t.nbytes for value in example.values() for t in _listed(value))
+        self.length = min(count, int(room // self.item_bytes))
+        self._is_list = {name: isinstance(value, list) for name, value in example.items()}
+        self._memory = {
+            name: [self._reserve(tensor) for tensor in _listed(value)]
+            for name, value in example.items()
+        }
         self._is_filled = mmap.mmap(-1, max(1, self.length))
         self._lock = multiprocessing.Lock()
 
@@ -48,32 +52,29 @@ class SharedCache:
         with self._lock:  # who sees the mark sees what was written before it
             if not self._is_filled[number]:
                 return None
-        item: Item = {}
-        for name, kept in self._places(number):
-            if isinstance(self.example[name], list):
-                item.setdefault(name, []).append(kept)
-            else:
-                item[name] = kept
-        return item
+        return {
+            name: [kept[number] for kept in tensors] if self._is_list[name] else tensors[0][number]
+            for name, tensors in self._memory.items()
+        }
 
     def put(self, number: int, item: Item) -> None:
         """Keep an item if there is room."""
         if number >= self.length:
             return
-        for (_, place), (_, tensor) in zip(self._places(number), _tensors(item), strict=True):
-            place.copy_(tensor)
+        for name, value in item.items():
+            for kept, tensor in zip(self._memory[name], _listed(value), strict=True):
+                kept[number].copy_(tensor)
         with self._lock:
             self._is_filled[number] = 1
 
-    def _places(self, number: int) -> Iterator[tuple[str, Tensor]]:
-        """The memory of an item: the names and tensors of the example, holding its values."""
-        offset = number * self.stride
-        for name, tensor in _tensors(self.example):
-            count = tensor.numel()
-            place = torch.frombuffer(self._memory, dtype=tensor.dtype, count=count, offset=offset)
-            # Its layout too, on which the last bits of what is computed from it depend.
-            yield name, place.as_strided(tensor.shape, tensor.stride())
-            offset += _padded(tensor)
+    def _reserve(self, tensor: Tensor) -> Tensor:
+        """Shared memory for all items' tensors of this shape and type, a row an item.
+
+        They have its layout too, on which the last bits of what is computed from them depend.
+        """
+        rows = max(1, self.length)
+        flat = torch.frombuffer(mmap.mmap(-1, rows * tensor.nbytes), dtype=tensor.dtype)
+        return flat.as_strided((rows, *tensor.shape), (tensor.numel(), *tensor.stride()))
 
 
 def memory_room(gigabytes: float, processes_here: int) -> float:
@@ -82,12 +83,5 @@ def memory_room(gigabytes: float, processes_here: int) -> float:
     return min(gigabytes * GIGABYTE, memory / 2) / processes_here
 
 
-def _tensors(item: Item) -> Iterator[tuple[str, Tensor]]:
-    for name, value in item.items():
-        for tensor in value if isinstance(value, list) else [value]:
-            yield name, tensor
-
-
-def _padded(tensor: Tensor) -> int:
-    """Bytes of a tensor up to where the next one may begin."""
-    return math.ceil(tensor.nbytes / ALIGNMENT) * ALIGNMENT
+def _listed(value: Tensor | list[Tensor]) -> list[Tensor]:
+    return value if isinstance(value, list) else [value]
