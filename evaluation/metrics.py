@@ -33,6 +33,9 @@ from modeling.scoring import conformal_threshold, exceeds
 
 RESAMPLES = 1000  # of the bootstrap; more move the interval's ends by less than a test set's noise
 
+Labels = Sequence[int] | np.ndarray
+Scores = Sequence[float] | np.ndarray
+
 
 class MetricError(ValueError):
     """An input no metric can be computed from; the message names the image."""
@@ -58,11 +61,7 @@ class VerdictMetrics:
     miss_rate: Rate
 
 
-def image_auroc(
-    labels: Sequence[int] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
-    image_ids: Sequence[str] | None = None,
-) -> float:
+def image_auroc(labels: Labels, scores: Scores, image_ids: Sequence[str] | None = None) -> float:
     """Probability that an anomalous photo scores higher than a good one; ties count half.
 
     The area under the ROC curve (Hanley and McNeil, "The Meaning and Use of the Area under a
@@ -83,15 +82,13 @@ def image_auroc(
         >>> image_auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.75
     """
-    labels, scores = _check_scores(labels, scores, image_ids)
-    if not _both_classes(labels, "image AUROC"):
-        return math.nan
-    return float(roc_auc_score(labels, scores))
+    labels, scores, is_defined = _checked("image AUROC", labels, scores, image_ids)
+    return float(roc_auc_score(labels, scores)) if is_defined else math.nan
 
 
 def image_auroc_interval(
-    labels: Sequence[int] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
+    labels: Labels,
+    scores: Scores,
     image_ids: Sequence[str] | None = None,
     *,
     resamples: int = RESAMPLES,
@@ -102,23 +99,21 @@ def image_auroc_interval(
     The 95 % percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
     chapter 13), stratified: each resample draws as many good and as many anomalous photos as there
     are, with replacement, each from its own class. Where no photo is out of order the interval is
-    the single point 1, which says more of the test set's size than of the detector.
+    the single point 1, which says more of the test set's size than of the detector. Other
+    arguments, NaN and errors as in `image_auroc`.
 
     Args:
         labels: (N,) 0 for normal, 1 for anomalous.
-        scores: (N,) raw scores, any finite range, higher is more anomalous.
+        scores: (N,) raw scores.
         image_ids: (N,) names for error messages.
         resamples: how many; each takes 16 bytes a photo.
         seed: of the draws; the same one gives the same interval.
 
     Returns:
-        Both ends in 0..1; NaN with a warning when a class is missing.
-
-    Raises:
-        MetricError: as `image_auroc` does.
+        Both ends in 0..1.
     """
-    labels, scores = _check_scores(labels, scores, image_ids)
-    if not _both_classes(labels, "the interval of image AUROC"):
+    labels, scores, is_defined = _checked("the interval of image AUROC", labels, scores, image_ids)
+    if not is_defined:
         return math.nan, math.nan
     levels, level = np.unique(scores, return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -135,9 +130,7 @@ def image_auroc_interval(
 
 
 def average_precision(
-    labels: Sequence[int] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
-    image_ids: Sequence[str] | None = None,
+    labels: Labels, scores: Scores, image_ids: Sequence[str] | None = None
 ) -> float:
     """Area under the precision-recall steps, without interpolation, by scikit-learn.
 
@@ -150,17 +143,11 @@ def average_precision(
         >>> average_precision([0, 1, 1], [0.1, 0.2, 0.3])
         1.0
     """
-    labels, scores = _check_scores(labels, scores, image_ids)
-    if not _both_classes(labels, "average precision"):
-        return math.nan
-    return float(average_precision_score(labels, scores))
+    labels, scores, is_defined = _checked("average precision", labels, scores, image_ids)
+    return float(average_precision_score(labels, scores)) if is_defined else math.nan
 
 
-def image_f1_max(
-    labels: Sequence[int] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
-    image_ids: Sequence[str] | None = None,
-) -> float:
+def image_f1_max(labels: Labels, scores: Scores, image_ids: Sequence[str] | None = None) -> float:
     """The F1 of the threshold that suits these photos best, over all thresholds.
 
     As WinCLIP reports it (Jeong et al., CVPR 2023), from scikit-learn's precision-recall curve. The
@@ -172,17 +159,15 @@ def image_f1_max(
         >>> image_f1_max([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.8
     """
-    labels, scores = _check_scores(labels, scores, image_ids)
-    if not _both_classes(labels, "the largest F1"):
+    labels, scores, is_defined = _checked("the largest F1", labels, scores, image_ids)
+    if not is_defined:
         return math.nan
     precision, recall, _ = precision_recall_curve(labels, scores)
     either = precision + recall  # never 0 where the F1 is largest: some threshold finds something
     return float(np.max(2.0 * precision * recall / np.where(either > 0.0, either, 1.0)))
 
 
-def verdict_metrics(
-    labels: Sequence[int] | np.ndarray, failed: Sequence[bool] | np.ndarray
-) -> VerdictMetrics:
+def verdict_metrics(labels: Labels, failed: Sequence[bool] | np.ndarray) -> VerdictMetrics:
     """Precision, recall, F1, false-alarm and miss rate of verdicts that were already made.
 
     Precision, recall and F1 by scikit-learn (van Rijsbergen, "Information Retrieval", 1979); the
@@ -264,27 +249,25 @@ def is_defined(metric: str, missing: Sequence[str], thing: str) -> bool:
         warnings.warn(
             f"{metric} is undefined: there is no {' and no '.join(missing)} {thing}",
             UndefinedMetricWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return not missing
 
 
-def _check_scores(
-    labels: Sequence[int] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
-    image_ids: Sequence[str] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    labels = _check_labels(labels)
-    scores = np.asarray(scores)
+def _checked(
+    metric: str, labels: Labels, scores: Scores, image_ids: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Labels and scores as arrays, and whether there are both classes, which the metric needs."""
+    labels, scores = _check_labels(labels), np.asarray(scores)
     if scores.shape != labels.shape:
         raise MetricError(f"expected one score a label, {labels.shape}, found {scores.shape}")
     names = image_names(image_ids, len(labels))
     for index in np.flatnonzero(~np.isfinite(scores))[:1]:
         raise MetricError(f"{names[index]}: expected a finite score, found {scores[index]}")
-    return labels, scores
+    return labels, scores, _both_classes(labels, metric)
 
 
-def _check_labels(labels: Sequence[int] | np.ndarray) -> np.ndarray:
+def _check_labels(labels: Labels) -> np.ndarray:
     labels = np.asarray(labels, dtype=int)
     if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
         raise MetricError("labels must be a flat list of 0 (normal) and 1 (anomalous)")

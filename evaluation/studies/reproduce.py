@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.rows import DatasetError
 from data.synthetic import PARTS
 from evaluation.documents.document import markdown_table
 from modeling import load_model
+from system.command_line import run_command
 from training.held_out_calibration import TURNING
 from training.photos.augmentation import augmentation_for
 
@@ -40,6 +42,7 @@ MEASURED = ("bottle", "screw")  # the categories of MVTec AD on which the recipe
 SEEDS = (0, 1, 2)
 KEPT = ("metrics.json", "roc.png", "calibration.png", "scores.png")  # beside a model that ships
 MINUTES = re.compile(r"(?<=\| )\d+ min(?= \|)")
+RANKING = ("image_auroc", "pixel_auroc", "aupro")
 HEAD = ("category", "image AUROC", "pixel AUROC", "AUPRO", "F1", "false alarms", "misses")
 
 
@@ -48,7 +51,7 @@ class ReproductionError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Reproduction:
     """Where figures are made.
 
     Attributes:
@@ -69,20 +72,30 @@ class Workshop:
             return SHIPPED / category
         folder = self.folder / recipe / f"{category}-seed{seed}"
         if not (folder / "model.safetensors").exists():
-            words = ("--data", self.source_of(category), "--category", category)
-            words += ("--seed", str(seed), "--output_dir", str(folder), "--checkpoint_every", "0")
-            run("training/train.py", str(RECIPES / f"{recipe}.yaml"), *words)
+            run(
+                *("training/train.py", RECIPES / f"{recipe}.yaml"),
+                *("--data", self.source_of(category), "--category", category),
+                *("--seed", seed, "--output_dir", folder, "--checkpoint_every", 0),
+            )
         return folder
 
     def evaluated(self, model: Path, category: str) -> dict[str, Any]:
         """Content of the metrics.json of a model on its category; one that ships has its floor."""
         folder = self.folder / "evaluations" / "-".join((model.parent.name, model.name))
         if not (folder / "metrics.json").exists():
-            words = ("--model", as_typed(model), "--data", self.source_of(category))
-            words += ("--category", category, "--output_dir", as_typed(folder))
-            words += ("--baseline",) if model.parent == SHIPPED else ()
-            run("evaluation/evaluate.py", *words)
+            run(
+                *("evaluation/evaluate.py", "--model", model),
+                *("--data", self.source_of(category), "--category", category),
+                *("--output_dir", folder),
+                *(("--baseline",) if model.parent == SHIPPED else ()),
+            )
         return json.loads((folder / "metrics.json").read_text())
+
+    def study(self, name: str, *words: str) -> str:
+        """What one of the studies of all models that ship prints."""
+        models = ("--models", *sorted(SHIPPED.iterdir()))
+        data = ("--data", "synthetic:all", self.data)
+        return run("-m", f"evaluation.studies.{name}", *models, *data, *words)
 
 
 def as_typed(path: Path) -> str:
@@ -90,92 +103,80 @@ def as_typed(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def run(script: str, *words: str) -> str:
-    """Run one of the project's scripts as a user would; returns what it printed.
+def run(*words: str | int | Path) -> str:
+    """Run one of the project's commands as a user would; returns what it printed.
 
     Raises:
         ReproductionError: when it fails.
     """
-    print("+", "python", script, *words, file=sys.stderr, flush=True)
+    typed = [as_typed(word) if isinstance(word, Path) else str(word) for word in words]
+    print("+", "python", *typed, file=sys.stderr, flush=True)
     finished = subprocess.run(
-        [sys.executable, script, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, *typed], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
     )
     if finished.returncode:
+        script = next(word for word in typed if word != "-m")
         raise ReproductionError(f"{script} ended with {finished.returncode}; it says why above.")
     return finished.stdout
 
 
-def shipped(workshop: Workshop) -> str:
+def shipped(reproduction: Reproduction) -> str:
     """The models that ship, on the test photos of their category."""
     rows = []
     for model in sorted(SHIPPED.iterdir(), key=lambda folder: (folder.name in PARTS, folder.name)):
         (category,) = load_model(model)[0].config.categories
-        metrics = workshop.evaluated(model, category)
+        metrics = reproduction.evaluated(model, category)
         rows.append([named(category), *ranking(metrics), f"{metrics['f1']:.3f}", *errors(metrics)])
     return markdown_table(HEAD, rows)
 
 
-def seeds(workshop: Workshop) -> str:
+def seeds(reproduction: Reproduction) -> str:
     """The default recipe over three seeds."""
     rows = []
     for category in MEASURED:
-        runs = [
-            workshop.evaluated(workshop.trained(DEFAULT, category, seed), category)
-            for seed in SEEDS
-        ]
-        image, pixel, aupro = zip(*map(ranking, runs), strict=True)
-        means = [mean(runs, key) for key in ("image_auroc", "pixel_auroc", "aupro")]
-        cells = (", ".join(image), means[0], ", ".join(pixel), means[1], ", ".join(aupro), means[2])
-        rows.append([f"`{category}`", *cells])
+        models = (reproduction.trained(DEFAULT, category, seed) for seed in SEEDS)
+        runs = [reproduction.evaluated(model, category) for model in models]
+        cells = [f"`{category}`"]
+        for key in RANKING:
+            values = [metrics[key] for metrics in runs]
+            cells += [", ".join(map(percent, values)), percent(sum(values) / len(values))]
+        rows.append(cells)
     head = ("category", "image AUROC", "mean", "pixel AUROC", "mean", "AUPRO", "mean")
     return markdown_table(head, rows)
 
 
-def recipes(workshop: Workshop) -> str:
+def recipes(reproduction: Reproduction) -> str:
     """The other recipes."""
     rows = []
     for path in sorted(RECIPES.glob("*.yaml")):
         if path.stem == DEFAULT:
             continue
         for category in MEASURED:
-            model = workshop.trained(path.stem, category, SEEDS[0])
-            metrics = workshop.evaluated(model, category)
+            model = reproduction.trained(path.stem, category, SEEDS[0])
+            metrics = reproduction.evaluated(model, category)
             minutes = f"{metrics['cost']['training_seconds'] / 60:.0f} min"
             names = (f"`{path.name}`", f"`{category}`")
             rows.append([*names, *ranking(metrics), *errors(metrics), minutes])
     return markdown_table(("recipe", *HEAD[:4], *HEAD[5:], "training"), rows)
 
 
-def guard(workshop: Workshop) -> str:
+def guard(reproduction: Reproduction) -> str:
     """Photos that every model refuses to judge: of its own product, and of all the others."""
-    kept = workshop.folder / "guard.md"
+    kept = reproduction.folder / "guard.md"
     if not kept.exists():
-        models = [str(folder) for folder in sorted(SHIPPED.iterdir())]
-        words = ("--models", *models, "--data", "synthetic:all", workshop.data)
-        printed = run("-m", "evaluation.studies.cross_category", *words)
-        kept.write_text(printed)
+        kept.write_text(reproduction.study("cross_category"))
     return kept.read_text().strip()
 
 
-def robustness(workshop: Workshop) -> str:
+def robustness(reproduction: Reproduction) -> str:
     """What each model that ships bears."""
-    folder = workshop.folder / "robustness"
+    folder = reproduction.folder / "robustness"
     if not (folder / "robustness.md").exists():
-        models = [str(model) for model in sorted(SHIPPED.iterdir())]
-        words = ("--models", *models, "--data", "synthetic:all", workshop.data)
-        run(
-            "-m",
-            "evaluation.studies.robustness",
-            *words,
-            "--limit",
-            "12",
-            "--output_dir",
-            str(folder),
-        )
+        reproduction.study("robustness", "--limit", "12", "--output_dir", str(folder))
     return table_under("What each model bears", (folder / "robustness.md").read_text())
 
 
-FIGURES: dict[str, Callable[[Workshop], str]] = {
+FIGURES: dict[str, Callable[[Reproduction], str]] = {
     figure.__name__: figure for figure in (shipped, seeds, recipes, guard, robustness)
 }
 
@@ -189,7 +190,7 @@ def named(category: str) -> str:
 
 def ranking(metrics: dict[str, Any]) -> list[str]:
     """Image AUROC, pixel AUROC and AUPRO, in percent."""
-    return [percent(metrics[key]) for key in ("image_auroc", "pixel_auroc", "aupro")]
+    return [percent(metrics[key]) for key in RANKING]
 
 
 def errors(metrics: dict[str, Any]) -> list[str]:
@@ -198,11 +199,6 @@ def errors(metrics: dict[str, Any]) -> list[str]:
         f"{metrics['false_alarms']} of {metrics['n_normal']}",
         f"{metrics['misses']} of {metrics['n_anomalous']}",
     ]
-
-
-def mean(runs: Sequence[dict[str, Any]], key: str) -> str:
-    """Of one metric over runs, in percent."""
-    return percent(sum(metrics[key] for metrics in runs) / len(runs))
 
 
 def percent(share: float) -> str:
@@ -259,50 +255,52 @@ def difference(name: str, printed: str, made: str) -> list[str]:
     return list(difflib.unified_diff(*lines, *names, lineterm="", n=0))
 
 
-def update_cards(workshop: Workshop) -> None:
+def update_cards(reproduction: Reproduction) -> None:
     """Put the evaluations of the models that ship beside them, and write their cards anew."""
     for model in sorted(SHIPPED.iterdir()):
-        made = workshop.folder / "evaluations" / f"{SHIPPED.name}-{model.name}"
+        made = reproduction.folder / "evaluations" / f"{SHIPPED.name}-{model.name}"
         names = (*KEPT, "examples.jpg") if model.name in PARTS else KEPT  # ours to show, or not
         for name in names:
             shutil.copyfile(made / name, model / "evaluation" / name)
-        run("-m", "publishing.model_card", str(model.relative_to(ROOT)))
+        run("-m", "publishing.model_card", model)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 1 where a figure comes out otherwise or fails, 2 on bad input."""
     parser = argparse.ArgumentParser(description="Make every figure of README.md and docs/ again.")
-    parser.add_argument("--data", required=True, help="folder with bottle and screw of MVTec AD")
-    parser.add_argument(
-        "--output_dir", type=Path, required=True, help="folder for all that is made"
-    )
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
-    parser.add_argument("--write", action="store_true", help="put them into pages and cards")
+    add = parser.add_argument
+    add("--data", required=True, help="folder with bottle and screw of MVTec AD")
+    add("--output_dir", type=Path, required=True, help="folder for all that is made")
+    add("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
+    add("--write", action="store_true", help="put them into pages and cards")
     options = parser.parse_args(arguments)
+    return run_command(
+        "reproduce.py",
+        lambda: _reproduce(options),
+        bad_input=(DatasetError,),
+        failed=(ReproductionError,),
+    )
+
+
+def _reproduce(options: argparse.Namespace) -> int:
     missing = [name for name in MEASURED if not Path(options.data, name).is_dir()]
     if missing:
-        print(
-            f"reproduce.py: The folder {options.data} holds no {' and no '.join(missing)}; give "
-            "MVTec AD's folder, which holds both bottle and screw.",
-            file=sys.stderr,
+        raise DatasetError(
+            f"The folder {options.data} holds no {' and no '.join(missing)}; give MVTec AD's "
+            "folder, which holds both bottle and screw."
         )
-        return 2
-    workshop = Workshop(options.data, options.output_dir.resolve())
-    workshop.folder.mkdir(parents=True, exist_ok=True)
+    reproduction = Reproduction(options.data, options.output_dir.resolve())
+    reproduction.folder.mkdir(parents=True, exist_ok=True)
     differs = False
-    try:
-        for name in options.only:
-            page, made = page_of(name), FIGURES[name](workshop)
-            lines = difference(name, block(page.read_text(), name), made)
-            print("\n".join(lines) or f"{name}: agrees to the digits printed")
-            differs |= bool(lines)
-            if options.write:
-                page.write_text(with_block(page.read_text(), name, made))
-        if options.write and "shipped" in options.only:
-            update_cards(workshop)
-    except ReproductionError as error:
-        print(f"reproduce.py: {error}", file=sys.stderr)
-        return 1
+    for name in options.only:
+        page, made = page_of(name), FIGURES[name](reproduction)
+        lines = difference(name, block(page.read_text(), name), made)
+        print("\n".join(lines) or f"{name}: agrees to the digits printed")
+        differs |= bool(lines)
+        if options.write:
+            page.write_text(with_block(page.read_text(), name, made))
+    if options.write and "shipped" in options.only:
+        update_cards(reproduction)
     return int(differs and not options.write)
 
 

@@ -32,7 +32,7 @@ from PIL import Image
 from data import synthetic
 from evaluation.inspect_folder.command import main
 from evaluation.inspect_folder.errors import FolderError
-from evaluation.inspect_folder.parts import Row
+from evaluation.inspect_folder.parts import PartWriter, Row
 from evaluation.inspect_folder.photos import list_photos
 from evaluation.inspect_folder.run import Identity, take_up
 from modeling import (
@@ -373,14 +373,14 @@ def test_a_kill_in_the_middle_repeats_no_photo_and_loses_none(
     survived = {path: path.read_bytes() for path in parts_of(out)}
     rows = read_rows(out)
     assert 0 < len(rows) < PHOTOS
-    (out / "part-0001-000-99999.parquet.unfinished").write_bytes(b"PAR1 and then the power failed")
+    (out / ".unfinished-part-0001-000-99999.parquet").write_bytes(b"PAR1 and then the power failed")
     assert main(words) == 0  # one process goes on where two were killed
     printed = capsys.readouterr().out
     assert f"{len(rows)} photos done before; going on" in printed
     assert f"{PHOTOS - len(rows)} of them now" in printed
     assert read_rows(out) == read_rows(unbroken)
     assert {path: path.read_bytes() for path in survived} == survived
-    assert not [*out.glob("*.unfinished")]
+    assert not [*out.glob(".unfinished-*")]
     if PHOTOS >= 1000:
         with capsys.disabled():
             print(f"\n{len(rows)} rows when killed\n{printed}")
@@ -416,6 +416,15 @@ def test_a_full_disk_is_one_sentence_and_what_was_finished_stays(
     assert main(words) == 0
     assert read_rows(out) == read_rows(unbroken)
     assert {path: path.read_bytes() for path in survived} == survived
+
+
+def test_a_part_that_finds_no_room_leaves_nothing_behind(tmp_path):
+    (tmp_path / "part-0001-000-00000.parquet").write_bytes(b"whole")
+    (tmp_path / ".unfinished-part-0001-000-00000.parquet").symlink_to(FULL)
+    with pytest.raises(OSError, match="No space left on device"):
+        PartWriter(tmp_path, start=1, process=0, size=1).add([{"path": "nut.png"}])
+    assert [*tmp_path.iterdir()] == [tmp_path / "part-0001-000-00000.parquet"]
+    assert (tmp_path / "part-0001-000-00000.parquet").read_bytes() == b"whole"
 
 
 # Another run

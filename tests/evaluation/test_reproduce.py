@@ -8,8 +8,8 @@ import pytest
 from evaluation.studies import reproduce
 from evaluation.studies.reproduce import (
     FIGURES,
+    Reproduction,
     ReproductionError,
-    Workshop,
     block,
     difference,
     main,
@@ -56,9 +56,9 @@ def test_the_recipes_are_compared_with_a_table_of_the_same_columns(monkeypatch):
     metrics = dict.fromkeys(("image_auroc", "pixel_auroc", "aupro"), 0.5)
     metrics |= dict.fromkeys(("false_alarms", "n_normal", "misses", "n_anomalous"), 1)
     metrics["cost"] = {"training_seconds": 60.0}
-    monkeypatch.setattr(Workshop, "trained", lambda *_: Path("model"))
-    monkeypatch.setattr(Workshop, "evaluated", lambda *_: metrics)
-    made = reproduce.recipes(Workshop("photos", Path("out"))).splitlines()
+    monkeypatch.setattr(Reproduction, "trained", lambda *_: Path("model"))
+    monkeypatch.setattr(Reproduction, "evaluated", lambda *_: metrics)
+    made = reproduce.recipes(Reproduction("photos", Path("out"))).splitlines()
     printed = block(page_of("recipes").read_text(), "recipes").splitlines()
     assert made[:2] == printed[:2]
     assert len(made) == len(printed)
@@ -76,9 +76,9 @@ def test_what_was_made_already_is_not_made_again(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"image_auroc": 0.5}))
     monkeypatch.setattr(reproduce, "run", None)  # called, it would fail
-    workshop = Workshop("photos", tmp_path)
+    reproduction = Reproduction("photos", tmp_path)
     model = tmp_path / "default" / "screw-seed1"
-    assert workshop.evaluated(model, "screw") == {"image_auroc": 0.5}
+    assert reproduction.evaluated(model, "screw") == {"image_auroc": 0.5}
 
 
 def test_a_command_that_fails_is_one_sentence_and_exit_code_1(tmp_path, capfd):

@@ -1,8 +1,8 @@
 """How the app bears many visitors: its start, its memory, a large batch, and a crowd at once.
 
-    python tests/strength/benchmark_app.py
-    python tests/strength/benchmark_app.py --visitors 50 --seconds 120 --batch 200
-    python tests/strength/benchmark_app.py --url http://127.0.0.1:7860/
+    python -m tests.strength.benchmark_app
+    python -m tests.strength.benchmark_app --visitors 50 --seconds 120 --batch 200
+    python -m tests.strength.benchmark_app --url http://127.0.0.1:7860/
 
 Starts `python app.py` on a free port, or asks an app that runs, which then has to inspect with the
 models that ship, and without limits for one address. Every visitor has a photo of his own, of which
@@ -27,19 +27,21 @@ import numpy as np
 from evaluation.documents.document import markdown_table
 from evaluation.documents.wording import megabytes
 from modeling import load_pipeline
+from system.command_line import run_command
 from tests.strength.app_process import ROOT, AppError, RunningApp, started_app
 from tests.strength.large_batch import Batch, measure_batch
 from tests.strength.visitors import (
     Crowd,
-    VisitError,
+    NoVerdictError,
     Visitor,
+    connected,
     crowd,
     draw_visitors,
     inspect_once,
-    visiting,
 )
 
 SHIPPED = ROOT / "assets" / "models"
+NAME = "benchmark_app.py"
 CATEGORY = "flange_nut"  # of the visitors' photos
 WARM_UP = 1 / 4  # of the crowd's time, before memory has to be flat
 Row = tuple[str, str]
@@ -72,9 +74,9 @@ def measure_start(app: RunningApp, photo: Path) -> Start:
         photo: of `CATEGORY`; what the other models say of it does not matter.
 
     Raises:
-        VisitError: when there is no verdict.
+        NoVerdictError: when there is no verdict.
     """
-    with visiting(app.address) as client:
+    with connected(app.address) as client:
         begin = time.perf_counter()
         inspect_once(client, CATEGORY, photo)
         verdict = time.perf_counter() - begin
@@ -135,7 +137,7 @@ def crowd_rows(found: Crowd) -> list[Row]:
     half, most = np.percentile(waits, (50, 95)) if waits else (np.nan, np.nan)
     memory = f"{megabytes(known[0])} to {megabytes(known[-1])}" if known else "unknown"
     rows = [
-        ("visitors", f"{len(found.visits)} for {found.seconds:.0f} s"),
+        ("visitors", f"{len(found.results)} for {found.seconds:.0f} s"),
         ("answers", f"{len(waits)}, {len(waits) / found.seconds:.1f} a second"),
         ("wait from upload to verdict", f"median {half:.2f} s, 95 % within {most:.2f} s"),
         ("errors", str(len(found.errors))),
@@ -156,7 +158,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], Crowd
 
     Raises:
         AppError: when the app does not start.
-        VisitError: when the app gives no first verdict.
+        NoVerdictError: when the app gives no first verdict.
         ValueError: when the model can't tell so many visitors apart.
     """
     inspect = load_pipeline(SHIPPED / CATEGORY)
@@ -180,26 +182,27 @@ def check(address: str, visitor: Visitor) -> None:
     """Ask a running app once.
 
     Raises:
-        VisitError: when it gives no verdict.
+        NoVerdictError: when it gives no verdict.
     """
-    with visiting(address) as client:
+    with connected(address) as client:
         inspect_once(client, visitor.category, visitor.photo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 1 when an answer was wrong or missing, 2 on bad input."""
     options = _parse(arguments)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            rows, found = measure(options, Path(folder))
-    except (AppError, VisitError, ValueError, OSError) as error:
-        print(f"benchmark_app.py: {error}", file=sys.stderr)
-        return 2
+    bad_input = (AppError, NoVerdictError, ValueError, OSError)
+    return run_command(NAME, lambda: _benchmark(options), bad_input=bad_input)
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        rows, found = measure(options, Path(folder))
     print(f"{os.cpu_count()} cores, which visitors and app share.\n")
     print(markdown_table(("what", "figure"), rows))
     wrong = [*found.errors, *found.mixed_up]
     for words in dict.fromkeys(wrong):
-        print(f"benchmark_app.py: {words}", file=sys.stderr)
+        print(f"{NAME}: {words}", file=sys.stderr)
     return 1 if wrong else 0
 
 

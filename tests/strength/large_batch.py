@@ -9,12 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.strength.visitors import (
-    VisitError,
+    NoVerdictError,
     Visitor,
     call,
+    connected,
     inspect_once,
     upload,
-    visiting,
 )
 
 ALONE = 10  # inspections that say how long one waits without a batch
@@ -55,7 +55,7 @@ def measure_batch(
         watch: a number that is read at each inspection, such as the app's memory.
 
     Raises:
-        VisitError: when there is no answer.
+        NoVerdictError: when there is no answer.
     """
     other = visitors[0]
     alone = [_wait_of(address, other) for _ in range(ALONE)]
@@ -75,19 +75,19 @@ def measure_batch(
 def _give_batch(address: str, visitors: Sequence[Visitor], count: int) -> tuple[int, float]:
     """How many verdicts there were, and after how many seconds."""
     given = itertools.islice(itertools.cycle(visitors), count)
-    with visiting(address) as client:
+    with connected(address) as client:
         photos = [upload(client, visitor.photo) for visitor in given]
         start = time.monotonic()
         body = {"photos": photos, "category": visitors[0].category}
         answer = call(client, "inspect_batch", body)
         seconds = time.monotonic() - start
     if "results" not in answer:
-        raise VisitError(str(answer))
+        raise NoVerdictError(str(answer))
     return sum("verdict" in result for result in answer["results"]), seconds
 
 
 def _wait_of(address: str, visitor: Visitor) -> float:
     start = time.monotonic()
-    with visiting(address) as client:
+    with connected(address) as client:
         inspect_once(client, visitor.category, visitor.photo)
     return time.monotonic() - start

@@ -14,9 +14,9 @@ from modeling import load_pipeline
 from tests.strength.app_process import AppError, free_port, started_app
 from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth, main, measure_start, start_rows
 from tests.strength.large_batch import measure_batch
-from tests.strength.visitors import APART, crowd, draw_visitors, visit
+from tests.strength.visitors import APART, crowd, draw_visitors, inspect_repeatedly
 
-COMMAND = "tests/strength/benchmark_app.py"
+COMMAND = ("-m", "tests.strength.benchmark_app")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_visitors_have_answers_that_cannot_be_taken_for_each_others(visitors):
 def test_everyone_is_answered_until_the_time_is_over(app, visitors):
     found = crowd(app.address, visitors, 2, app.memory)
     assert (found.errors, found.mixed_up) == ([], [])
-    assert all(one.seconds for one in found.visits)
-    assert len(found.waits) == sum(len(one.seconds) for one in found.visits)
+    assert all(one.seconds for one in found.results)
+    assert len(found.waits) == sum(len(one.seconds) for one in found.results)
     assert found.seconds >= 2
     assert len(found.samples) >= 2
 
@@ -71,7 +71,7 @@ def test_another_visitor_is_served_while_a_batch_runs(app, visitors):
 
 def test_somebody_elses_answer_is_noticed(app, visitors):
     one, other = visitors[:2]
-    exchanged = visit(app.address, replace(one, score=other.score), 0.01)
+    exchanged = inspect_repeatedly(app.address, replace(one, score=other.score), 0.01)
     assert len(exchanged.mixed_up) == len(exchanged.seconds) == 1
     assert f"{one.score:.6f}" in exchanged.mixed_up[0]
 
@@ -79,9 +79,13 @@ def test_somebody_elses_answer_is_noticed(app, visitors):
 def test_what_is_no_verdict_is_an_error_in_the_apps_own_words(app, visitors, tmp_path):
     no_photo = tmp_path / "holiday.png"
     no_photo.write_bytes(b"this is no picture")
-    (unreadable,) = visit(app.address, replace(visitors[0], photo=no_photo), 0.01).errors
+    (unreadable,) = inspect_repeatedly(
+        app.address, replace(visitors[0], photo=no_photo), 0.01
+    ).errors
     assert "holiday.png is not a picture" in unreadable
-    (unknown,) = visit(app.address, replace(visitors[0], category="screwdriver"), 0.01).errors
+    (unknown,) = inspect_repeatedly(
+        app.address, replace(visitors[0], category="screwdriver"), 0.01
+    ).errors
     assert "There is no category" in unknown
 
 
@@ -102,7 +106,7 @@ def test_growth_is_what_comes_after_the_warm_up(samples, grown):
 
 def test_the_command_prints_a_table_of_a_running_app(app):
     words = ("--visitors", "3", "--seconds", "1", "--batch", "6")
-    finished = run_script(COMMAND, "--url", app.address, *words)
+    finished = run_script(*COMMAND, "--url", app.address, *words)
     assert finished.returncode == 0, finished.stderr
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", finished.stdout, re.M))
     assert rows["visitors"].startswith("3 for ")

@@ -38,12 +38,12 @@ from tests.strength.app_process import free_port, started_app
 from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth
 from tests.strength.visitors import (
     TOLERANCE,
-    VisitError,
+    NoVerdictError,
     Visitor,
+    connected,
     crowd,
     draw_visitors,
     inspect_once,
-    visiting,
 )
 
 VISITORS = 50
@@ -90,12 +90,12 @@ def becomes_true(condition: Callable[[], object]) -> bool:
 
 
 def test_everyone_of_a_crowd_gets_their_own_answer_and_memory_stays_flat(app, disk, visitors):
-    with visiting(app.address) as client:
+    with connected(app.address) as client:
         inspect_once(client, CATEGORY, PHOTO)  # the model is there before the crowd
     found = crowd(app.address, visitors, SECONDS, app.memory)
     assert not found.errors
     assert not found.mixed_up
-    assert all(session.seconds for session in found.visits)
+    assert all(session.seconds for session in found.results)
     assert not of_visitors(disk)
     grown = growth(found.samples)
     assert grown is None or grown < MAX_GROWTH, found.samples
@@ -108,7 +108,7 @@ def test_a_visitor_whose_upload_comes_byte_by_byte_is_served_and_so_is_everyone_
     with connection(app.address) as stream:
         stream.sendall(head_of(app.address, kind, len(body)))
         drip(stream, body[:half])
-        with visiting(app.address) as client:
+        with connected(app.address) as client:
             record = inspect_once(client, CATEGORY, other.photo)
         drip(stream, body[half:])
         answer = stream.recv(10_000)
@@ -125,7 +125,7 @@ def test_nothing_is_left_of_an_upload_that_breaks_off(app, disk, visitors):
         # Gone without a farewell, as when a cable is pulled.
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert becomes_true(lambda: not begun_uploads(disk))
-    with visiting(app.address) as client:
+    with connected(app.address) as client:
         record = inspect_once(client, CATEGORY, visitors[0].photo)
     assert abs(record["score"] - visitors[0].score) <= TOLERANCE
 
@@ -276,10 +276,10 @@ def test_an_inspection_that_breaks_takes_nobody_elses_turn(browser, monkeypatch,
     monkeypatch.setattr(InspectionPipeline, "__call__", break_or_work)
 
     def ask(address: str) -> str:
-        with visiting(address) as client:
+        with connected(address) as client:
             try:
                 return inspect_once(client, CATEGORY, PHOTO)["verdict"]
-            except VisitError as error:
+            except NoVerdictError as error:
                 return str(error)
 
     sentence = Translation(DEFAULT)(UNEXPECTED)

@@ -31,7 +31,7 @@ SIDE = 256  # pixels of a drawn photo's side
 FADES = 10  # photos of each defect, from none of it to all of it: drawing takes longer than fading
 
 
-class VisitError(RuntimeError):
+class NoVerdictError(RuntimeError):
     """The app gave no verdict; the message is what it said, or what failed."""
 
 
@@ -51,7 +51,7 @@ class Visitor:
 
 
 @dataclass
-class Visit:
+class VisitorResult:
     """What came of a visitor's inspections.
 
     Attributes:
@@ -70,29 +70,29 @@ class Crowd:
     """What came of many visitors at once.
 
     Attributes:
-        visits: one a visitor.
+        results: one a visitor.
         seconds: from the first upload until the last verdict.
         samples: of the watched number, one a second from the beginning.
     """
 
-    visits: Sequence[Visit]
+    results: Sequence[VisitorResult]
     seconds: float
     samples: Sequence[int | None]
 
     @property
     def waits(self) -> list[float]:
         """Seconds until each verdict, of all visitors."""
-        return [wait for visit in self.visits for wait in visit.seconds]
+        return [wait for one in self.results for wait in one.seconds]
 
     @property
     def errors(self) -> list[str]:
         """All that went wrong."""
-        return [error for visit in self.visits for error in visit.errors]
+        return [error for one in self.results for error in one.errors]
 
     @property
     def mixed_up(self) -> list[str]:
         """All answers that were somebody else's."""
-        return [words for visit in self.visits for words in visit.mixed_up]
+        return [words for one in self.results for words in one.mixed_up]
 
 
 def draw_visitors(
@@ -146,12 +146,12 @@ def inspect_once(client: httpx.Client, category: str, photo: Path) -> dict[str, 
         What `/inspect` answers.
 
     Raises:
-        VisitError: when there is no verdict.
+        NoVerdictError: when there is no verdict.
     """
     body = {"photo": upload(client, photo), "category": category}
     record = call(client, "inspect", body)
     if "error" in record:
-        raise VisitError(record["error"])
+        raise NoVerdictError(record["error"])
     return record
 
 
@@ -159,7 +159,7 @@ def upload(client: httpx.Client, photo: Path) -> dict[str, Any]:
     """Upload a photo; what a call names it by.
 
     Raises:
-        VisitError: when the app does not take it.
+        NoVerdictError: when the app does not take it.
     """
     kind = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
     with photo.open("rb") as content, telling_errors():
@@ -172,7 +172,7 @@ def call(client: httpx.Client, function: str, body: dict[str, Any]) -> dict[str,
     """Call one of the app's functions and wait for what it answers.
 
     Raises:
-        VisitError: when there is no answer.
+        NoVerdictError: when there is no answer.
     """
     with telling_errors():
         taken = client.post(f"{API}/call/v2/{function}", json=body).raise_for_status().json()
@@ -182,14 +182,14 @@ def call(client: httpx.Client, function: str, body: dict[str, Any]) -> dict[str,
 
 @contextmanager
 def telling_errors() -> Iterator[None]:
-    """What fails on the way to the app is a `VisitError`."""
+    """What fails on the way to the app is a `NoVerdictError`."""
     try:
         yield
     except httpx.HTTPError as error:
-        raise VisitError(f"{type(error).__name__}: {error}") from error
+        raise NoVerdictError(f"{type(error).__name__}: {error}") from error
 
 
-def visit(address: str, visitor: Visitor, seconds: float) -> Visit:
+def inspect_repeatedly(address: str, visitor: Visitor, seconds: float) -> VisitorResult:
     """Inspect the visitor's photo again and again, each time from its upload on.
 
     Args:
@@ -197,14 +197,14 @@ def visit(address: str, visitor: Visitor, seconds: float) -> Visit:
         visitor: whose photo, and what is right.
         seconds: after which no further inspection is begun.
     """
-    found = Visit()
-    with visiting(address) as client:
+    found = VisitorResult()
+    with connected(address) as client:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             start = time.monotonic()
             try:
                 record = inspect_once(client, visitor.category, visitor.photo)
-            except VisitError as error:
+            except NoVerdictError as error:
                 found.errors.append(str(error))
                 time.sleep(0.2)  # an app that is gone is not asked a thousand times a second
                 continue
@@ -215,7 +215,7 @@ def visit(address: str, visitor: Visitor, seconds: float) -> Visit:
 
 
 @contextmanager
-def visiting(address: str) -> Iterator[httpx.Client]:
+def connected(address: str) -> Iterator[httpx.Client]:
     """A visitor's own connection to the app, with an `address` that ends with a slash."""
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         yield client
@@ -238,12 +238,14 @@ def crowd(
     start = time.monotonic()
     samples = []
     with ThreadPoolExecutor(len(visitors)) as threads:
-        under_way = [threads.submit(visit, address, visitor, seconds) for visitor in visitors]
+        under_way = [
+            threads.submit(inspect_repeatedly, address, visitor, seconds) for visitor in visitors
+        ]
         while not all(one.done() for one in under_way):
             samples.append(watch())
             time.sleep(1)
-        visits = [one.result() for one in under_way]
-    return Crowd(visits, time.monotonic() - start, samples)
+        results = [one.result() for one in under_way]
+    return Crowd(results, time.monotonic() - start, samples)
 
 
 def _read_answer(lines: Iterator[str]) -> dict[str, Any]:
@@ -256,8 +258,8 @@ def _read_answer(lines: Iterator[str]) -> dict[str, Any]:
             (record,) = json.loads(value)
             return record
         elif name == "data" and event == "error":
-            raise VisitError(value)
-    raise VisitError("The connection ended before there was a verdict.")
+            raise NoVerdictError(value)
+    raise NoVerdictError("The connection ended before there was a verdict.")
 
 
 def _differs(visitor: Visitor, record: dict[str, Any]) -> str:
