@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CachedRevisionInfo, HfApi, constants, get_session, scan_cache_dir
+from huggingface_hub import (
+    CachedRevisionInfo,
+    HfApi,
+    ModelInfo,
+    constants,
+    get_session,
+    scan_cache_dir,
+)
 from huggingface_hub.errors import CacheNotFound
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -32,14 +39,14 @@ class HubModel:
         repo: ORG/NAME.
         commit: the full hash.
         categories: what it inspects; its own name where its card does not say.
-        revisions: the commit and the branches and tags that are known to mean it.
+        revisions: of a downloaded one, the commit, and the branches and tags that meant it.
         private: whether a token is needed to read it.
     """
 
     repo: str
     commit: str
     categories: tuple[str, ...]
-    revisions: frozenset[str]
+    revisions: frozenset[str] = frozenset()
     private: bool = False
 
 
@@ -68,10 +75,7 @@ def list_hub_models(namespace: str) -> list[HubModel]:
         found += page.json()
         # The address of the next page, if the Hub gives one, repeats what is wanted.
         address, wanted = page.links.get("next", {}).get("url"), None
-    models = [
-        _hub_model(info["id"], info["sha"], info.get("tags"), info.get("private")) for info in found
-    ]
-    return sorted(models, key=lambda model: model.repo)
+    return sorted((_hub_model(ModelInfo(**info)) for info in found), key=lambda model: model.repo)
 
 
 def read_hub_model(repo: str, revision: str | None = None) -> HubModel:
@@ -85,8 +89,7 @@ def read_hub_model(repo: str, revision: str | None = None) -> HubModel:
         huggingface_hub.errors.HfHubHTTPError: when there is none, or the Hub refuses.
         httpx2.HTTPError: when it can't be reached, or is silent for `SILENCE_SECONDS`.
     """
-    info = HfApi().model_info(repo, revision=revision, timeout=SILENCE_SECONDS)
-    return _hub_model(info.id, info.sha, info.tags, info.private)
+    return _hub_model(HfApi().model_info(repo, revision=revision, timeout=SILENCE_SECONDS))
 
 
 def list_downloaded_models() -> list[HubModel]:
@@ -129,19 +132,10 @@ def readable_names(categories: Any) -> tuple[str, ...]:
     return tuple(fitting)[:MAX_CATEGORIES]
 
 
-def _hub_model(repo: str, commit: str, tags: list[str] | None, private: bool | None) -> HubModel:
-    categories = [
-        tag.removeprefix(CATEGORY_PREFIX)
-        for tag in tags or []
-        if tag.startswith(CATEGORY_PREFIX) and tag != CATEGORY_PREFIX
-    ]
-    return HubModel(
-        repo=repo,
-        commit=commit,
-        categories=readable_names(categories) or (repo.split("/")[-1],),
-        revisions=frozenset({commit}),
-        private=bool(private),
-    )
+def _hub_model(info: ModelInfo) -> HubModel:
+    tags = [tag for tag in info.tags or [] if tag.startswith(CATEGORY_PREFIX)]
+    names = [tag.removeprefix(CATEGORY_PREFIX) for tag in tags]
+    return HubModel(info.id, info.sha, _categories(names, info.id), private=bool(info.private))
 
 
 def _from_snapshot(repo: str, snapshot: CachedRevisionInfo) -> HubModel | None:
@@ -150,9 +144,9 @@ def _from_snapshot(repo: str, snapshot: CachedRevisionInfo) -> HubModel | None:
     config = read_config(folder / "config.json")
     if config is None or not all((folder / name).is_file() for name in MODEL_FILES):
         return None
-    return HubModel(
-        repo=repo,
-        commit=snapshot.commit_hash,
-        categories=readable_names(config.get("categories")) or (repo.split("/")[-1],),
-        revisions=frozenset({snapshot.commit_hash, *snapshot.refs}),
-    )
+    commit, categories = snapshot.commit_hash, _categories(config.get("categories"), repo)
+    return HubModel(repo, commit, categories, frozenset({commit, *snapshot.refs}))
+
+
+def _categories(names: Any, repo: str) -> tuple[str, ...]:
+    return readable_names(names) or (repo.split("/")[-1],)

@@ -47,11 +47,8 @@ class RequestedModels:
         wanted += [(repo, self.revision) for repo in repos if repo.split("/")[0] == self.namespace]
         found = []
         for repo, revision in wanted:
-            fitting = (
-                model
-                for model in downloaded
-                if model.repo == repo and (revision is None or revision in model.revisions)
-            )
+            of_repo = (model for model in downloaded if model.repo == repo)
+            fitting = (model for model in of_repo if revision in (None, *model.revisions))
             if latest := next(fitting, None):
                 found += _entries_of(latest, revision)
         return found
