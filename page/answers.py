@@ -300,7 +300,7 @@ class Answers:
             result, pictures, folder = inspected
             session.show(result, folder=folder)
             newest = session.thresholds.get((category, model), threshold)
-            if result.threshold != newest:
+            if result.record.threshold != newest:
                 session.result = result = result.at_threshold(newest)
             yield self._shown(session, result, pictures, language)
 
@@ -438,7 +438,7 @@ class Answers:
             return NOTHING_NEW
         batch.selected, session.photo = number, None
         result = batch.results[number - 1]
-        if number not in session.pictures and not result.error:
+        if number not in session.pictures and not result.record.error:
             inspection = self.inspector.inspect_again(result, batch.folder)
             if (pictures := _pictures(inspection, batch.folder)) is not None:
                 session.pictures[number] = pictures

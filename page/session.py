@@ -15,7 +15,7 @@ from page.views.result_pictures import ResultPictures
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
 
-CALIBRATED_THRESHOLD = Result.threshold
+CALIBRATED_THRESHOLD = 0.5  # `modeling.THRESHOLD`, which takes seconds to import
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
 from data.synthetic import render
-from modeling import Calibration, Inspection, judge
+from modeling import Calibration, Inspection, InspectionRecord, judge
 from modeling.overlay import paint_heatmap
 from page.inspection.results import Result
 from page.inspection.temporary_folder import TemporaryFolder
@@ -56,7 +58,27 @@ def inspected(
 ) -> tuple[Result, Inspection]:
     """A result and its inspection, for a photo that deviates in these areas."""
     found = inspection(score_map(*areas), doubt=doubt)
-    path = workplace.new_file(".png")
+    return result_of(found, workplace), found
+
+
+def result_of(found: Inspection, folder: TemporaryFolder) -> Result:
+    """What the page keeps of an inspection."""
+    path = folder.new_file(".png")
     found.photo.save(path)
-    result = Result("part 7.png", path, "flange_nut", "model", "key", "2026-11-24T12:00:00+00:00")
-    return result.completed(found, calibration(), workplace.path), found
+    result = Result(
+        *("part 7.png", path, "flange_nut", "model", "key"),
+        record=found.record(),
+        time="2026-11-24T12:00:00+00:00",
+    )
+    return result.with_maps(found, calibration(), folder.path)
+
+
+def unreadable(file: str, error: str) -> Result:
+    """The result of a file that is no photo."""
+    record = InspectionRecord.failed(error, 0.5)
+    return Result(file, None, "flange_nut", "model", "key", record, time="")
+
+
+def changed(result: Result, **fields: object) -> Result:
+    """The result with other values in its record."""
+    return replace(result, record=replace(result.record, **fields))

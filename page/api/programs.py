@@ -12,7 +12,6 @@ import itertools
 import json
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +32,7 @@ from page.api.records import (
     picture_files,
 )
 from page.inspection.inspector import Inspector
-from page.inspection.results import Result, now
+from page.inspection.results import Result
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
 from page.inspection.uploads import MAX_PHOTOS
 from page.languages import Translation, text_in
@@ -178,7 +177,7 @@ class Programs:
 
     def _inspect(self, photo: Any, asked: Asked) -> tuple[InspectionRecord, "Inspection | None"]:
         """One photo's record and what it was made from; None where it could not be read."""
-        from modeling import ModelLoadError
+        from modeling import InspectionRecord, ModelLoadError
 
         file, entry = name_of(photo), asked.entry
         try:
@@ -188,11 +187,11 @@ class Programs:
                     file, kept, entry, asked.threshold, folder
                 )
         except (GivenPhotoError, NoRoomError) as error:
-            result = Result(file, None, entry.category, entry.identity, entry.key, now())
-            result, inspection = replace(result, error=str(error)), None
+            record = InspectionRecord.failed(str(error), asked.threshold)
+            result, inspection = Result.of(file, None, entry, record), None
         except ModelLoadError as error:
             raise refusal(str(error)) from error
-        return inspection_record(result, inspection, asked.name, entry.revision), inspection
+        return inspection_record(result, asked.name, entry.revision), inspection
 
 
 def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:

@@ -122,17 +122,15 @@ def model_record(entry: ModelEntry, name: str, default: bool) -> ModelRecord:
     }
 
 
-def inspection_record(
-    result: Result, inspection: "Inspection | None", name: str, revision: str | None
-) -> InspectionRecord:
+def inspection_record(result: Result, name: str, revision: str | None) -> InspectionRecord:
     """One photo as `/inspect` answers it.
 
     Args:
         result: of the photo.
-        inspection: what it was made from; None where the photo could not be read.
         name: of the model, as `/models` lists it.
         revision: of the model, if it is on the Hub.
     """
+    found = result.record
     record: InspectionRecord = {
         "file": result.file,
         "category": result.category,
@@ -140,20 +138,20 @@ def inspection_record(
         "revision": revision,
         "time": result.time,
     }
-    if inspection is None:
-        return {**record, "error": result.error}
-    height, width = result.photo_size
-    as_different = result.calibration.at_least(result.score)
+    if found.error is not None:
+        return {**record, "error": found.error}
+    height, width = found.photo_size
+    as_different = result.calibration.at_least(found.score)
     return {
         **record,
-        "score": result.score,
-        "threshold": result.threshold,
-        "verdict": result.verdict,
-        "doubt": result.doubt,
-        "note": inspection.notes,
+        "score": found.score,
+        "threshold": found.threshold,
+        "verdict": found.verdict,
+        "doubt": found.doubt,
+        "note": found.note,
         "regions": [
-            {"number": number, **region._asdict(), "box": list(region.box)}
-            for number, region in enumerate(result.regions, start=1)
+            {"number": number, **region}
+            for number, region in enumerate(found.region_facts(), start=1)
         ],
         "good_parts_at_least": {"count": as_different.count, "total": as_different.total},
         "photo_size": {"width": width, "height": height},
@@ -162,7 +160,7 @@ def inspection_record(
 
 def batch_record(records: Sequence[InspectionRecord]) -> BatchRecord:
     """The photos of a batch and how many came out how."""
-    totals = count_verdicts(record.get("verdict", "") for record in records)
+    totals = count_verdicts(record.get("verdict", "ERROR") for record in records)
     return {
         "results": list(records),
         "totals": {

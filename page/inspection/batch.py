@@ -13,13 +13,12 @@ from typing import NamedTuple
 from PIL import Image, ImageOps
 
 from page.inspection.inspector import Inspector
-from page.inspection.results import ACCEPT, REJECT, Result, now
+from page.inspection.results import Result
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
 from page.inspection.uploads import Upload
 from page.models.entries import ModelEntry
 
 THUMBNAIL_SIDE = 160  # pixels
-DECIDED = {ACCEPT: "PASS", REJECT: "FAIL"}
 
 
 class Totals(NamedTuple):
@@ -54,14 +53,9 @@ class Totals(NamedTuple):
 
 
 def count_verdicts(verdicts: Iterable[str]) -> Totals:
-    """Totals of "PASS", "FAIL", "CHECK" and, for what could not be read, ""."""
+    """Totals of the verdicts of inspections, as in `modeling.InspectionRecord`."""
     counts = Counter(verdicts)
-    return Totals(counts["PASS"], counts["FAIL"], counts["CHECK"], counts[""])
-
-
-def final_verdict(result: Result) -> str:
-    """What the operator decided, as "PASS" or "FAIL"; where nothing is, the model's verdict."""
-    return DECIDED.get(result.decision, result.verdict)
+    return Totals(*(counts[verdict] for verdict in ("PASS", "FAIL", "CHECK", "ERROR")))
 
 
 @dataclass
@@ -180,7 +174,7 @@ class Batch:
     @property
     def totals(self) -> Totals:
         """By the model's verdicts."""
-        return count_verdicts(result.verdict for result in self.results)
+        return count_verdicts(result.record.verdict for result in self.results)
 
     @property
     def totals_decided(self) -> Totals | None:
@@ -188,7 +182,7 @@ class Batch:
         results = list(self.results)
         if not any(result.decision for result in results):
             return None
-        return count_verdicts(map(final_verdict, results))
+        return count_verdicts(result.final_verdict for result in results)
 
     @property
     def photos_per_minute(self) -> float:
@@ -206,10 +200,10 @@ class Batch:
     ) -> tuple[Result, Path | None]:
         """One photo's result and thumbnail; the pictures in full size are dropped at once."""
         if upload.photo is None:
-            result = Result(
-                upload.file, None, entry.category, entry.identity, entry.key, now(), upload.error
-            )
-            return replace(result, threshold=self.threshold), None
+            from modeling import InspectionRecord
+
+            record = InspectionRecord.failed(upload.error, self.threshold)
+            return Result.of(upload.file, None, entry, record), None
         result, inspection = inspector.inspect(
             upload.file, upload.photo, entry, self.threshold, self.folder
         )
@@ -227,7 +221,7 @@ class Batch:
     def _append(self, result: Result, thumbnail: Path | None) -> bool:
         """Add a photo, unless it was judged at a threshold that no longer holds."""
         with self._changing:
-            if result.threshold != self.threshold:
+            if result.record.threshold != self.threshold:
                 return False
             # First, so that there is one for every result that another thread sees.
             self.thumbnails.append(thumbnail)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from page.inspection.results import Result, now
+from page.inspection.results import Result
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
 from page.languages import DEFAULT, Translation
 from page.models.catalogue import Catalogue
@@ -83,15 +82,15 @@ class Inspector:
             modeling.ModelLoadError: with the reason, when the model can't be loaded.
             FileNotFoundError: when the visitor has left, and their folder is gone.
         """
-        from modeling import PhotoError
+        from modeling import InspectionRecord, PhotoError
 
         pipeline = self.catalogue.load(entry)
         category = category_of(pipeline, entry.category)
-        result = Result(file, photo, entry.category, entry.identity, entry.key, now())
         try:
             inspection = self._turns.take(pipeline, photo, threshold=threshold, category=category)
             calibration = pipeline.model.calibration_of(category)
-            return result.completed(inspection, calibration, folder.path), inspection
+            result = Result.of(file, photo, entry, inspection.record())
+            return result.with_maps(inspection, calibration, folder.path), inspection
         except PhotoError as error:
             # It may name the file as it is called here, which is nobody's business.
             sentence = str(error).replace(str(photo), file).replace(photo.name, file)
@@ -103,7 +102,8 @@ class Inspector:
                 raise  # the visitor has left, and their files with them: nobody waits
             log.exception("An inspection with the model %s broke off", entry.identity)
             sentence, words = Translation(DEFAULT)(UNEXPECTED), UNEXPECTED
-        return replace(result, error=sentence, trouble=words, threshold=threshold), None
+        record = InspectionRecord.failed(sentence, threshold)
+        return Result.of(file, photo, entry, record, trouble=words), None
 
     def inspect_again(self, result: Result, folder: TemporaryFolder) -> Inspection | None:
         """The pictures of a photo that was inspected before; None where its model is gone.
@@ -114,7 +114,8 @@ class Inspector:
         wanted = (result.category, result.key)
         for entry in self.catalogue.entries:
             if (entry.category, entry.key) == wanted:
-                return self.inspect(result.file, result.photo, entry, result.threshold, folder)[1]
+                threshold = result.record.threshold
+                return self.inspect(result.file, result.photo, entry, threshold, folder)[1]
         return None
 
 

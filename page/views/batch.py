@@ -18,7 +18,7 @@ VERDICTS = {
     "PASS": ("pass", "verdict.pass"),
     "FAIL": ("fail", "verdict.fail"),
     "CHECK": ("check", "verdict.check"),
-    "": ("error", "batch.not_read"),
+    "ERROR": ("error", "batch.not_read"),
 }
 DECISIONS = {ACCEPT: "batch.accepted", REJECT: "batch.rejected"}
 # Name, what it is sorted as (see batch.js), and how a first click on its head sorts.
@@ -151,8 +151,9 @@ def _yield(totals: Totals, text: Translation) -> tuple[str, str]:
 def _photo(batch: Batch, number: int, text: Translation) -> dict[str, Any]:
     """What gallery and table show of one photo; nothing in place of a score that it has not."""
     result = batch.results[number - 1]
-    look, word = VERDICTS[result.verdict]
-    is_judged = not result.error
+    record = result.record
+    look, word = VERDICTS[record.verdict]
+    has_score = record.score is not None
     return {
         "number": number,
         "is_selected": number == batch.selected,
@@ -161,10 +162,10 @@ def _photo(batch: Batch, number: int, text: Translation) -> dict[str, Any]:
         "thumbnail": batch.thumbnails[number - 1],
         "look": look,
         "verdict": text(word),
-        "rank": list(VERDICTS).index(result.verdict),
-        "score": result.score if is_judged else "",
-        "shown_score": text.number(result.score, ".3f") if is_judged else "",
-        "regions": len(result.regions) if is_judged else "",
+        "rank": list(VERDICTS).index(record.verdict),
+        "score": record.score if has_score else "",
+        "shown_score": text.number(record.score, ".3f") if has_score else "",
+        "regions": len(record.regions) if has_score else "",
         "decision": result.decision,
         "decided": text(DECISIONS[result.decision]) if result.decision else "",
         "reason": doubt_sentence(result, text) or result.why_not(text),

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from page.inspection.batch import final_verdict
 from page.inspection.results import JPEG_QUALITY, Result
 from page.inspection.temporary_folder import TemporaryFolder, writing
 from page.views.marking import mark_photo, scores_and_mask
@@ -31,7 +30,8 @@ FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in a file's name on Windows
 def csv_text(results: Sequence[Result]) -> str:
     """The results as CSV, a row each; words are English and numbers have a point, for machines.
 
-    `final` is what the operator decided, as PASS or FAIL, or else the model's verdict.
+    `final` is what the operator decided, as PASS or FAIL, or else the model's verdict. A photo that
+    could not be inspected has no verdict, and `error` says why.
     """
     from modeling.regions import describe
 
@@ -40,21 +40,22 @@ def csv_text(results: Sequence[Result]) -> str:
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for result in results:
-        is_judged = not result.error
+        record = result.record
+        has_failed = record.error is not None
         row = {
             "file": result.file,
             "category": result.category,
             "model": result.model,
-            "verdict": result.verdict,
-            "score": repr(result.score) if is_judged else "",
-            "threshold": repr(result.threshold),
-            "regions": str(len(result.regions)) if is_judged else "",
-            "strongest": describe(result.finding) if result.finding else "",
-            "doubt": result.doubt or "",
-            "error": result.error,
+            "verdict": "" if has_failed else record.verdict,
+            "score": "" if has_failed else repr(record.score),
+            "threshold": repr(record.threshold),
+            "regions": "" if has_failed else str(len(record.regions)),
+            "strongest": describe(record.finding) if record.finding else "",
+            "doubt": record.doubt or "",
+            "error": record.error or "",
             "decision": result.decision,
             "note": result.note,
-            "final": final_verdict(result),
+            "final": "" if has_failed and not result.decision else result.final_verdict,
             "time": result.time,
         }
         writer.writerow([_guarded(row[column]) for column in COLUMNS])
@@ -84,7 +85,7 @@ def write_zip(
     Raises:
         NoRoomError: when the disk is full.
     """
-    judged = [result for result in results if result.verdict in ("PASS", "FAIL")]
+    judged = [result for result in results if result.record.is_judged]
     finished = folder.path / ZIP_NAME
     # Who is downloading the last one still gets it whole. JPEG and PNG are compressed already.
     with (
@@ -129,7 +130,7 @@ def _pictures(result: Result) -> tuple[Image.Image, Image.Image]:
 
     photo = open_photo(result.photo)
     size = (photo.height, photo.width)
-    scores, mask = scores_and_mask(result.read_maps()[0], size, result.threshold)
+    scores, mask = scores_and_mask(result.read_maps()[0], size, result.record.threshold)
     return mark_photo(photo, scores, mask, result), Image.fromarray(mask).convert("L")
 
 

@@ -63,22 +63,25 @@ def mark_photo(
     marked = paint_heatmap(photo, scores)
     longer = max(photo.size)
     _draw_outline(marked, mask, max(1, round(longer * LINE_SHARE)))
-    boxes = [region.box for region in result.regions[:NUMBERED]]
+    boxes = [region.box for region in result.record.regions[:NUMBERED]]
     _draw_numbers(marked, boxes, max(LEAST_TEXT, round(longer * NUMBER_SHARE)))
-    return _with_caption(marked, caption_of(result), VERDICT_COLOURS[result.verdict])
+    return _with_caption(marked, caption_of(result), VERDICT_COLOURS[result.record.verdict])
 
 
 def caption_of(result: Result) -> str:
     """Verdict, score and limit, number of regions, and what the operator decided.
 
     Example:
-        >>> caption_of(Result("a.png", None, "nut", "m", "m", "", verdict="PASS", score=0.1))
+        >>> from modeling import InspectionRecord
+        >>> record = InspectionRecord("PASS", 0.5, score=0.1)
+        >>> caption_of(Result("a.png", None, "nut", "m", "m", record, ""))
         'PASS  score 0.100, limit 0.500, no region'
     """
-    count = len(result.regions)
+    record = result.record
+    count = len(record.regions)
     regions = {0: "no region", 1: "1 region"}.get(count, f"{count} regions")
     return (
-        f"{result.verdict}  score {result.score:.3f}, limit {result.threshold:.3f}, {regions}"
+        f"{record.verdict}  score {record.score:.3f}, limit {record.threshold:.3f}, {regions}"
         f"{DECIDED.get(result.decision, '')}"
     )
 

@@ -75,12 +75,12 @@ def pictures_html(result: Result, pictures: ResultPictures, text: Translation) -
         pictures: its files.
         text: the visitor's language.
     """
-    height, width = result.photo_size
+    height, width = result.record.photo_size
     return render(
         "result/pictures.html",
         text=text,
         pictures=pictures,
-        is_painted=result.doubt is None,
+        is_painted=result.record.doubt is None,
         stem=Path(result.file).stem,
         width=width,
         height=height,
@@ -98,19 +98,19 @@ def outlines_html(result: Result) -> str:
     return render(
         "result/outlines.html",
         outlines_id=_outlines_id(result),
-        paths=_paths(result) if result.regions else [],
-        corners=[region.box[:2] for region in result.regions[:NUMBERED]],
+        paths=_paths(result) if result.record.regions else [],
+        corners=[region.box[:2] for region in result.record.regions[:NUMBERED]],
     )
 
 
 def regions_html(result: Result, text: Translation) -> str:
     """The regions as a table, strongest first, numbered as the outlines; nothing where none is."""
-    if not result.regions:
+    if not result.record.regions:
         return ""
     from modeling.regions import summarise_regions
 
     def row(region: Region) -> dict[str, Any]:
-        place = summarise_regions([region], result.photo_size)
+        place = summarise_regions([region], result.record.photo_size)
         return {
             "box": region.box,
             "place": f"{place.row}_{place.column}",
@@ -122,8 +122,8 @@ def regions_html(result: Result, text: Translation) -> str:
     return render(
         "result/regions.html",
         text=text,
-        regions=[row(region) for region in result.regions[:NUMBERED]],
-        more=max(0, len(result.regions) - NUMBERED),
+        regions=[row(region) for region in result.record.regions[:NUMBERED]],
+        more=max(0, len(result.record.regions) - NUMBERED),
     )
 
 
@@ -142,13 +142,13 @@ def _paths(result: Result) -> list[str]:
     from modeling.regions import label_regions
 
     score_map, _ = result.read_maps()
-    labels, count = label_regions(score_map, result.threshold)
+    labels, count = label_regions(score_map, result.record.threshold)
     masks = [labels == number for number in range(1, min(count, NUMBERED) + 1)]
     if count > NUMBERED:
         masks.append(labels > NUMBERED)
     # Other regions are taken out, for the contour of one must not run into its neighbour.
     maps = (np.where(mask | (labels == 0), score_map, 0) for mask in masks)
-    return [_path(values, result.threshold, result.photo_size) for values in maps]
+    return [_path(values, result.record.threshold, result.record.photo_size) for values in maps]
 
 
 def _path(values: np.ndarray, level: float, photo_size: tuple[int, int]) -> str:

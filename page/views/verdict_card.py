@@ -23,7 +23,7 @@ def verdict_card(result: Result, text: Translation) -> str:
     All three badges are there and CSS shows the one of `data-verdict`, so that page.js can flip
     the verdict with the slider while the server's answer is on its way.
     """
-    if result.error:
+    if result.record.error:
         return message_card(result.why_not(text), "error")
     stamp, _ = DECISIONS.get(result.decision, ("", ""))
     return render(
@@ -32,8 +32,8 @@ def verdict_card(result: Result, text: Translation) -> str:
         result=result,
         stamp=stamp,
         note=doubt_sentence(result, text) or _finding(result, text),
-        score=text.number(result.score, ".3f"),
-        limit=text.number(result.threshold, ".2f"),
+        score=text.number(result.record.score, ".3f"),
+        limit=text.number(result.record.threshold, ".2f"),
         decision=_decision(result, text),
         how_sure=_how_sure(result, text),
     )
@@ -51,9 +51,9 @@ def notice_html(notice: str) -> str:
 
 def doubt_sentence(result: Result, text: Translation) -> str:
     """Why the photo can't be judged; "" where it can."""
-    if result.doubt is None:
+    if result.record.doubt is None:
         return ""
-    return text(f"verdict.{result.doubt}", category=result.category.replace("_", " "))
+    return text(f"verdict.{result.record.doubt}", category=result.category.replace("_", " "))
 
 
 def threshold_cost(
@@ -85,7 +85,7 @@ def _decision(result: Result, text: Translation) -> list[str]:
     sentences = []
     if result.decision in DECISIONS:
         word, opposite = DECISIONS[result.decision]
-        over = "_over" if result.verdict == opposite else ""
+        over = "_over" if result.record.verdict == opposite else ""
         verdict = text(f"verdict.{opposite.lower()}")
         sentences.append(text(f"verdict.{word}{over}", verdict=verdict))
     if result.note:
@@ -95,7 +95,7 @@ def _decision(result: Result, text: Translation) -> list[str]:
 
 def _finding(result: Result, text: Translation) -> str:
     """One sentence: where, how large, how strong, of what shape."""
-    finding = result.finding
+    finding = result.record.finding
     if finding is None:
         return text("verdict.no_deviation")
     number = "one" if finding.count == 1 else "many"
@@ -111,9 +111,9 @@ def _finding(result: Result, text: Translation) -> str:
 
 def _how_sure(result: Result, text: Translation) -> str:
     """How unusual the score is among good parts; nothing where the photo can't be judged."""
-    if result.doubt is not None or result.calibration is None:
+    if result.record.doubt is not None or result.calibration is None:
         return ""
-    rate = result.calibration.at_least(result.score)
+    rate = result.calibration.at_least(result.record.score)
     share = (rate.count + 1) / (rate.total + 1)
     if rate.count == 0:
         sentence = text("verdict.rarer", n=rate.total)

@@ -126,7 +126,7 @@ def test_another_photo_takes_the_place_of_the_result_and_the_same_one_does_not(c
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
     press_inspect(answers, session, DENT)
     assert answers.give_photo(session, DENT, "en") == NOTHING_NEW  # said late: Inspect was faster
-    assert session.result.verdict == "FAIL"
+    assert session.result.record.verdict == "FAIL"
     assert answers.give_photo(session, GOOD, "en").verdict == answers.cleared("en").verdict
     assert session.result is None
     judged = answers.rejudge(session, 0.1, *NUT, "en")[:-1]
@@ -138,7 +138,7 @@ def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
     _, shown = during_an_inspection(
         catalogue, session, lambda answers: answers.rejudge(session, 1.0, *NUT, "en")
     )
-    assert (session.result.verdict, session.result.threshold) == ("PASS", 1.0)
+    assert (session.result.record.verdict, session.result.record.threshold) == ("PASS", 1.0)
     assert 'data-verdict="PASS"' in shown.verdict
 
 
@@ -148,18 +148,18 @@ def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(cata
     answers.rejudge(session, 0.1, *NUT, "en")  # while the batch waits
     list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
     batch = session.batch
-    assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
+    assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
     answers.choose_category(session, "key", "key", NUT, "en")
     answers.show(session, "en", gr.EventData(None, {"number": 1}))
     for threshold in (0.5, 0.9):
         assert answers.rejudge_batch(session, threshold, *KEY, "en") == (gr.skip(),) * 3
         assert answers.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
-        assert (batch.threshold, batch.results[0].verdict) == (0.1, "FAIL")
-        assert (session.result.threshold, session.result.verdict) == (0.1, "FAIL")
+        assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
+        assert (session.result.record.threshold, session.result.record.verdict) == (0.1, "FAIL")
     assert "data-keeps-threshold" in answers.decide(session, ACCEPT, "", "en")[0]
     answers.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
     answers.rejudge_batch(session, 0.5, *NUT, "en")
-    assert batch.results[0].verdict == "PASS"
+    assert batch.results[0].record.verdict == "PASS"
 
 
 def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then(

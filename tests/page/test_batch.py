@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from data.synthetic import render
-from page.inspection.batch import THUMBNAIL_SIDE, Batch, count_verdicts, final_verdict
+from modeling import InspectionRecord
+from page.inspection.batch import THUMBNAIL_SIDE, Batch, count_verdicts
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT, UNDECIDED, Result
 from page.inspection.temporary_folder import UNFINISHED, TemporaryFolder
@@ -64,14 +65,19 @@ def batch_of(photos: list[Path], folder: TemporaryFolder, threshold: float = 0.5
 
 
 def of(verdict: str, **fields: object) -> Result:
-    return Result("a.png", None, "nut", "model", "model", "", verdict=verdict, **fields)
+    record = InspectionRecord(verdict, **{"threshold": 0.5, **fields})
+    return Result("a.png", None, "nut", "model", "model", record, "")
+
+
+def errors_of(batch: Batch) -> list[bool]:
+    return [result.record.verdict == "ERROR" for result in batch.results]
 
 
 def assert_judged(results: list[Result], threshold: float) -> None:
     for result in results:
-        assert result.threshold == threshold
-        assert result.verdict == ("FAIL" if result.score > threshold else "PASS")
-        assert bool(result.regions) == (result.verdict == "FAIL")
+        assert result.record.threshold == threshold
+        assert result.record.verdict == ("FAIL" if result.record.score > threshold else "PASS")
+        assert bool(result.record.regions) == (result.record.verdict == "FAIL")
 
 
 def test_photos_are_inspected_in_their_order_and_the_page_hears_of_each(batch, inspector, entry):
@@ -105,15 +111,15 @@ def test_a_file_that_cannot_be_read_is_a_row_and_the_rest_goes_on(
     batch = batch_of([photos[0], text, truncated, photos[1]], folder)
     batch.uploads.insert(2, Upload("inner.zip", error="Not opened."))
     list(batch.run(inspector, entry))
-    assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
-    assert "notes.txt is not a picture" in batch.results[1].error
-    assert batch.results[2].error == "Not opened."
-    assert "half.png is damaged" in batch.results[3].error
+    assert errors_of(batch) == [False, True, True, True, False]
+    assert "notes.txt is not a picture" in batch.results[1].record.error
+    assert batch.results[2].record.error == "Not opened."
+    assert "half.png is damaged" in batch.results[3].record.error
     assert batch.totals.unreadable == 3
     assert [thumbnail is None for thumbnail in batch.thumbnails] == [False, True, True, True, False]
     batch.rejudge(0.25)
-    assert [bool(result.error) for result in batch.results] == [False, True, True, True, False]
-    assert all(result.threshold == 0.25 for result in batch.results)
+    assert errors_of(batch) == [False, True, True, True, False]
+    assert all(result.record.threshold == 0.25 for result in batch.results)
 
 
 def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
@@ -122,12 +128,12 @@ def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
     full_disk(folder.path / "00002.npz")  # the maps of the second photo
     full_disk(folder.path / "00007.jpg")  # the thumbnail of the third: five photos, one before
     list(batch.run(inspector, entry))
-    assert [result.error for result in batch.results] == [
-        "",
+    assert [result.record.error for result in batch.results] == [
+        None,
         Translation("en")("batch.no_room"),
-        *[""] * 3,
+        *[None] * 3,
     ]
-    assert [result.verdict == "" for result in batch.results] == [False, True, False, False, False]
+    assert errors_of(batch) == [False, True, False, False, False]
     assert [thumbnail is None for thumbnail in batch.thumbnails] == [
         False,
         True,
@@ -137,7 +143,7 @@ def test_a_photo_for_which_there_is_no_room_is_a_row_and_the_rest_goes_on(
     ]
     assert not [path for path in folder.path.iterdir() if path.name.startswith(UNFINISHED)]
     batch.rejudge(0.9)
-    assert [result.threshold for result in batch.results] == [0.9] * 5
+    assert [result.record.threshold for result in batch.results] == [0.9] * 5
 
 
 def test_cancelling_keeps_what_is_done(batch, inspector, entry):
@@ -202,7 +208,7 @@ def test_the_whole_batch_is_judged_at_another_threshold_and_keeps_its_decisions(
     batch, inspector, entry
 ):
     list(batch.run(inspector, entry))
-    scores = sorted(result.score for result in batch.results)
+    scores = sorted(result.record.score for result in batch.results)
     batch.decide(2, ACCEPT, "a reflection")
     for threshold in (0.0, scores[1], (scores[2] + scores[3]) / 2, 1.0):
         batch.rejudge(threshold)
@@ -241,7 +247,7 @@ def interrupted(interruption: Callable[[], object]) -> Result:
             interruption()
             return of("PASS", threshold=threshold)
 
-    return Interrupted("a.png", None, "nut", "model", "model", "")
+    return Interrupted(**vars(of("PASS")))
 
 
 def test_a_decision_that_is_made_during_judging_is_not_lost(folder):
@@ -249,7 +255,7 @@ def test_a_decision_that_is_made_during_judging_is_not_lost(folder):
     batch.results.append(interrupted(lambda: batch.decide(1, REJECT, "scratched")))
     batch.rejudge(0.7)
     (result,) = batch.results
-    assert (result.threshold, result.decision, result.note) == (0.7, REJECT, "scratched")
+    assert (result.record.threshold, result.decision, result.note) == (0.7, REJECT, "scratched")
 
 
 def test_a_later_threshold_takes_over_from_an_earlier_one(folder):
@@ -257,7 +263,7 @@ def test_a_later_threshold_takes_over_from_an_earlier_one(folder):
     first = interrupted(lambda: batch.threshold == 0.7 and batch.rejudge(0.9))
     batch.results += [first, of("PASS", threshold=0.5)]
     batch.rejudge(0.7)
-    assert [result.threshold for result in batch.results] == [0.9, 0.9]
+    assert [result.record.threshold for result in batch.results] == [0.9, 0.9]
 
 
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -0.1, 1.1])
@@ -270,24 +276,24 @@ def test_a_threshold_that_is_none_is_refused(folder, threshold):
         Batch([], folder, threshold)
     batch.results.append(of("PASS"))
     batch.rejudge(0.7)
-    assert batch.results[0].threshold == batch.threshold == 0.7
+    assert batch.results[0].record.threshold == batch.threshold == 0.7
 
 
 def test_totals_count_verdicts_and_the_yield_is_of_those_judged():
-    totals = count_verdicts(["PASS", "FAIL", "", "CHECK", "PASS", "PASS"])
+    totals = count_verdicts(["PASS", "FAIL", "ERROR", "CHECK", "PASS", "PASS"])
     assert totals == (3, 1, 1, 1)
     assert (totals.inspected, totals.judged, totals.good_share) == (5, 4, 0.75)
-    assert math.isnan(count_verdicts(["", "CHECK"]).good_share)
+    assert math.isnan(count_verdicts(["ERROR", "CHECK"]).good_share)
 
 
 def test_the_operator_has_the_last_word(folder):
-    results = [of("PASS"), of("FAIL"), of("CHECK"), of("", error="Broken.")]
+    results = [of("PASS"), of("FAIL"), of("CHECK"), of("ERROR", error="Broken.")]
     batch = Batch([], folder, 0.5, results=results)
     assert batch.totals_decided is None
     batch.decide(1, REJECT, "")
     batch.decide(2, ACCEPT, "only dust")
     batch.decide(3, ACCEPT, "")
-    assert [final_verdict(result) for result in batch.results] == ["FAIL", "PASS", "PASS", ""]
+    assert [result.final_verdict for result in batch.results] == ["FAIL", "PASS", "PASS", "ERROR"]
     assert batch.totals == (1, 1, 1, 1)
     assert batch.totals_decided == (2, 1, 0, 1)
     assert batch.results[1].note == "only dust"
@@ -343,7 +349,7 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
     def inspect_single() -> float:
         before = time.monotonic()
         result, _ = inspector.inspect("single.png", single, entry, 0.5, other)
-        assert not result.error
+        assert not result.record.error
         return time.monotonic() - before
 
     alone = [inspect_single() for _ in range(4)][1:]  # the first loads the model
@@ -362,7 +368,7 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
     visitor.join()
 
     assert len(batch.results) == MANY
-    assert not any(result.error for result in batch.results)
+    assert not any(result.record.error for result in batch.results)
     assert sizes[-1] - sizes[49] < MAX_GROWTH
     assert len(waits) == len(came) == 12
     places = [place for place, photo in enumerate(catalogue.seen) if photo == single][4:]

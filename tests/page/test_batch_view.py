@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import gradio as gr
@@ -14,6 +13,7 @@ from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from modeling import InspectionRecord
 from page.inspection.batch import Batch
 from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
@@ -36,7 +36,7 @@ EVIL = '"><img src=x onerror=alert(1)>.png'
 PARTS = (
     ("part 10.png", 0.31, "PASS", 0),
     ("part 9.png", 0.93, "FAIL", 2),
-    ("notes.txt", float("nan"), "", 0),
+    ("notes.txt", None, "ERROR", 0),
     ("part 11.png", 0.64, "FAIL", 12),
     ("other.png", 0.99, "CHECK", 0),
     ("Part 1.png", 0.07, "PASS", 0),
@@ -58,12 +58,11 @@ def batch_of(parts: list[tuple[str, float, str, int]], workplace: TemporaryFolde
     for file, score, verdict, count in parts:
         reason = {
             "CHECK": {"doubt": "other_product"},
-            "": {"error": f"{file} is not a picture that can be read."},
+            "ERROR": {"error": f"{file} is not a picture that can be read."},
         }.get(verdict, {})
-        result = Result(file, None, "flange_nut", "model", "model", "", **reason)
-        judged = replace(result, score=score, verdict=verdict, regions=(None,) * count)
-        batch.results.append(judged)
-        thumbnail = workplace.new_file(".jpg") if verdict else None
+        record = InspectionRecord(verdict, 0.5, score, regions=(None,) * count, **reason)
+        batch.results.append(Result(file, None, "flange_nut", "model", "model", record, ""))
+        thumbnail = None if score is None else workplace.new_file(".jpg")
         if thumbnail:
             shade = round(255 * score)
             Image.new("RGB", (160, 120), (shade, 150, 255 - shade)).save(thumbnail)

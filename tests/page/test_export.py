@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import specimens
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from specimens import changed
 
 from data.synthetic import render
 from modeling import InspectionPipeline
@@ -51,15 +53,15 @@ def inspected(workplace, tmp_path_factory) -> list[Result]:
         result, _ = bench.inspect(name, kept, entry, threshold, workplace)
         score_map, _ = result.read_maps()
         middle = float(score_map.max() + score_map.min()) / 2
-        result = replace(result, doubt=None)  # the photos are small and stretched
+        result = changed(result, doubt=None)  # the photos are small and stretched
         results.append(result.at_threshold(middle if name == "turned.jpg" else 1.0))
-    assert [result.verdict for result in results] == ["FAIL", "PASS"]
+    assert [result.record.verdict for result in results] == ["FAIL", "PASS"]
     return results
 
 
 @pytest.fixture
 def unreadable() -> Result:
-    return Result("none.txt", None, "nut", "model", "model", "t", error="none.txt is no picture.")
+    return specimens.unreadable("none.txt", "none.txt is no picture.")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -89,9 +91,9 @@ def test_the_csv_has_a_row_for_each_photo_with_verdict_and_decision(inspected, u
     assert [row["final"] for row in rows] == ["PASS", "PASS", ""]
     assert [row["decision"] for row in rows] == ["accept", "", ""]
     assert rows[0]["note"] == "only dust, seen by hand"
-    assert float(rows[0]["score"]) == failed.score
-    assert float(rows[0]["threshold"]) == failed.threshold
-    assert int(rows[0]["regions"]) == len(failed.regions) > 0
+    assert float(rows[0]["score"]) == failed.record.score
+    assert float(rows[0]["threshold"]) == failed.record.threshold
+    assert int(rows[0]["regions"]) == len(failed.record.regions) > 0
     assert "deviation" in rows[0]["strongest"]
     assert rows[0]["time"] == failed.time
     assert (rows[1]["regions"], rows[1]["strongest"]) == ("0", "")
@@ -126,7 +128,7 @@ def test_the_csv_keeps_commas_quotes_lines_and_every_script(unreadable):
 def test_the_zip_holds_the_table_and_pictures_of_those_that_were_judged(
     inspected, unreadable, workplace
 ):
-    check = replace(inspected[0], verdict="CHECK", doubt="blurred", file="blurred.png")
+    check = replace(changed(inspected[0], verdict="CHECK", doubt="blurred"), file="blurred.png")
     results = [*inspected, unreadable, check]
     told = []
     path = write_zip(results, workplace, lambda done, total: told.append((done, total)))
@@ -153,7 +155,7 @@ def test_the_mask_is_white_where_the_score_exceeds_the_threshold(inspected, work
     with zipfile.ZipFile(path) as archive:
         mask = open_picture(archive, "masks/turned.png")
         assert (mask.mode, mask.size) == ("L", SIZE)
-        expected = np.where(resized > failed.threshold, 255, 0)
+        expected = np.where(resized > failed.record.threshold, 255, 0)
         assert 0 < (expected > 0).mean() < 1
         assert np.array_equal(np.asarray(mask), expected)
         assert not np.asarray(open_picture(archive, "masks/plain.png")).any()
@@ -187,9 +189,9 @@ def test_the_overlay_shows_heat_outlines_numbers_and_caption_over_the_upright_ph
 
 def test_the_caption_says_verdict_score_and_what_the_operator_decided(inspected):
     failed, passed = inspected
-    count = len(failed.regions)
+    count = len(failed.record.regions)
     regions = "1 region" if count == 1 else f"{count} regions"
-    numbers = f"score {failed.score:.3f}, limit {failed.threshold:.3f}, {regions}"
+    numbers = f"score {failed.record.score:.3f}, limit {failed.record.threshold:.3f}, {regions}"
     assert caption_of(failed) == f"FAIL  {numbers}"
     assert caption_of(replace(failed, decision=ACCEPT)) == f"FAIL  {numbers}, operator: accept"
     assert caption_of(passed).endswith("no region")
@@ -231,7 +233,7 @@ def test_photos_of_any_size_get_a_caption_that_fits(inspected, workplace, tmp_pa
     for size in ((1, 1), (40, 900), (2000, 30)):
         path = tmp_path / "odd.png"
         Image.new("RGB", size, "gray").save(path)
-        odd = replace(inspected[0], photo=Path(path), photo_size=size[::-1])
-        with zipfile.ZipFile(write_zip([odd.at_threshold(odd.threshold)], workplace)) as archive:
+        odd = replace(changed(inspected[0], photo_size=size[::-1]), photo=Path(path))
+        with zipfile.ZipFile(write_zip([odd.at_threshold(odd.record.threshold)], workplace)) as archive:
             assert open_picture(archive, "overlays/turned.jpg").width == size[0]
             assert open_picture(archive, "masks/turned.png").size == size

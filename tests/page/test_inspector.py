@@ -85,13 +85,13 @@ def test_results_keep_the_visitors_file_name_and_the_photo(tmp_path):
     photo.unlink()  # Gradio deletes uploads after an hour
     result, inspection = inspector.inspect("nut 7.png", kept, entry, 0.5, folder)
     assert result.file == "nut 7.png"
-    assert result.verdict == inspection.verdict
-    assert result.photo_size == (256, 256)
+    assert result.record.verdict == inspection.verdict
+    assert result.record.photo_size == (256, 256)
     for threshold in (0.0, 0.3, 0.5, 0.9, 1.0):
         judged, expected = result.at_threshold(threshold), inspection.at_threshold(threshold)
-        assert judged.verdict == expected.verdict
-        assert list(judged.regions) == expected.regions
-        assert judged.finding == expected.finding
+        assert judged.record.verdict == expected.verdict
+        assert list(judged.record.regions) == expected.regions
+        assert judged.record.finding == expected.finding
     folder.close()
     assert not folder.path.exists()
 
@@ -104,9 +104,9 @@ def test_a_file_that_is_no_photo_is_a_result_with_a_sentence(tmp_path):
     kept = folder.keep(broken)
     result, inspection = inspector.inspect("my part.png", kept, catalogue.entries[0], 0.5, folder)
     assert inspection is None
-    assert result.verdict == ""
-    assert result.error.startswith("my part.png is not a picture")
-    assert str(tmp_path) not in result.error
+    assert result.record.verdict == "ERROR"
+    assert result.record.error.startswith("my part.png is not a picture")
+    assert str(tmp_path) not in result.record.error
 
 
 def endless_comment() -> bytes:
@@ -137,7 +137,7 @@ def test_the_page_says_in_each_language_why_a_photo_can_not_be_read(reason, tmp_
     (tmp_path / "x.png").write_bytes(UNREADABLE[reason]())
     kept = folder.keep(tmp_path / "x.png")
     result, _ = inspector.inspect("my part.png", kept, entry, 0.5, folder)
-    assert result.why_not(Translation("en")) == result.error
+    assert result.why_not(Translation("en")) == result.record.error
     said = {result.why_not(Translation(language)) for language in NAMES}
     assert len(said) == len(NAMES)
     assert all("my part.png" in sentence for sentence in said)

@@ -115,7 +115,7 @@ def test_an_outline_encloses_its_region(workplace, threshold):
         rows, columns = np.nonzero((labels > 0) & (labels != number))
         centres = ((rows + 0.5) * cell).astype(int), ((columns + 0.5) * cell).astype(int)
         assert not enclosed[centres].any()
-        region = result.regions[number - 1]
+        region = result.record.regions[number - 1]
         assert enclosed.mean() == pytest.approx(region.area, abs=0.02)
 
 
@@ -132,9 +132,7 @@ def test_an_outline_at_the_border_stays_within_the_photo(workplace):
 def test_a_hole_in_a_region_is_outlined_too(workplace):
     scores = specimens.score_map((10, 10, 20, 20, 0.9), (17, 17, 6, 6, 0.1))
     inspection = specimens.inspection(scores)
-    result = specimens.inspected(workplace)[0].completed(
-        inspection, specimens.calibration(), workplace.path
-    )
+    result = specimens.result_of(inspection, workplace)
     (path,) = {path.get("d") for path in svg(result).iter("path")}
     assert path.count("M") == 2
     assert not inside(path)[100, 100]
@@ -163,7 +161,7 @@ def test_of_very_many_regions_the_strongest_are_numbered_and_all_are_outlined(wo
         for column in range(15)
     ]
     result, _ = specimens.inspected(workplace, *spots)
-    assert len(result.regions) == len(spots) > NUMBERED
+    assert len(result.record.regions) == len(spots) > NUMBERED
     drawn = svg(result)
     badges = drawn.findall("g/g[@class='outline-number']")
     assert [badge.find("text").text for badge in badges] == [str(n + 1) for n in range(NUMBERED)]

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import copy
 
+from modeling import THRESHOLD
 from page.inspection.batch import Batch
-from page.inspection.results import Result, now
+from page.inspection.results import Result
 from page.inspection.temporary_folder import TemporaryFolder
-from page.session import Session
+from page.session import CALIBRATED_THRESHOLD, Session
+
+
+def test_the_threshold_at_first_is_the_models_own():
+    assert CALIBRATED_THRESHOLD == THRESHOLD
 
 
 def test_every_visitor_has_things_of_their_own(tmp_path):
@@ -29,7 +34,7 @@ def test_a_new_batch_deletes_the_last_one_and_what_was_shown_of_it(tmp_path):
     batch = Batch([], TemporaryFolder(tmp_path), 0.5)
     session.start_batch(batch)
     session.number = 1
-    session.result = Result("a.png", tmp_path / "a.png", "nut", "small", "small", now())
+    session.result = Result("a.png", tmp_path / "a.png", "nut", "small", "small", None, "")
     session.start_batch(Batch([], TemporaryFolder(tmp_path), 0.5))
     assert not batch.folder.path.exists()
     assert session.result is None

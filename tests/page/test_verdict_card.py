@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import specimens
-from specimens import SCRATCH, SPOT
+from specimens import SCRATCH, SPOT, changed
 
 from modeling.out_of_distribution import DOUBTS
 from page.inspection.results import ACCEPT, REJECT, Result
@@ -51,7 +51,7 @@ def test_a_failure_says_where_how_strong_how_large_and_of_what_shape(failed):
 
 def test_the_score_is_there_in_full_so_that_the_browser_can_judge(failed):
     written = re.search(r'data-score="([^"]+)"', verdict_card(failed, TEXT))[1]
-    assert float(written) == failed.score
+    assert float(written) == failed.record.score
 
 
 def test_one_region_is_not_called_regions(workplace):
@@ -60,7 +60,7 @@ def test_one_region_is_not_called_regions(workplace):
 
 
 def test_a_region_at_the_outline_is_said_to_be_there(failed):
-    result = replace(failed, finding=failed.finding._replace(at_outline=True))
+    result = changed(failed, finding=failed.record.finding._replace(at_outline=True))
     note = words(verdict_card(result, TEXT))
     assert "at the outline of the part: possibly a chip" in note
     assert "scratch" not in note
@@ -84,7 +84,7 @@ def test_how_sure_it_is_in_the_inspectors_terms(failed, count, sentence):
     calibration = specimens.calibration(49)
     raw = 49.5 - count  # below the largest `count` of the good parts' scores 1, 2, ... 49
     score = 1 / (1 + 2.718281828459045 ** -((raw - calibration.raw_threshold) / calibration.scale))
-    card = words(verdict_card(replace(failed, score=score, calibration=calibration), TEXT))
+    card = words(verdict_card(replace(changed(failed, score=score), calibration=calibration), TEXT))
     assert sentence in card
     assert "Compared with 49 good parts that the model was not trained on." in card
 
@@ -125,7 +125,7 @@ def test_every_verdict_says_who_judges(failed, passed):
 
 
 def test_a_photo_that_could_not_be_read_gets_its_sentence_alone():
-    result = Result("a.png", None, "nut", "model", "key", "", error="a.png is no picture.")
+    result = specimens.unreadable("a.png", "a.png is no picture.")
     assert words(verdict_card(result, TEXT)) == "a.png is no picture."
 
 
@@ -133,7 +133,7 @@ def test_nothing_that_a_visitor_wrote_becomes_markup(failed):
     evil = "<img src=x onerror=alert(1)>"
     for card in (
         verdict_card(replace(failed, decision=ACCEPT, note=evil), TEXT),
-        verdict_card(replace(failed, doubt="other_product", category=evil), TEXT),
+        verdict_card(replace(changed(failed, doubt="other_product"), category=evil), TEXT),
         message_card(evil, "error"),
         notice_html(evil),
     ):
