@@ -105,9 +105,9 @@ def test_a_category_says_where_it_comes_from_and_how_it_lies():
 
 
 def test_the_models_that_ship_have_the_figures_of_their_own_evaluations(monkeypatch):
-    def read(_: Workshop, model: Path, __: str) -> dict:
+    def read(_: Reproduction, model: Path, __: str) -> dict:
         return json.loads((model / "evaluation" / "metrics.json").read_text())
 
-    monkeypatch.setattr(Workshop, "evaluated", read)
-    made = reproduce.shipped(Workshop("photos", Path("out")))
+    monkeypatch.setattr(Reproduction, "evaluated", read)
+    made = reproduce.shipped(Reproduction("photos", Path("out")))
     assert difference("shipped", block(page_of("shipped").read_text(), "shipped"), made) == []

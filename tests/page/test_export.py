@@ -234,6 +234,7 @@ def test_photos_of_any_size_get_a_caption_that_fits(inspected, workplace, tmp_pa
         path = tmp_path / "odd.png"
         Image.new("RGB", size, "gray").save(path)
         odd = replace(changed(inspected[0], photo_size=size[::-1]), photo=Path(path))
-        with zipfile.ZipFile(write_zip([odd.at_threshold(odd.record.threshold)], workplace)) as archive:
+        judged = odd.at_threshold(odd.record.threshold)
+        with zipfile.ZipFile(write_zip([judged], workplace)) as archive:
             assert open_picture(archive, "overlays/turned.jpg").width == size[0]
             assert open_picture(archive, "masks/turned.png").size == size
