@@ -24,16 +24,14 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
 from model_files import (
-    CALIBRATION_PLOT,
     CARD,
     EVALUATION,
     EXAMPLES,
     LEARNING_CURVE,
     LEARNING_CURVE_PLOT,
     METRICS,
+    PLOTS,
     RECIPE,
-    ROC_PLOT,
-    SCORES_PLOT,
     TRAINING,
 )
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, load_model
@@ -49,7 +47,6 @@ COPIED = ("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_
 GRAPH_FILES = tuple(
     name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
 )
-EVALUATION_FILES = (METRICS, ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT)
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
 OURS = ["*.py", f"{EVALUATION}/*", *GRAPH_FILES]
 RELEASE = re.compile(r"v(\d+)")
@@ -158,7 +155,7 @@ def _copy_evaluations(folder: Path, draft: Path) -> None:
     facts = CardFacts.read(folder)
     shown = (EXAMPLES,) if facts.shows_pictures else ()
     for name in facts.evaluations:
-        for file in (*EVALUATION_FILES, *shown):
+        for file in (METRICS, *PLOTS, *shown):
             _copy_if_there(folder / name / file, draft / name / file)
 
 
