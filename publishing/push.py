@@ -73,7 +73,7 @@ def push_model(
         UploadError: when the Hub can't be reached, refuses, or breaks off.
     """
     with tempfile.TemporaryDirectory() as draft:
-        stage(folder, Path(draft), repo)
+        categories = stage(folder, Path(draft), repo)
         api = HfApi()
         try:
             create_repository(api, repo, private)
@@ -81,7 +81,7 @@ def push_model(
             commit = api.upload_folder(
                 repo_id=repo,
                 folder_path=draft,
-                commit_message=f"Push {', '.join(_categories(folder))} as {tag}",
+                commit_message=f"Push {', '.join(categories)} as {tag}",
                 delete_patterns=OURS,
             )
             api.create_tag(repo, tag=tag, revision=commit.oid)
@@ -127,13 +127,16 @@ def create_repository(api: HfApi, repo: str, private: bool) -> None:
         )
 
 
-def stage(folder: Path, draft: Path, repo: str) -> None:
+def stage(folder: Path, draft: Path, repo: str) -> list[str]:
     """Lay out in `draft` what the repository will hold.
 
     Args:
         folder: a model folder.
         draft: an empty folder.
         repo: the Hub id that the card is for.
+
+    Returns:
+        What the model inspects.
 
     Raises:
         ModelLoadError: when the folder is no whole model of this project.
@@ -149,6 +152,7 @@ def stage(folder: Path, draft: Path, repo: str) -> None:
     _write_config(folder / "config.json", draft, auto_map)
     _write_config(folder / "preprocessor_config.json", draft, auto_map)
     (draft / CARD).write_text(model_card(draft, repo))
+    return model.config.categories
 
 
 def _copy_evaluations(folder: Path, draft: Path) -> None:
@@ -205,10 +209,6 @@ def _free_tag(api: HfApi, repo: str, wanted: str | None) -> str:
         )
     numbers = [int(match[1]) for match in map(RELEASE.fullmatch, taken) if match]
     return wanted or f"v{max(numbers, default=0) + 1}"
-
-
-def _categories(folder: Path) -> list[str]:
-    return json.loads((folder / "config.json").read_text())["categories"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
