@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -30,9 +31,9 @@ CARD, RECIPE, TRAINING, METRICS = "README.md", "recipe.yaml", "training.json", "
 LEARNING_CURVE, LEARNING_CURVE_PLOT = "learning_curve.csv", "learning_curve.png"
 EVALUATION = "evaluation"  # folder with the figures; those of several categories in a folder each
 ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT = "roc.png", "calibration.png", "scores.png"
-EXAMPLES = "examples.jpg"
-# All fields of a recipe, which are `training.recipe.Recipe`'s: by another one, a recipe of another
-# version is told.
+PLOTS = (ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT)
+EXAMPLES = "examples.jpg"  # a sheet of test photos
+# Those of `training.recipe.Recipe`: a recipe with another one is of another version.
 # fmt: off
 RECIPE_FIELDS = (
     "data", "category", "output_dir", "architecture", "target", "backbone", "backbone_layers",
@@ -45,7 +46,6 @@ RECIPE_FIELDS = (
     "push_to_hub", "hub_model_id", "hub_private", "push_every",
 )
 # fmt: on
-UNTRUSTED = "untrusted"
 MOST_BYTES = 1_000_000  # of a file that may be anybody's; those of this project have some thousand
 LONGEST_WORD, LONGEST_TEXT, MOST_NAMES = 255, 10_000, 200
 # Controls that no text needs: invisible ones, those that turn its direction, halves of characters.
@@ -67,10 +67,10 @@ def without_controls(text: str) -> str:
     return UNSEEN.sub("", text)
 
 
-def _interval(ends: list[float]) -> tuple[float, float]:
-    if len(ends) != 2 or ends[0] > ends[1]:
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
         raise ValueError("Input should be two ascending numbers")
-    return ends[0], ends[1]
+    return ends
 
 
 def _at_most(total: str) -> AfterValidator:
@@ -91,7 +91,8 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 Number = Annotated[float, Field(gt=-1e30, lt=1e30)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=0, lt=1e30)]
-Interval = Annotated[list[Share], AfterValidator(_interval)]
+# JSON has a list for it.
+Interval = Annotated[tuple[Share, Share], Strict(False), AfterValidator(_ascending)]
 
 
 class ModelFile(BaseModel):
@@ -112,7 +113,7 @@ class ModelFile(BaseModel):
         try:
             return read(value)
         except ValueError:
-            if info.context != UNTRUSTED:
+            if not info.context:
                 raise
             return default
 
@@ -121,15 +122,18 @@ class ModelFile(BaseModel):
         return json.loads(text)
 
     @classmethod
-    def parse(cls, text: str, context: str | None = None) -> Self:
-        """The content of a file, in which every field is of its kind, or missing.
+    def parse(cls, text: str, *, untrusted: bool = False) -> Self:
+        """The content of a file.
+
+        Args:
+            text: of the file.
+            untrusted: take what is of another kind than expected for missing.
 
         Raises:
-            ValueError: says what was expected and found, as the end of a sentence that names the
-                file.
+            ValueError: says what was expected and found, to follow the file's name.
         """
         try:
-            return cls.model_validate(cls._load(text), context=context)
+            return cls.model_validate(cls._load(text), context=untrusted)
         except ValidationError as error:
             raise ValueError(_in_words(error)) from error
         except (json.JSONDecodeError, RecursionError) as error:
@@ -139,7 +143,7 @@ class ModelFile(BaseModel):
     def parse_untrusted(cls, text: str | None) -> Self | None:
         """What can be read of a file that may be anybody's; None where that is nothing."""
         try:
-            return None if text is None else cls.parse(text, UNTRUSTED)
+            return None if text is None else cls.parse(text, untrusted=True)
         except ValueError:
             return None
 
@@ -288,7 +292,7 @@ class BaselineMetrics(Figures):
     seconds: Number | None = None
 
 
-class TestScores(ModelFile):
+class RawScores(ModelFile):
     """Raw scores of the test photos, ascending."""
 
     good: list[Score] = []
@@ -347,7 +351,7 @@ class Metrics(Figures):
     promised_false_alarm_rate: Share | None = None
     n_calibration: Count | None = None
     calibration_scores: list[Score] = []
-    scores: TestScores = TestScores()
+    scores: RawScores = RawScores()
     per_defect: dict[Word, DefectMetrics] = Field({}, max_length=MOST_NAMES)
     notes: list[Text] = []
     cost: Cost = Cost()
@@ -395,10 +399,7 @@ def _in_words(error: ValidationError) -> str:
     expected = wrong["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if "dictionary" in expected:
         expected = "an object"
-    place = ".".join(map(str, wrong["loc"]))
-    found = wrong["input"]
-    kinds = {list: "a list", dict: "an object"}
-    return (
-        f"expected {expected}{f' as {place}' if place else ''}, found "
-        f"{kinds.get(type(found)) or repr(found)[:100]}"
-    )
+    if wrong["loc"]:
+        expected += f" as {'.'.join(map(str, wrong['loc']))}"
+    found = {list: "a list", dict: "an object"}.get(type(wrong["input"]))
+    return f"expected {expected}, found {found or repr(wrong['input'])[:100]}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ PREDICTIONS = "predictions.csv"
 CASES = Path("cases", "cases.json")
 LABELS = {"normal": 0, "anomalous": 1}
 AGAIN = "evaluate the model again"
+# What reading damaged files raises; a broken PNG is a SyntaxError to Pillow.
+DAMAGE = (
+    *(AttributeError, KeyError, OSError, RecursionError, SyntaxError, TypeError, ValueError),
+    csv.Error,
+)
 
 
 class StoredEvaluationError(ValueError):
@@ -151,6 +157,19 @@ def read_evaluation(folder: Path) -> StoredEvaluation:
     )
 
 
+@contextmanager
+def _damage_told(path: Path, expected: str, remedy: str = AGAIN) -> Iterator[None]:
+    """Tell in one sentence what is wrong with a file; errors that do so already pass."""
+    try:
+        yield
+    except StoredEvaluationError:
+        raise
+    except DAMAGE as error:
+        raise StoredEvaluationError(
+            f"{path}: expected {expected}, found something else ({error}); {remedy}."
+        ) from error
+
+
 def _read_metrics(path: Path) -> Metrics:
     try:
         metrics = Metrics.parse(path.read_text(encoding="utf-8"))
@@ -166,79 +185,50 @@ def _read_scores(path: Path, metrics: Metrics) -> tuple[list[int], list[float]]:
     if not path.is_file():
         good, anomalous = metrics.scores.good, metrics.scores.anomalous
         return [0] * len(good) + [1] * len(anomalous), [*good, *anomalous]
-    rows = _read_csv(path)
-    try:
+    columns = "the columns label (normal or anomalous) and raw_score (a number) in every line"
+    with _damage_told(path, columns):
+        rows = _read_csv(path)
         return [LABELS[row["label"]] for row in rows], [float(row["raw_score"]) for row in rows]
-    except (KeyError, ValueError, TypeError) as error:
-        expected = "label (normal or anomalous) and raw_score (a number)"
-        raise _without_columns(path, expected, error, AGAIN) from error
 
 
 def _read_learning_curve(path: Path) -> LearningCurve | None:
-    rows = _read_csv(path)
-    try:
-        columns = [
-            [float(row[name]) for row in rows] for name in ("epoch", "loss", "held_out_loss")
-        ]
-    except (KeyError, ValueError, TypeError) as error:
-        expected, remedy = "epoch, loss and held_out_loss (numbers)", "copy the model's file again"
-        raise _without_columns(path, expected, error, remedy) from error
-    return LearningCurve(*columns) if rows else None
-
-
-def _without_columns(
-    path: Path, expected: str, error: Exception, remedy: str
-) -> StoredEvaluationError:
-    return StoredEvaluationError(
-        f"{path}: expected the columns {expected} in every line, found {error}; {remedy}."
-    )
+    names = ("epoch", "loss", "held_out_loss")
+    columns = "the columns epoch, loss and held_out_loss with a number in every line"
+    with _damage_told(path, columns, "copy the file from the model folder again"):
+        rows = _read_csv(path)
+        return (
+            LearningCurve(*([float(row[name]) for row in rows] for name in names)) if rows else None
+        )
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected a table of comma-separated values, found a file that can't be read "
-            f"({error}); {AGAIN}."
-        ) from error
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _read_cases(path: Path) -> list[Case]:
-    try:
+    with _damage_told(path, "a list of cases with image_id, defect and error"):
         return [_read_case(entry, path.parent) for entry in json.loads(path.read_text("utf-8"))]
-    except StoredEvaluationError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise StoredEvaluationError(
-            f"{path}: expected a list of cases with image_id, defect and error, found another "
-            f"content ({error}); {AGAIN}."
-        ) from error
 
 
 def _read_case(entry: dict[str, Any], folder: Path) -> Case:
-    """Raises KeyError, TypeError, AttributeError or ValueError where it is none."""
     pictures = {}
     for name in ("photo", "reconstruction", "heatmap", "truth"):
         # Only the name counts: a report must not carry a file from elsewhere on the machine.
         file = folder / Path(entry[name]).name if entry.get(name) else None
-        pictures[name] = _checked(file) if file is not None and file.is_file() else None
-    scores = {
+        pictures[name] = file if file is not None and _is_picture(file) else None
+    numbers = {
         name: None if entry.get(name) is None else float(entry[name])
         for name in ("raw_score", "score")
     }
     words = {name: str(entry[name]) for name in ("image_id", "defect", "error")}
-    return Case(**words, **scores, pictures=pictures)
+    return Case(**words, **numbers, pictures=pictures)
 
 
-def _checked(path: Path) -> Path:
-    """A file that is a picture."""
-    try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError to Pillow
-        raise StoredEvaluationError(
-            f"{path}: expected a picture, found a file that can't be read ({error}); {AGAIN}."
-        ) from error
-    return path
+def _is_picture(path: Path) -> bool:
+    """False where there is no file; one that is none is an error."""
+    if not path.is_file():
+        return False
+    with _damage_told(path, "a picture"), Image.open(path) as picture:
+        picture.verify()
+    return True

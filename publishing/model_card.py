@@ -18,22 +18,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from transformers import AutoConfig
 
+import model_files
 from data.licences import MVTEC_LICENSE, is_mvtec, is_synthetic, license_of, pictures_may_be_shown
 from hub_models import CATEGORY_PREFIX, PROJECT_TAG
-from model_files import (
-    CALIBRATION_PLOT,
-    CARD,
-    EVALUATION,
-    EXAMPLES,
-    LEARNING_CURVE_PLOT,
-    METRICS,
-    RECIPE,
-    ROC_PLOT,
-    SCORES_PLOT,
-    Metrics,
-    RecipeFacts,
-    TrainingRun,
-)
+from model_files import CARD, EVALUATION, METRICS, Metrics, RecipeFacts, TrainingRun
 from modeling import TASK, Calibration, ReconstructionConfig
 from modeling.backbones import EFFICIENTNET_LITE0
 from system.command_line import run_command
@@ -52,11 +40,6 @@ FIGURES = {
 }
 # What else a card says of an evaluation.
 NEEDED = ("category", "data", "n_normal", "n_anomalous", "seed", "date", "command", "per_defect")
-PLOTS = {
-    "ROC curve": ROC_PLOT,
-    "Promised and realised false alarms": CALIBRATION_PLOT,
-    "Scores": SCORES_PLOT,
-}
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=StrictUndefined,
@@ -172,12 +155,9 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         figures=FIGURES,
         figure=_figure,
         weakest=_weakest,
-        plots=PLOTS,
-        examples=EXAMPLES,
         has_picture=lambda place, file: (folder / place / file).is_file(),
         shows_pictures=facts.shows_pictures,
-        recipe_file=RECIPE,
-        learning_curve=LEARNING_CURVE_PLOT,
+        files=model_files,
         is_synthetic=is_synthetic(facts.recipe.data),
         is_mvtec=facts.is_mvtec(config.categories),
         cites_mvtec=facts.licence == MVTEC_LICENSE,

@@ -24,16 +24,14 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 import modeling
 from model_files import (
-    CALIBRATION_PLOT,
     CARD,
     EVALUATION,
     EXAMPLES,
     LEARNING_CURVE,
     LEARNING_CURVE_PLOT,
     METRICS,
+    PLOTS,
     RECIPE,
-    ROC_PLOT,
-    SCORES_PLOT,
     TRAINING,
 )
 from modeling import TASK, InspectionImageProcessor, InspectionPipeline, load_model
@@ -49,7 +47,6 @@ COPIED = ("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_
 GRAPH_FILES = tuple(
     name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
 )
-EVALUATION_FILES = (METRICS, ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT)
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
 OURS = ["*.py", f"{EVALUATION}/*", *GRAPH_FILES]
 RELEASE = re.compile(r"v(\d+)")
@@ -76,7 +73,7 @@ def push_model(
         UploadError: when the Hub can't be reached, refuses, or breaks off.
     """
     with tempfile.TemporaryDirectory() as draft:
-        stage(folder, Path(draft), repo)
+        categories = stage(folder, Path(draft), repo)
         api = HfApi()
         try:
             create_repository(api, repo, private)
@@ -84,7 +81,7 @@ def push_model(
             commit = api.upload_folder(
                 repo_id=repo,
                 folder_path=draft,
-                commit_message=f"Push {', '.join(_categories(folder))} as {tag}",
+                commit_message=f"Push {', '.join(categories)} as {tag}",
                 delete_patterns=OURS,
             )
             api.create_tag(repo, tag=tag, revision=commit.oid)
@@ -130,13 +127,16 @@ def create_repository(api: HfApi, repo: str, private: bool) -> None:
         )
 
 
-def stage(folder: Path, draft: Path, repo: str) -> None:
+def stage(folder: Path, draft: Path, repo: str) -> list[str]:
     """Lay out in `draft` what the repository will hold.
 
     Args:
         folder: a model folder.
         draft: an empty folder.
         repo: the Hub id that the card is for.
+
+    Returns:
+        What the model inspects.
 
     Raises:
         ModelLoadError: when the folder is no whole model of this project.
@@ -152,13 +152,14 @@ def stage(folder: Path, draft: Path, repo: str) -> None:
     _write_config(folder / "config.json", draft, auto_map)
     _write_config(folder / "preprocessor_config.json", draft, auto_map)
     (draft / CARD).write_text(model_card(draft, repo))
+    return model.config.categories
 
 
 def _copy_evaluations(folder: Path, draft: Path) -> None:
     facts = CardFacts.read(folder)
     shown = (EXAMPLES,) if facts.shows_pictures else ()
     for name in facts.evaluations:
-        for file in (*EVALUATION_FILES, *shown):
+        for file in (METRICS, *PLOTS, *shown):
             _copy_if_there(folder / name / file, draft / name / file)
 
 
@@ -208,10 +209,6 @@ def _free_tag(api: HfApi, repo: str, wanted: str | None) -> str:
         )
     numbers = [int(match[1]) for match in map(RELEASE.fullmatch, taken) if match]
     return wanted or f"v{max(numbers, default=0) + 1}"
-
-
-def _categories(folder: Path) -> list[str]:
-    return json.loads((folder / "config.json").read_text())["categories"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -239,15 +239,6 @@ def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
     return Recipe(**values)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a YAML file alone.
-
-    Raises:
-        ValueError: on a file that can't be read, an unknown field or a value out of range.
-    """
-    return Recipe(**_read_yaml(path))
-
-
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Learn how good parts look. A YAML file gives the recipe; flags override it.",

@@ -15,6 +15,7 @@ from PIL import Image
 from evaluation.evaluate.figures import PictureRow, draw_pictures
 from evaluation.evaluate.map_files import remove_old
 from evaluation.evaluate.prediction import Prediction
+from model_files import EXAMPLES
 from modeling import THRESHOLD, InspectionPipeline
 
 NUM_ROWS = 10  # of restorations.png and examples.jpg: enough to see whether defects vanish
@@ -96,7 +97,7 @@ def write_sheets(output_dir: Path, pictures: Pictures, category: str, num_pictur
         ),
         ("restorations.png", of_every_kind(predictions, anomalous), "as it should look"),
         # JPEG: a card is read over the network.
-        ("examples.jpg", of_every_kind(predictions, range(len(predictions))), "test photos"),
+        (EXAMPLES, of_every_kind(predictions, range(len(predictions))), "test photos"),
     ):
         path = output_dir / name
         path.unlink(missing_ok=True)

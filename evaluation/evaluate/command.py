@@ -46,11 +46,12 @@ from evaluation.evaluate.prediction import (
     predict,
 )
 from evaluation.evaluate.provenance import cost, provenance
-from evaluation.evaluate.results import LEARNING_CURVE, Evaluation, write_results
+from evaluation.evaluate.results import Evaluation, write_results
 from evaluation.evaluate.selection import Pair, model_folders, pair_up
 from evaluation.evaluate.summary import format_table, short_table, summarise
 from evaluation.metrics import MetricError
 from evaluation.model_source import ModelSource
+from model_files import LEARNING_CURVE
 from modeling import (
     InspectionImageProcessor,
     InspectionPipeline,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -19,10 +18,9 @@ from evaluation.evaluate.cases import NUM_CASES, Pictures, write_cases, write_sh
 from evaluation.evaluate.figures import DOTS_PER_INCH
 from evaluation.evaluate.map_files import write_maps
 from evaluation.evaluate.prediction import Prediction, maps_of_photo_size
+from model_files import CALIBRATION_PLOT, LEARNING_CURVE, ROC_PLOT, SCORES_PLOT, write_metrics
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from system.cores import single_threaded
-
-LEARNING_CURVE = "learning_curve.csv"
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,7 @@ def write_results(
         learning_curve: the model's own, to lie beside its figures; None where it has none.
     """
     predictions = evaluation.predictions
-    (output_dir / "metrics.json").write_text(
-        json.dumps(nan_to_none(metrics), indent=2, allow_nan=False) + "\n"
-    )
+    write_metrics(output_dir, metrics)
     _write_predictions(output_dir / "predictions.csv", predictions)
     _copy(learning_curve, output_dir / LEARNING_CURVE)
     calibration = pipe.model.calibration_of(pipe.model.category_if_several(predictions[0].category))
@@ -123,28 +119,19 @@ def _draw_figures(
     raw_scores = [prediction.raw_score for prediction in evaluation.predictions]
     title = f"{category}: {len(labels)} test photos"
     charts = {
-        "scores.png": scores_chart(labels, raw_scores, metrics["raw_threshold"], title),
-        "roc.png": None,
-        "calibration.png": None,
+        SCORES_PLOT: scores_chart(labels, raw_scores, metrics["raw_threshold"], title),
+        ROC_PLOT: None,
+        CALIBRATION_PLOT: None,
     }
     if not math.isnan(metrics["image_auroc"]):
         point = (metrics["false_alarm_rate"], metrics["recall"])
         point = None if math.isnan(sum(point)) else point
-        charts["roc.png"] = roc_chart(labels, raw_scores, metrics["image_auroc"], point, title)
+        charts[ROC_PLOT] = roc_chart(labels, raw_scores, metrics["image_auroc"], point, title)
     good = [score for score, label in zip(raw_scores, labels, strict=True) if label == 0]
     if calibration is not None and good:
         asked = calibration.promised_false_alarm_rate
-        charts["calibration.png"] = calibration_chart(calibration.normal_scores, asked, good, title)
+        charts[CALIBRATION_PLOT] = calibration_chart(calibration.normal_scores, asked, good, title)
     for name, chart in charts.items():
         (output_dir / name).unlink(missing_ok=True)
         if chart is not None:
             chart.savefig(output_dir / name, dpi=DOTS_PER_INCH)
-
-
-def nan_to_none(value: Any) -> Any:
-    """JSON knows no NaN: what is undefined becomes null."""
-    if isinstance(value, dict):
-        return {key: nan_to_none(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [nan_to_none(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

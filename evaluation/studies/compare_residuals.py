@@ -20,6 +20,7 @@ from datasets import disable_progress_bars
 
 from data.dataset import load_inspection_dataset, split_calibration
 from data.rows import DatasetError
+from model_files import RECIPE
 from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
 from modeling.checks import check_weighting
 from modeling.configuration import NORMALISATIONS
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _study(options: argparse.Namespace) -> None:
     """Print a row as soon as it is known."""
     pipe = load_pipeline(str(options.model))
-    recipe = parse_recipe([str(options.model / "recipe.yaml")])
+    recipe = parse_recipe([str(options.model / RECIPE)])
     category, trial = _held_out_trial(options, pipe, recipe)
     target = pipe.model.config.target
     residuals = options.residual_weights or COMPARED[target]

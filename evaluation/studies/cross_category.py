@@ -25,7 +25,6 @@ from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
 from evaluation.documents.document import markdown_table
-from evaluation.evaluate.results import nan_to_none
 from evaluation.studies.judges import (
     BAD_INPUT,
     GOOD,
@@ -36,6 +35,7 @@ from evaluation.studies.judges import (
     load_photos,
     opinions,
 )
+from model_files import undefined_as_null
 from modeling import CHECK, PASS, Rate, ReconstructionOutput, rate, verdict_of
 from system.command_line import run_command
 from system.memory import keep_freed_memory
@@ -243,7 +243,7 @@ def _study(options: argparse.Namespace) -> None:
     tables = [as_table(refusals, kind) for kind in kinds]
     print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
     if options.output:
-        record = nan_to_none([entry.as_record() for entry in refusals])
+        record = undefined_as_null([entry.as_record() for entry in refusals])
         options.output.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -6,18 +6,29 @@ nothing here raises.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from pydantic import Field
 
-from model_files import CARD, MOST_BYTES, TRAINING, Metrics, TrainingRun, bounded_text, metrics_path
+from model_files import (
+    CARD,
+    METRICS,
+    MOST_BYTES,
+    TRAINING,
+    Metrics,
+    ModelFile,
+    TrainingRun,
+    Word,
+    bounded_text,
+    metrics_path,
+)
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration
@@ -31,6 +42,10 @@ FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 LICENCE = re.compile(r"""^(license(?:_name)?):[ \t]*["']?([^"'\n]{1,200})""", re.MULTILINE)
 # A reader of the card's text sees no pictures; the bounds keep a hostile line from taking long.
 PICTURE = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,300}\)\n?")
+
+
+class _Config(ModelFile):
+    categories: list[Word] = Field([])
 
 
 @dataclass(frozen=True)
@@ -132,7 +147,7 @@ def _wanted(entry: ModelEntry) -> list[str]:
 def _facts(entry: ModelEntry, paths: Mapping[str, Path], *, reached: bool = True) -> ModelFacts:
     texts = {name: bounded_text(path) for name, path in paths.items()}
     card = texts.get(CARD)
-    config = _config(texts.get(CONFIG))
+    config = _Config.parse_untrusted(texts.get(CONFIG))
     training = TrainingRun.parse_untrusted(texts.get(TRAINING))
     measured = _measured_on(_category(entry, config), texts)
     present = {CARD: card, CONFIG: config, TRAINING: training, metrics_path(): measured}
@@ -149,24 +164,14 @@ def _facts(entry: ModelEntry, paths: Mapping[str, Path], *, reached: bool = True
     )
 
 
-def _config(text: str | None) -> dict[str, Any] | None:
-    try:
-        content = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _category(entry: ModelEntry, config: dict[str, Any] | None) -> str:
+def _category(entry: ModelEntry, config: _Config | None) -> str:
     """What the figures must be of: a model without a tag is listed under its own name."""
-    categories = config.get("categories") if config else None
-    alone = categories[0] if isinstance(categories, list) and len(categories) == 1 else None
-    return alone if isinstance(alone, str) else entry.category
+    return config.categories[0] if config and len(config.categories) == 1 else entry.category
 
 
 def _measured_on(category: str, texts: Mapping[str, str | None]) -> Metrics | None:
-    for name in (metrics_path(), metrics_path(category)):
-        metrics = Metrics.parse_untrusted(texts.get(name))
+    for name, text in texts.items():
+        metrics = Metrics.parse_untrusted(text) if name.endswith(METRICS) else None
         if metrics and metrics.category == category:
             return metrics
     return None

@@ -27,7 +27,6 @@ from evaluation.documents.document import (
 from evaluation.documents.wording import figure as digits
 from evaluation.documents.wording import plural
 from evaluation.evaluate.provenance import LIBRARIES
-from evaluation.evaluate.results import nan_to_none
 from evaluation.studies.robustness.chart import capital, strength_chart
 from evaluation.studies.robustness.figures import (
     AUROC,
@@ -42,6 +41,7 @@ from evaluation.studies.robustness.figures import (
     spread,
 )
 from evaluation.studies.robustness.significance import LEVEL, RESAMPLES
+from model_files import undefined_as_null
 from modeling import Rate
 
 TITLE = "Robustness and fairness"
@@ -111,7 +111,7 @@ def write_report(
         "results": [_record(model) for model in models],
         "spread": _spreads(models),
     }
-    text = json.dumps(nan_to_none(record), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(undefined_as_null(record), indent=2, allow_nan=False) + "\n"
     (output_dir / f"{NAME}.json").write_text(text)
     pictures = {
         condition: _save(picture, folder / f"{number:02d}.jpg")
