@@ -34,7 +34,6 @@ class Catalogue:
             those on the Hub are asked for by name.
         namespace: user or organisation on the Hub whose models are offered too.
         revision: branch, tag or commit of the namespace's models; the newest of each if None.
-        time_limit: seconds that `refresh` waits for the Hub.
     """
 
     def __init__(
@@ -43,14 +42,12 @@ class Catalogue:
         *,
         namespace: str | None = None,
         revision: str | None = None,
-        time_limit: float = LISTING_SECONDS,
     ) -> None:
         named = tuple(entry for entry in given if entry.on_hub)
         self._requested = RequestedModels(namespace, revision, named)
         self.notice = ""  # one sentence for the page while the Hub's models are not on offer
         self._given = tuple(given)
         self._entries = tuple(given)
-        self._time_limit = time_limit
         self._memory = ModelMemory()
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
@@ -108,14 +105,13 @@ class Catalogue:
             age = time.monotonic() - self._asked_at
             if self._asking is None or force or age > LISTING_AGE:
                 self._asked_at = time.monotonic()
-                self._asking = threading.Thread(
-                    target=self._ask, args=(self._asked_at,), daemon=True
-                )
+                asked = (self._asked_at,)
+                self._asking = threading.Thread(target=self._ask, args=asked, daemon=True)
                 self._asking.start()
             asking, asked_at = self._asking, self._asked_at
-        asking.join(max(0.0, asked_at + self._time_limit - time.monotonic()))
+        asking.join(max(0.0, asked_at + LISTING_SECONDS - time.monotonic()))
         if asking.is_alive():
-            self._take_failure(asked_at, f"did not answer within {self._time_limit:g} s")
+            self._take_failure(asked_at, f"did not answer within {LISTING_SECONDS:g} s")
 
     def _ask(self, asked_at: float) -> None:
         try:
@@ -151,10 +147,9 @@ class Catalogue:
         return self._answered is not None and self._answered >= asked_at
 
     def _nothing_found(self) -> str:
-        namespace = self._requested.namespace
-        if not namespace:
-            return "The model Hub knows none of the models that were named"
-        return f"The model Hub lists no model of {namespace} with the tag {PROJECT_TAG}"
+        if namespace := self._requested.namespace:
+            return f"The model Hub lists no model of {namespace} with the tag {PROJECT_TAG}"
+        return "The model Hub knows none of the models that were named"
 
 
 def _reason(error: Exception) -> str:

@@ -53,7 +53,8 @@ def download(repo: str, revision: str | None, report: Callable[[DownloadProgress
         Exception: when one of them can't be had; many libraries take part.
     """
     is_commit = revision is not None and COMMIT.fullmatch(revision)
-    if is_commit and all(_is_cached(repo, file, revision) for file in MODEL_FILES):
+    cached = (try_to_load_from_cache(repo, file, revision=revision) for file in MODEL_FILES)
+    if is_commit and all(isinstance(path, str) for path in cached):
         return
     # One question, asked once: without it a Hub that is down would be tried for half a minute
     # here, and again when the model is loaded. It also makes all files those of one commit.
@@ -66,10 +67,6 @@ def download(repo: str, revision: str | None, report: Callable[[DownloadProgress
         path = Path(hf_hub_download(repo, file, revision=commit, tqdm_class=bar))
         if file == MODEL_FILES[0] and read_config(path) is None:
             return  # not of this project: loading says so, and needs no gigabytes for it
-
-
-def _is_cached(repo: str, file: str, revision: str) -> bool:
-    return isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
 
 
 def _bar_that_tells(tell: Callable[[int, int], None]) -> type[_Bar]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from page.models.downloads import DownloadProgress, download
@@ -70,11 +71,8 @@ class ModelMemory:
         return loading
 
     def _run(self, entry: ModelEntry, loading: Loading) -> None:
-        def report(progress: DownloadProgress) -> None:
-            loading.progress = progress
-
         try:
-            model = load_model(entry, report)
+            model = load_model(entry, partial(setattr, loading, "progress"))
         except BaseException as error:  # of whatever kind: those who wait are told, not left alone
             with self._lock:
                 del self._models[entry.source, entry.revision]  # the next to ask tries again

@@ -5,11 +5,10 @@ window.goldenBatch = window.goldenBatch || (() => {
   const order = { column: "number", direction: "ascending" };
   const compareWords = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
   let focused = null; // number of the row that has the keyboard
-  let chosen = null; // number of the photo that was clicked last
 
   const table = () => document.getElementById("batch_table");
   const rows = () => [...(table()?.tBodies[0].rows ?? [])];
-  const numberOf = (row) => Number(row.dataset.number);
+  const numberOf = (photo) => Number(photo.dataset.number);
   const rowOf = (number) => rows().find((row) => numberOf(row) === number);
 
   // Empty cells stay last in both directions; of equal ones the earlier photo comes first.
@@ -47,7 +46,6 @@ window.goldenBatch = window.goldenBatch || (() => {
 
   // Shows at once what was chosen; the server's answer says the same.
   const mark = (number) => {
-    chosen = number;
     for (const shown of document.querySelectorAll("#batch_table tbody tr, .batch-gallery .tile")) {
       const isChosen = numberOf(shown) === number;
       shown.classList.toggle("selected", isChosen);
@@ -55,15 +53,19 @@ window.goldenBatch = window.goldenBatch || (() => {
     }
   };
 
-  // Chooses the row `steps` below the chosen one in the order shown; false at the end of the table.
-  const step = (steps) => {
-    const shown = rows();
-    const place = shown.findIndex((row) => row.classList.contains("selected"));
-    const next = shown[place === -1 ? 0 : place + steps];
-    if (!next) return false;
-    next.click();
-    next.scrollIntoView({ block: "nearest" });
-    return true;
+  // Has an element of Gradio send the number of the photo that is clicked in it. Gradio brings its
+  // HTML up to date in place, so the listener stays and the chosen order goes.
+  const connect = (element, trigger, watch) => {
+    element.addEventListener("click", (event) => {
+      const photo = event.target.closest("[data-number]");
+      if (!photo) return;
+      const number = numberOf(photo);
+      mark(number);
+      trigger("select", { number });
+      // Who points at a photo wants to see it; who walks by the keyboard looks at it already.
+      if (event.isTrusted) document.getElementById("verdict")?.scrollIntoView({ behavior: "smooth" });
+    });
+    watch("value", restore);
   };
 
   document.addEventListener("click", (event) => {
@@ -86,5 +88,5 @@ window.goldenBatch = window.goldenBatch || (() => {
     next?.focus();
     next?.click();
   });
-  return { restore, mark, step, chosen: () => chosen };
+  return { connect };
 })();

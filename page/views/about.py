@@ -16,12 +16,9 @@ RUNTIME_NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": 
 
 
 def about_html(facts: ModelFacts, text: Translation, backend: str | None = None) -> str:
-    """The panel about a model, without its charts.
+    """The panel about a model, without its charts; anything in the facts may be missing.
 
-    Args:
-        facts: from `read_facts`; everything in them may be missing.
-        text: words.
-        backend: what runs the model, if it is loaded.
+    `backend` is what runs the model, if it is loaded.
     """
     training, measured = facts.training, facts.measured
     versions = [" ".join(pair) for pair in training.versions.items()] if training else []
@@ -60,21 +57,16 @@ def _figures(measured: Metrics, text: Translation) -> dict[str, tuple[str, str]]
     return counts | {name: (_ratio(getattr(measured, name), text), UNKNOWN) for name in areas}
 
 
-def _defects(measured: Metrics, text: Translation) -> list[dict[str, Any]]:
-    """The same by kind of defect."""
-    rows = []
-    for name, defect in measured.per_defect.items():
-        missed, interval = _counted(defect.misses, defect.n, defect.miss_rate_interval, text)
-        rows.append(
-            {
-                "name": name.replace("_", " "),
-                "is_weakest": name == measured.weakest,
-                "missed": missed,
-                "interval": interval,
-                "auroc": _ratio(defect.image_auroc, text),
-            }
+def _defects(measured: Metrics, text: Translation) -> list[tuple[Any, ...]]:
+    """The same by kind of defect: the kind, how many were missed, interval and AUROC."""
+    return [
+        (
+            name,
+            *_counted(defect.misses, defect.n, defect.miss_rate_interval, text),
+            _ratio(defect.image_auroc, text),
         )
-    return rows
+        for name, defect in measured.per_defect.items()
+    ]
 
 
 def _gaps(facts: ModelFacts, text: Translation) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import PurePosixPath
 from typing import Any
 
 from page.inspection.batch import Batch, Totals
@@ -32,22 +31,9 @@ COLUMNS = (
     ("note", "words", "ascending"),
 )
 
-# For gr.HTML(js_on_load=...) of the gallery and of the table: both send the number of the photo.
-# Gradio brings the HTML up to date in place, so the listener stays and the chosen order goes. With
-# trigger_mode="always_last" it repeats the data of the first click, not of the last: take
-# `window.goldenBatch.chosen()` in the listener's js instead.
-SELECT_ON_CLICK = """
-element.addEventListener("click", (event) => {
-  const chosen = event.target.closest("[data-number]");
-  if (!chosen) return;
-  const number = Number(chosen.dataset.number);
-  window.goldenBatch?.mark(number);
-  trigger("select", { number });
-  // Who points at a photo wants to see it; who walks by the keyboard looks at it already.
-  if (event.isTrusted) document.getElementById("verdict")?.scrollIntoView({ behavior: "smooth" });
-});
-watch("value", () => window.goldenBatch?.restore());
-"""
+# For gr.HTML(js_on_load=...) of the gallery and of the table. Their listener needs
+# trigger_mode="multiple": with "always_last" Gradio repeats the data of the first click.
+SELECT_ON_CLICK = "window.goldenBatch.connect(element, trigger, watch)"
 
 
 def progress_html(batch: Batch | None, text: Translation) -> str:
@@ -86,13 +72,12 @@ def gallery_html(batch: Batch | None, text: Translation) -> str:
     """Thumbnails with their verdicts, what needs attention first; the rest is in the table."""
     if batch is None or not batch.results:
         return ""
-    results = list(enumerate(batch.results, start=1))
-    results.sort(key=lambda numbered: numbered[1].urgency)
-    hidden = len(results) - MAX_THUMBNAILS
+    photos = sorted(_photos(batch, text), key=lambda photo: photo["result"].urgency)
+    hidden = len(photos) - MAX_THUMBNAILS
     return render(
         "batch/gallery.html",
         text=text,
-        photos=[_photo(batch, number, text) for number, _ in results[:MAX_THUMBNAILS]],
+        photos=photos[:MAX_THUMBNAILS],
         more=_one_or_many(text, "batch.more", hidden) if hidden > 0 else "",
     )
 
@@ -101,8 +86,7 @@ def table_html(batch: Batch | None, text: Translation) -> str:
     """A row for each photo, in the order of the batch; the browser sorts them otherwise."""
     if batch is None or not batch.results:
         return ""
-    photos = [_photo(batch, number, text) for number in range(1, len(batch.results) + 1)]
-    return render("batch/table.html", text=text, columns=COLUMNS, photos=photos)
+    return render("batch/table.html", text=text, columns=COLUMNS, photos=_photos(batch, text))
 
 
 def _state(batch: Batch) -> str:
@@ -148,29 +132,23 @@ def _yield(totals: Totals, text: Translation) -> tuple[str, str]:
     return value, text("batch.of_judged", passed=totals.passed, judged=totals.judged)
 
 
-def _photo(batch: Batch, number: int, text: Translation) -> dict[str, Any]:
-    """What gallery and table show of one photo; nothing in place of a score that it has not."""
-    result = batch.results[number - 1]
-    record = result.record
-    look, word = VERDICTS[record.verdict]
-    has_score = record.score is not None
-    return {
-        "number": number,
-        "is_selected": number == batch.selected,
-        "file": result.file,
-        "name": PurePosixPath(result.file).name,
-        "thumbnail": batch.thumbnails[number - 1],
-        "look": look,
-        "verdict": text(word),
-        "rank": list(VERDICTS).index(record.verdict),
-        "score": record.score if has_score else "",
-        "shown_score": text.number(record.score, ".3f") if has_score else "",
-        "regions": len(record.regions) if has_score else "",
-        "decision": result.decision,
-        "decided": text(DECISIONS[result.decision]) if result.decision else "",
-        "reason": doubt_sentence(result, text) or result.why_not(text),
-        "note": result.note,
-    }
+def _photos(batch: Batch, text: Translation) -> list[dict[str, Any]]:
+    """What gallery and table show of each photo beside its result."""
+    done = zip(batch.results, batch.thumbnails, strict=False)  # more may be done meanwhile
+    return [
+        {
+            "number": number,
+            "is_selected": number == batch.selected,
+            "result": result,
+            "thumbnail": thumbnail,
+            "look": VERDICTS[result.record.verdict][0],
+            "verdict": text(VERDICTS[result.record.verdict][1]),
+            "rank": list(VERDICTS).index(result.record.verdict),
+            "decided": text(DECISIONS[result.decision]) if result.decision else "",
+            "reason": doubt_sentence(result, text) or result.why_not(text),
+        }
+        for number, (result, thumbnail) in enumerate(done, start=1)
+    ]
 
 
 def _one_or_many(text: Translation, key: str, number: int) -> str:

@@ -35,13 +35,8 @@ def charts_html(
 ) -> str:
     """How the threshold was set, and histogram and ROC curve with the current one drawn in.
 
-    The ROC curve is left out where no test scores are known.
-
-    Args:
-        facts: from `read_facts`.
-        calibration: of the model for its category.
-        threshold: the operating threshold, 0..1.
-        text: words.
+    The threshold, 0..1, is the operating one. The ROC curve is left out where no test scores are
+    known.
     """
     good = good_test_scores(facts, calibration) or ()
     anomalous = defect_scores(facts, calibration) or ()
@@ -51,11 +46,7 @@ def charts_html(
         "about/charts.html",
         text=text,
         threshold=threshold,
-        calibrated_on=text(
-            "about.calibrated_on",
-            n=len(calibration.normal_scores),
-            percent=text.number(100 * calibration.promised_false_alarm_rate, ".1f"),
-        ),
+        calibration=calibration,
         histogram=Markup(histogram),
         roc=Markup(roc),
         roc_point=_roc_point(good, anomalous, threshold, text) if roc else "",
@@ -115,14 +106,8 @@ def roc_svg(
 ) -> str:
     """What share of the defects is found at each share of good parts that is rejected for it.
 
-    Args:
-        good: scores, 0..1, of good test photos; at least one.
-        anomalous: scores of the test photos with a defect; at least one.
-        threshold: 0..1, whose point is a dot on the curve.
-        text: words.
-
-    Returns:
-        An <svg>.
+    Scores and threshold are 0..1, and there is at least one of each kind; the threshold's point is
+    a dot on the curve.
     """
     left, bottom = (WIDTH - ROC_SIDE) / 2, TOP + ROC_SIDE
 

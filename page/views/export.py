@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -62,11 +62,7 @@ def csv_text(results: Sequence[Result]) -> str:
     return buffer.getvalue()
 
 
-def write_zip(
-    results: Sequence[Result],
-    folder: TemporaryFolder,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+def write_zip(results: Sequence[Result], folder: TemporaryFolder) -> Path:
     """Write `results.csv`, and of each photo that passes or fails the marked picture and the mask.
 
     `overlays/NAME.jpg` shows the deviation and its numbered regions at the photo's own resolution,
@@ -77,7 +73,6 @@ def write_zip(
     Args:
         results: of a batch, or of a single photo.
         folder: where the zip is written; it takes the place of the last one.
-        progress: told (done, total) after each photo.
 
     Returns:
         The zip's path.
@@ -94,12 +89,10 @@ def write_zip(
     ):
         table = csv_text(results).encode(CSV_ENCODING)
         archive.writestr("results.csv", table, zipfile.ZIP_DEFLATED)
-        for done, (result, name) in enumerate(zip(judged, _names(judged), strict=True), start=1):
+        for result, name in zip(judged, _names(judged), strict=True):
             overlay, mask = _pictures(result)
             archive.writestr(f"overlays/{name}.jpg", _encoded(overlay, "JPEG"))
             archive.writestr(f"masks/{name}.png", _encoded(mask, "PNG"))
-            if progress is not None:
-                progress(done, len(judged))
     return finished
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from contourpy import contour_generator
@@ -21,7 +21,7 @@ from page.markup import render
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from PIL import Image
 
-    from modeling import Inspection, Region
+    from modeling import Inspection
 
 NUMBERED = 20  # regions that get a number and a row; the weaker ones are outlined together
 
@@ -69,11 +69,7 @@ def pictures_html(result: Result, pictures: ResultPictures, text: Translation) -
     """Three figures of one size: original, how it should look, where it differs.
 
     Of a photo that can't be judged, the first one alone: of another product nothing can be painted.
-
-    Args:
-        result: what is shown; its outlines come from `outlines_html`, by the id that both know.
-        pictures: its files.
-        text: the visitor's language.
+    The outlines come from `outlines_html`, by the id that both know.
     """
     height, width = result.record.photo_size
     return render(
@@ -109,21 +105,13 @@ def regions_html(result: Result, text: Translation) -> str:
         return ""
     from modeling.regions import summarise_regions
 
-    def row(region: Region) -> dict[str, Any]:
-        place = summarise_regions([region], result.record.photo_size)
-        return {
-            "box": region.box,
-            "place": f"{place.row}_{place.column}",
-            "shape": "outline" if region.at_outline else region.shape,
-            "percent": text.number(100 * region.area, ".2f"),
-            "peak": text.number(region.peak, ".3f"),
-        }
-
+    regions = result.record.regions[:NUMBERED]
+    places = [summarise_regions([region], result.record.photo_size) for region in regions]
     return render(
         "result/regions.html",
         text=text,
-        regions=[row(region) for region in result.record.regions[:NUMBERED]],
-        more=max(0, len(result.record.regions) - NUMBERED),
+        regions=list(zip(regions, places, strict=True)),
+        more=len(result.record.regions) - len(regions),
     )
 
 

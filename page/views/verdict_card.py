@@ -32,8 +32,6 @@ def verdict_card(result: Result, text: Translation) -> str:
         result=result,
         stamp=stamp,
         note=doubt_sentence(result, text) or _finding(result, text),
-        score=text.number(result.record.score, ".3f"),
-        limit=text.number(result.record.threshold, ".2f"),
         decision=_decision(result, text),
         how_sure=_how_sure(result, text),
     )
@@ -62,13 +60,9 @@ def threshold_cost(
     defect_scores: Sequence[float] | None,
     text: Translation,
 ) -> str:
-    """What an operating threshold costs: good parts rejected, known defects let through.
+    """What an operating threshold, 0..1, costs: good parts rejected, known defects let through.
 
-    Args:
-        calibration: of the model for this category.
-        threshold: on the score, 0..1.
-        defect_scores: scores, 0..1, of the known defects of the model's test set; None if unknown.
-        text: the visitor's language.
+    `defect_scores`, 0..1, are those of the model's test set; None if unknown.
     """
     lines = [_rejected(calibration, threshold, text)]
     if defect_scores:

@@ -12,6 +12,7 @@ from browsing import DESKTOP, OUTPUT, contrast, contrast_of, ground_of, picture_
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Page, expect
+from starlette.middleware import Middleware
 
 from modeling import InspectionRecord
 from page.inspection.batch import Batch
@@ -19,6 +20,7 @@ from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
 from page.languages import Translation
+from page.server.head import HeadScripts
 from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,
@@ -212,11 +214,10 @@ def test_names_and_notes_of_visitors_are_text(workplace):
 def page(browser, batch) -> Page:
     """The views in components of Gradio; a button decides photo 1 and sends the table anew."""
 
-    def select(number: int, event: gr.EventData) -> str:
-        assert isinstance(event.number, int)  # of the first of several quick clicks
-        batch.selected = number
+    def select(event: gr.EventData) -> str:
+        batch.selected = event.number
         time.sleep(0.3)  # long enough for the next click
-        return str(number)
+        return str(event.number)
 
     def decide() -> tuple[str, str]:
         batch.decide(1, ACCEPT, "seen")
@@ -229,30 +230,21 @@ def page(browser, batch) -> Page:
             gr.HTML(view(batch, TEXT), js_on_load=SELECT_ON_CLICK)
             for view in (gallery_html, table_html)
         )
-        number = gr.Number(visible="hidden")
         chosen = gr.Textbox(elem_id="chosen")
         for views in (gallery, table):
             # Rows are walked faster than the server answers: the last one counts.
-            views.select(
-                select,
-                number,
-                chosen,
-                js="() => window.goldenBatch.chosen()",
-                trigger_mode="always_last",
-            )
+            views.select(select, None, chosen, trigger_mode="multiple")
         gr.Button("Decide", elem_id="decide").click(decide, None, [gallery, table])
-        script = (ROOT / "page" / "static" / "batch.js").read_text()
-        blocks.load(None, None, None, js=f"() => {{ {script} }}")
     _, address, _ = blocks.launch(
         prevent_thread_lock=True,
         quiet=True,
         css=(ROOT / "page" / "static" / "batch.css").read_text(),
+        app_kwargs={"middleware": [Middleware(HeadScripts)]},
         allowed_paths=[str(batch.workplace.path)],
     )
     page = browser.new_page(viewport=DESKTOP)
     page.goto(address)
     expect(page.locator("#batch_table")).to_be_visible(timeout=PATIENCE)
-    page.wait_for_function("window.goldenBatch")
     yield page
     page.close()
     blocks.close()
@@ -321,8 +313,6 @@ def test_arrows_walk_the_rows_in_the_order_shown(page):
         "accepted", timeout=PATIENCE
     )
     assert page.evaluate("document.activeElement.dataset.number") == "2"
-    assert page.evaluate("window.goldenBatch.step(1)")
-    expect(page.locator("#chosen textarea")).to_have_value("4", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -19,6 +19,7 @@ from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
 from hub_models import CATEGORY_PREFIX, MODEL_FILES, PROJECT_TAG, readable_names
 from modeling import ModelLoadError
+from page.models import catalogue
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, examples_of, find_models, shipped_models
 from page.models.memory import MODELS_IN_MEMORY
@@ -226,11 +227,14 @@ def test_an_error_of_the_hub_is_told_with_its_status(hub):
     assert "403" in models.notice
 
 
-def test_a_slow_hub_holds_nobody_longer_than_the_limit_and_its_late_answer_is_taken(hub):
+def test_a_slow_hub_holds_nobody_longer_than_the_limit_and_its_late_answer_is_taken(
+    hub, monkeypatch
+):
+    monkeypatch.setattr(catalogue, "LISTING_SECONDS", 0.2)
     hub.add_repo("org/bottle", {"README.md": card("bottle")})
     hub.delay("/api/models", 1.0)
     started = time.monotonic()
-    models = Catalogue(GIVEN, namespace="org", time_limit=0.2)
+    models = Catalogue(GIVEN, namespace="org")
     models.refresh()
     assert time.monotonic() - started < 0.8
     assert "did not answer within 0.2 s" in models.notice
@@ -240,11 +244,12 @@ def test_a_slow_hub_holds_nobody_longer_than_the_limit_and_its_late_answer_is_ta
     assert ("bottle", "bottle (org)") in listed(models)
 
 
-def test_a_late_failure_does_not_undo_the_answer_to_a_later_question(hub):
+def test_a_late_failure_does_not_undo_the_answer_to_a_later_question(hub, monkeypatch):
+    monkeypatch.setattr(catalogue, "LISTING_SECONDS", 0.2)
     hub.add_repo("org/bottle", {"README.md": card("bottle")})
     hub.fail("/api/models", status=500)
     hub.delay("/api/models", 1.0)
-    models = asked(time_limit=0.2)
+    models = asked()
     hub._faults.clear()  # the first question is held up all the same
     models.refresh(force=True)
     time.sleep(1.5)
