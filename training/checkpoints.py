@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from system.disk_errors import DiskError, disk_errors_told
 from system.errors import first_line
-from system.files import discard, draft_of, publish, remove_leftovers
+from system.files import discard, draft_of, put_in_place, remove_unfinished
 from system.processes import ElsewhereError, everywhere, on_main, state
 
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
@@ -117,7 +117,7 @@ class Checkpoints:
                 on_main(self._make_ready)
                 everywhere(lambda: accelerator.save_state(draft))
                 on_main(lambda: self._write_states(draft))
-                on_main(lambda: publish(draft, checkpoint))
+                on_main(lambda: put_in_place(draft, checkpoint))
         except (DiskError, ElsewhereError):
             if state().is_main_process:
                 shutil.rmtree(draft, ignore_errors=True)  # its room is needed
@@ -167,7 +167,7 @@ class Checkpoints:
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
+        remove_unfinished(self.folder)
 
     def _prune(self, newest: Path, in_use: Path | None) -> None:
         found = sorted(self._all(), key=_epoch)
