@@ -45,7 +45,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _flush(path.parent)
 
 
-def publish(draft: Path, folder: Path) -> None:
+def put_in_place(draft: Path, folder: Path) -> None:
     """Give a finished draft its name, once its bytes are on the disk.
 
     Args:
@@ -69,7 +69,7 @@ def discard(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Remove what a kill has left half written or half removed in a folder that may not exist."""
     for prefix in (UNFINISHED, DISCARDED):
         for path in folder.glob(f"{prefix}*"):

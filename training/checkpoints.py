@@ -10,14 +10,17 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
 from system.disk_errors import DiskError, disk_errors_told
 from system.errors import first_line
-from system.files import discard, draft_of, publish, remove_leftovers
+from system.files import discard, draft_of, put_in_place, remove_unfinished
 from system.processes import ElsewhereError, everywhere, on_main, state
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.stateful import Stateful
 
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
 LATEST = "latest"
@@ -29,23 +32,14 @@ class CheckpointError(RuntimeError):
     """There is nothing to resume from; the message is one sentence for the person who asked."""
 
 
-class Stateful(Protocol):
-    """Something whose state is numbers, words, and lists and dicts of them."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its state."""
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Take over a state."""
-
-
 class Checkpoints:
     """The checkpoints in one output folder.
 
     Args:
         output_dir: the model folder.
         kept: how many of the newest stay; 0 keeps all.
-        states: by name, what goes into each checkpoint beside the accelerator's own.
+        states: by name, what goes into each checkpoint beside the accelerator's own: anything
+            whose state is numbers, words, and lists and dicts of them.
     """
 
     def __init__(
@@ -117,7 +111,7 @@ class Checkpoints:
                 on_main(self._make_ready)
                 everywhere(lambda: accelerator.save_state(draft))
                 on_main(lambda: self._write_states(draft))
-                on_main(lambda: publish(draft, checkpoint))
+                on_main(lambda: put_in_place(draft, checkpoint))
         except (DiskError, ElsewhereError):
             if state().is_main_process:
                 shutil.rmtree(draft, ignore_errors=True)  # its room is needed
@@ -167,7 +161,7 @@ class Checkpoints:
 
     def _make_ready(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
+        remove_unfinished(self.folder)
 
     def _prune(self, newest: Path, in_use: Path | None) -> None:
         found = sorted(self._all(), key=_epoch)

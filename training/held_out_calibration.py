@@ -107,16 +107,11 @@ def choose_normalisation(
     aurocs = {}
     for normalisation in candidates:
         model.set_residual_normalisation(normalisation)
-        aurocs[normalisation] = np.mean(
-            [
-                [
-                    found.image_auroc
-                    for found in separations(model, trial, category, recipe.batch_size)
-                ]
-                for category, trial in trials.items()
-            ],
-            axis=0,
-        )
+        found = [
+            separations(model, trial, category, recipe.batch_size)
+            for category, trial in trials.items()
+        ]
+        aurocs[normalisation] = np.mean([[one.image_auroc for one in of] for of in found], axis=0)
     logger.info("AUROC on synthetic damage: %s", aurocs)
     return best_by_a_margin(aurocs)
 

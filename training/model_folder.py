@@ -14,7 +14,7 @@ from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, Train
 from modeling import InspectionImageProcessor, ReconstructionModel
 from publishing.model_card import model_card
 from system.disk_errors import DiskError, disk_errors_told
-from system.files import draft_of, move_files, publish, remove_leftovers
+from system.files import draft_of, move_files, put_in_place, remove_unfinished
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe
 from training.training_run import History
@@ -71,7 +71,7 @@ def write_model_folder(
             plot_learning_curve(draft / LEARNING_CURVE_PLOT, history)
             run.write(draft)
             (draft / CARD).write_text(model_card(draft))
-            publish(draft, finished)
+            put_in_place(draft, finished)
     except DiskError:
         shutil.rmtree(draft, ignore_errors=True)  # its room is needed
         raise
@@ -86,7 +86,7 @@ def complete_model_folder(folder: Path) -> None:
     Args:
         folder: a model folder, or one that does not exist yet.
     """
-    remove_leftovers(folder)
+    remove_unfinished(folder)
     if (folder / FINISHED).exists():
         # The config is last: a folder is taken for a model by its config.json.
         move_files(folder / FINISHED, folder, last="config.json")

@@ -18,7 +18,7 @@ from evaluation.inspect_folder.parts import (
 )
 from modeling import InspectionPipeline
 from modeling.graph import digest_of
-from system.files import remove_leftovers, whole_file
+from system.files import remove_unfinished, whole_file
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -103,7 +103,7 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[in
         FolderError: when the folder holds the results of another run, or damaged ones.
         OSError: when it can't be written to.
     """
-    remove_leftovers(folder)
+    remove_unfinished(folder)
     record = folder / RECORD
     if record.exists():
         _compare(record, identity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from system.files import remove_leftovers, whole_file
+from system.files import remove_unfinished, whole_file
 
 
 def test_a_file_has_its_name_once_it_is_whole(tmp_path):
@@ -36,5 +36,5 @@ def test_an_error_leaves_what_was_there(tmp_path):
 def test_what_a_kill_left_is_removed(tmp_path):
     (tmp_path / ".unfinished-photos.parquet").write_text("af")
     (tmp_path / ".discarded-epoch-00001").mkdir()
-    remove_leftovers(tmp_path)
+    remove_unfinished(tmp_path)
     assert not [*tmp_path.iterdir()]
