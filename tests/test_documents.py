@@ -34,6 +34,7 @@ import pytest
 from commands import Commands, commands
 from conftest import ROOT
 from loopback_hub import LoopbackHub, serve
+from test_rooms import ALLOWED
 
 from data.synthetic import render
 from modeling.image_processing import MAX_PHOTO_PIXELS
@@ -338,3 +339,15 @@ def test_the_limits_are_those_of_the_code():
         f"{limits.WRONG_PASSWORDS_PER_MINUTE} wrong passwords",
     ):
         assert limit in page
+
+
+def code_in(text: str) -> set[str]:
+    """What stands in backticks, as a room is called."""
+    return {name.strip("/").removesuffix(".py") for name in re.findall("`(.+?)`", text)}
+
+
+def test_the_rooms_are_told_as_they_are():
+    rooms = re.findall(r"^\| (`.+) \| .+ \|$", (ROOT / "README.md").read_text(), re.M)
+    assert set(ALLOWED) <= {name for row in rooms for name in code_in(row)}
+    rows = re.findall(r"^\| (`.+) \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert {name: code_in(told) for row, told in rows for name in code_in(row)} == ALLOWED
