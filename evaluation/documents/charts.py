@@ -247,7 +247,7 @@ def spread_chart(
             color=ANOMALOUS if is_worst else GOOD,
             clip_on=False,
         )
-    axes.set_yticks(places, [_shortened(name) for name in names])
+    axes.set_yticks(places, [shortened(name) for name in names])
     lowest = min([*values, *(ends[0] for ends in intervals if ends is not None)])
     axes.set(xlabel=quantity, ylim=(len(rows) - 0.5, -0.5), xlim=(min(lowest, 0.98) - 0.01, 1.0))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
@@ -298,6 +298,7 @@ def _bins_around(centre: float, raw_scores: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name as it fits beside an axis, where a dollar sign begins no formula."""
     name = name if len(name) <= MOST_NAME else name[: MOST_NAME - 1] + "…"
     return name.replace("$", r"\$")

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from evaluation.documents import html_page
+from evaluation.documents.html_page import render_block, render_page
 
 # What Markdown, or HTML within it, would take for a sign of its own.
 SIGNS = re.compile(r"([\\`*\[\]|<>])")
@@ -44,7 +44,16 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the arguments are those of `html_page.table`."""
+    """A table; columns of numbers are set to the right, the first column names its row.
+
+    Attributes:
+        head: names of the columns.
+        rows: cells; None is an empty cell. In HTML, what follows a line break is small.
+        caption: text above.
+        marked: indices of the rows that stand out.
+        mark: the word beside the name of a marked row, since colour alone says nothing in grey.
+        faint: let the marked rows step back instead of stand out.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -82,11 +91,8 @@ class Section:
 
 def as_html(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The document as one HTML page that needs no other file."""
-    parts = [
-        (section.title, Markup().join(_html(block) for block in section.blocks))
-        for section in sections
-    ]
-    return html_page.render_page(title, parts, html_page.paragraph(lead, "lead"))
+    parts = [(one.title, Markup().join(map(render_block, one.blocks))) for one in sections]
+    return render_page(title, parts, render_block(Paragraph(lead, "lead")))
 
 
 def as_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -110,33 +116,6 @@ def write_document(output: Path, title: str, lead: str, sections: Sequence[Secti
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(as_html(title, lead, sections), encoding="utf-8")
     output.with_suffix(".md").write_text(as_markdown(title, lead, sections), encoding="utf-8")
-
-
-def _html(block: Block) -> Markup:
-    match block:
-        case Paragraph(text, kind):
-            return html_page.paragraph(text, kind)
-        case Heading(text):
-            return Markup("<h3>{}</h3>\n").format(text)
-        case Code(text):
-            return html_page.preformatted(text)
-        case Table():
-            return html_page.table(
-                block.head, block.rows, block.caption, block.marked, block.mark, block.faint
-            )
-        case Charts(charts):
-            drawn = Markup().join(html_page.chart(figure, sentence) for figure, sentence in charts)
-            return Markup('<div class="charts">{}</div>\n').format(drawn)
-        case Pictures(title, pictures):
-            shown = Markup().join(_html_picture(path, words, title) for path, words in pictures)
-            return Markup(
-                '<div class="case"><p>{}</p><div class="pictures">{}</div></div>\n'
-            ).format(title, shown)
-
-
-def _html_picture(path: Path | None, words: str, title: str) -> Markup:
-    shown = html_page.picture_file(path, f"{title}: {words}") if path else ""
-    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(shown, words)
 
 
 def _markdown(block: Block) -> str:

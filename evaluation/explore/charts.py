@@ -9,11 +9,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from evaluation.documents.charts import ANOMALOUS, GOOD, new_axes
+from evaluation.documents.charts import ANOMALOUS, GOOD, new_axes, shortened
 from evaluation.explore.photo import PhotoFacts
 from evaluation.explore.sources import GOOD as GOOD_KIND
-
-MOST_LABEL = 28  # characters beside an axis
 
 
 def box_chart(groups: Mapping[str, Sequence[PhotoFacts]], quantity: str, title: str) -> Figure:
@@ -34,7 +32,7 @@ def box_chart(groups: Mapping[str, Sequence[PhotoFacts]], quantity: str, title: 
         # Opaque: an SVG draws the hatching in the same opacity as the ground, and so unseen.
         ground = 0.35 * np.array(to_rgb(colour)) + 0.65
         box.set(facecolor=ground, edgecolor=colour, hatch="" if is_good else "////")
-    axes.set_yticks(range(1, len(groups) + 1), [_label(group) for group in groups])
+    axes.set_yticks(range(1, len(groups) + 1), [*map(shortened, groups)])
     axes.invert_yaxis()
     axes.set(xlabel=quantity)
     return figure
@@ -48,15 +46,10 @@ def area_chart(areas: Mapping[str, Sequence[float]], title: str) -> Figure:
         heights = place + 0.5 * (np.arange(len(some)) % 5 / 4 - 0.5)
         axes.plot(some, heights, ".", color=ANOMALOUS, alpha=0.6, markersize=7, markeredgewidth=0)
         axes.plot(np.median(some), place, "|", color="black", markersize=16, markeredgewidth=2)
-    axes.set_yticks(range(len(areas)), [_label(kind) for kind in areas])
+    axes.set_yticks(range(len(areas)), [*map(shortened, areas)])
     axes.set(
         xscale="log", ylim=(len(areas) - 0.5, -0.5), xlabel="share of the picture; bar: median"
     )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     return figure
-
-
-def _label(name: str) -> str:
-    name = name if len(name) <= MOST_LABEL else name[: MOST_LABEL - 1] + "…"
-    return name.replace("$", r"\$")  # a name is no formula

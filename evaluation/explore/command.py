@@ -2,11 +2,10 @@
 
     python evaluation/explore.py --data DIR [--category bottle screw] --output_dir OUT
 
-Writes exploration.html (one file, opens offline) and exploration.json, which
-exploring/EXPLORATION.md explains:
-counts, sizes, light and sharpness by category and split, defects' extent, photos that are there
-twice, good photos unlike the others, sample sheets, and every problem that was found. A bad file
-is listed, and the rest goes on. Nothing is changed.
+Writes exploration.html (one file, opens offline) and exploration.json, which docs/exploration.md
+explains: counts, sizes, light and sharpness by category and split, defects' extent, photos that are
+there twice, good photos unlike the others, sample sheets, and every problem that was found. A bad
+file is listed, and the rest goes on. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -28,28 +27,12 @@ from data.rows import DatasetError
 from evaluation.documents.wording import duration, plural
 from evaluation.explore.exploration import Exploration, as_record, count_good, explore
 from evaluation.explore.page import exploration_page
-from evaluation.explore.problems import LOOK, STOPS
+from evaluation.explore.problems import NOTE
 from evaluation.explore.sources import find_categories
-from system.command_line import public_path, published_command, unusable_path, whole_number_from
+from system.command_line import public_path, published_command, run_command, whole_number_from
 from system.cores import single_threaded
 
 LIBRARIES = ("datasets", "numpy", "pillow", "scipy", "torch")
-
-
-def _provenance(
-    options: argparse.Namespace, words: Sequence[str], seconds: float
-) -> dict[str, Any]:
-    return {
-        "data": public_path(options.data),
-        "seed": options.seed,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": published_command("evaluation/explore.py", words),
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
-        "seconds": round(seconds, 1),
-    }
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,38 +62,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input. Problems of the photos are results, and no error."""
     datasets.disable_progress_bars()
     options = parse_arguments(arguments)
-    words = sys.argv[1:] if arguments is None else arguments
-    start = time.perf_counter()
-    try:
-        options.output_dir.mkdir(parents=True, exist_ok=True)
-        found = find_categories(
-            options.data, options.category, seed=options.seed, revision=options.revision
-        )
-        with single_threaded():  # the matrices are small: threads would wait for one another
-            exploration = explore(found, progress=True)
-        record = {
-            **_provenance(options, words, time.perf_counter() - start),
-            **as_record(exploration),
-        }
-        text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        (options.output_dir / "exploration.json").write_text(text, encoding="utf-8")
-        page = exploration_page(record, exploration)
-        (options.output_dir / "exploration.html").write_text(page, encoding="utf-8")
-    except DatasetError as error:
-        print(f"explore.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        sentence = unusable_path(error, options.output_dir, "--data and --output_dir")
-        print(f"explore.py: {sentence}", file=sys.stderr)
-        return 2
-    _print_summary(options.output_dir, exploration, record["seconds"])
-    return 0
+    command = published_command(
+        "evaluation/explore.py", sys.argv[1:] if arguments is None else arguments
+    )
+    return run_command(
+        "explore.py",
+        lambda: _explore(options, command),
+        bad_input=(DatasetError,),
+        paths=(options.output_dir, "--data and --output_dir"),
+    )
+
+
+def _explore(options: argparse.Namespace, command: str) -> None:
+    start, output_dir = time.perf_counter(), options.output_dir
+    output_dir.mkdir(parents=True, exist_ok=True)
+    found = find_categories(
+        options.data, options.category, seed=options.seed, revision=options.revision
+    )
+    with single_threaded():  # the matrices are small: threads would wait for one another
+        exploration = explore(found, progress=True)
+    seconds = round(time.perf_counter() - start, 1)
+    record = {**_provenance(options, command, seconds), **as_record(exploration)}
+    text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    (output_dir / "exploration.json").write_text(text, encoding="utf-8")
+    page = exploration_page(record, exploration)
+    (output_dir / "exploration.html").write_text(page, encoding="utf-8")
+    _print_summary(output_dir, exploration, seconds)
+
+
+def _provenance(options: argparse.Namespace, command: str, seconds: float) -> dict[str, Any]:
+    return {
+        "data": public_path(options.data),
+        "seed": options.seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "versions": {
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "seconds": seconds,
+    }
 
 
 def _print_summary(output_dir: Path, exploration: Exploration, seconds: float) -> None:
     for name, photos in exploration.photos.items():
         print(f"{name}: {len(photos)} photos, {count_good(photos)} of them to train with")
-    serious = [one for one in exploration.problems if one.severity in (STOPS, LOOK)]
+    serious = [group for group in exploration.problems if group.severity != NOTE]
     for group in serious:
         place = group.problems[0].place
         print(f"{group.severity}: {group.category}: {group.title} ({place} ...)")

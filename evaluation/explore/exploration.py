@@ -19,7 +19,7 @@ from evaluation.explore.problems import (
     match_problems,
     smallest_promise,
 )
-from evaluation.explore.sources import GOOD, TRAIN, Category, Problem
+from evaluation.explore.sources import Category, Problem
 from evaluation.explore.statistics import Outlier, by_group, find_outliers, summarise_group
 
 
@@ -43,7 +43,7 @@ class Exploration:
 def explore(categories: Iterable[Category], *, progress: bool = False) -> Exploration:
     """Read every photo once and look at all of them together.
 
-    Memory: one photo a core at a time, and some 15 kB a photo for fingerprints and thumbnail.
+    Memory: one photo a core at a time, and some 30 kB a photo for small pictures and thumbnail.
 
     Args:
         categories: from `evaluation.explore.sources.find_categories`.
@@ -110,14 +110,7 @@ def as_record(exploration: Exploration) -> dict[str, Any]:
             for match in exploration.matches
         ],
         "outliers": [
-            {
-                "photo": outlier.photo.stored.name,
-                "category": category,
-                "quantity": outlier.quantity,
-                "value": outlier.value,
-                "usual": outlier.usual,
-                "z": outlier.z,
-            }
+            {**outlier._asdict(), "photo": outlier.photo.stored.name, "category": category}
             for category, outliers in exploration.outliers.items()
             for outlier in outliers
         ],
@@ -146,4 +139,4 @@ def _photo_record(photo: PhotoFacts) -> dict[str, Any]:
 
 def count_good(photos: Sequence[PhotoFacts]) -> int:
     """How many photos there are to train with."""
-    return sum(photo.stored.split == TRAIN and photo.stored.kind == GOOD for photo in photos)
+    return sum(photo.stored.is_for_training for photo in photos)

@@ -1,28 +1,37 @@
-"""What one photo says of itself: size, light, sharpness, fingerprints, and its defect's extent."""
+"""What one photo says of itself: size, light, sharpness, digests, and its defect's extent."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from evaluation.explore.sources import GOOD, Problem, StoredPhoto
+from evaluation.explore.sources import TEST, Problem, StoredPhoto
 from evaluation.pixel_metrics import EIGHT_CONNECTED
 from modeling import open_photo
 
-GREY_SIDE = 64  # of the small grey picture that near copies are found by
+# Near copies are found by small grey pictures of the whole photo, and of what remains when a share
+# of its width or height is cut off (left, top, right, bottom).
+VIEW_SIDE = 24  # pixels
+CUTS = (*product((0, 0.01), repeat=4), (0.02,) * 4)
+REDUCED_SIDE = 128  # of what the views are made from
 COLOUR_SIDE = 16  # of the small colour picture that says how a photo looks as a whole
 THUMBNAIL_SIDE = 192  # longer side, pixels
 THUMBNAIL_QUALITY = 80
 OUTLINE = (213, 94, 0)  # vermilion, as `evaluation.documents.charts.ANOMALOUS`
 HALF_GREY = 127  # a mask is anomalous above it, as in `evaluation.evaluate.prediction.masks_of`
 MOST_OF_A_PICTURE = 0.5
-QUANTITIES = ("brightness", "contrast", "sharpness")  # attributes of `PhotoFacts`
+QUANTITIES = {  # attributes of `PhotoFacts`, and what they are
+    "brightness": "mean of the picture, 0 black to 1 white",
+    "contrast": "standard deviation of the picture's brightness",
+    "sharpness": "variance of the Laplacian, grey levels squared",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class PhotoFacts:
         components: number of 8-connected regions of the mask; None without.
         file_digest: BLAKE2 of the file.
         pixel_digest: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
-        grey: (64, 64) uint8.
+        views: (V, 24, 24) float16, grey levels after each of the `CUTS`.
         colour: (16, 16, 3) uint8.
         thumbnail: JPEG, the mask outlined.
     """
@@ -60,7 +69,7 @@ class PhotoFacts:
     components: int | None
     file_digest: str
     pixel_digest: str
-    grey: np.ndarray
+    views: np.ndarray
     colour: np.ndarray
     thumbnail: bytes
 
@@ -95,7 +104,7 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
         components=components,
         file_digest=_hash(content),
         pixel_digest=_hash(repr(photo.size).encode(), np.asarray(photo)),
-        grey=np.asarray(luminance.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)),
+        views=_views(luminance),
         colour=np.asarray(
             photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
         ),
@@ -126,7 +135,7 @@ def _read_mask(
 ) -> tuple[np.ndarray | None, list[Problem]]:
     """The mask, (H, W) bool, where it is there and fits its photo."""
     if stored.mask is None:
-        missing = stored.kind != GOOD and stored.split == "test"
+        missing = stored.split == TEST and not stored.is_good
         return None, [_problem("photo_without_mask", stored)] if missing else []
     try:
         content = _content(stored.mask)
@@ -144,7 +153,7 @@ def _read_mask(
 
 
 def _odd_mask(stored: StoredPhoto, area: float) -> list[Problem]:
-    if stored.kind == GOOD:
+    if stored.is_good:
         return [_problem("good_with_defect", stored)] if area else []
     if area == 0:
         return [_problem("empty_mask", stored)]
@@ -158,6 +167,21 @@ def _brightness_and_contrast(luminance: Image.Image) -> tuple[float, float]:
     levels = np.arange(256) / 255
     mean = np.average(levels, weights=counts)
     return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
+
+
+def _views(luminance: Image.Image) -> np.ndarray:
+    side = REDUCED_SIDE
+    reduced = luminance.resize((side, side), Image.Resampling.BILINEAR).convert("F")
+    return np.stack(
+        [
+            reduced.resize(
+                (VIEW_SIDE, VIEW_SIDE),
+                Image.Resampling.BILINEAR,
+                box=(left * side, top * side, (1 - right) * side, (1 - bottom) * side),
+            )
+            for left, top, right, bottom in CUTS
+        ]
+    ).astype(np.float16)
 
 
 def _thumbnail(photo: Image.Image, mask: np.ndarray | None) -> bytes:

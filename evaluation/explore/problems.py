@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 from data.dataset import num_held_out
 from data.folder import PHOTO_SUFFIXES
 from evaluation.documents.wording import percent, plural
 from evaluation.explore.duplicates import NEAR, Match
 from evaluation.explore.photo import QUANTITIES, PhotoFacts
-from evaluation.explore.sources import GOOD, TEST, TRAIN, Problem
+from evaluation.explore.sources import TEST, TRAIN, Problem
 from training.recipe import Recipe
 
 STOPS, LOOK, NOTE = "stops", "look", "note"
@@ -29,192 +31,25 @@ SAME_SHAPE = 0.01  # aspect ratios that differ by less are one: a crop by a pixe
 
 
 class Kind(NamedTuple):
-    """A kind of problem.
-
-    Attributes:
-        severity: one of `SEVERITIES`.
-        noun: what is counted; empty where the sentence stands alone.
-        text: what is the matter with them.
-        advice: what it means and what to do.
-    """
+    """A kind of problem, as problems.yaml describes it; `noun` is empty where `text` is whole."""
 
     severity: str
-    noun: str
     text: str
     advice: str
+    noun: str = ""
 
 
-KINDS = {
-    "no_good_photos": Kind(
-        STOPS,
-        "",
-        "No good photo for training",
-        f"Put good photos ({', '.join(PHOTO_SUFFIXES)}) into CATEGORY/train/good.",
-    ),
-    "few_good_photos": Kind(
-        STOPS,
-        "",
-        "Too few good photos",
-        f"Training needs {FEWEST_GOOD} at least, and the promise of a false-alarm rate many more.",
-    ),
-    "unreadable_photo": Kind(
-        STOPS, "photo", "that can't be read", "Training stops there: replace or remove them."
-    ),
-    "unreadable_mask": Kind(
-        STOPS, "photo", "whose mask can't be read", "Replace or remove the mask."
-    ),
-    "mask_size": Kind(
-        STOPS,
-        "photo",
-        "whose mask has another size",
-        "Export the mask again at the size of its photo.",
-    ),
-    "contradiction": Kind(
-        LOOK,
-        "photo",
-        "called good in one place and defective in another",
-        "The same picture can't be both: remove the wrong one.",
-    ),
-    "other_category": Kind(
-        LOOK, "photo", "that is in another category too", "One of them is in the wrong folder."
-    ),
-    "leak": Kind(
-        LOOK,
-        "test photo",
-        "that training sees too",
-        "Figures measured on them say too much: remove them from train or from test.",
-    ),
-    "near_leak": Kind(
-        LOOK,
-        "test photo",
-        "nearly equal to a training photo",
-        "Perhaps an export, or a second shot of the same part: compare them below. If so, keep "
-        "both on one side.",
-    ),
-    "twice": Kind(
-        LOOK,
-        "photo",
-        "that is there twice",
-        "A copy adds nothing, and calibration counts it as one more part: remove it.",
-    ),
-    "near_twice": Kind(
-        NOTE,
-        "photo",
-        "nearly equal to another of its split",
-        "Perhaps two shots of one part: compare them below. They count as two, but say as much as "
-        "one.",
-    ),
-    "mask_without_photo": Kind(
-        LOOK,
-        "mask",
-        "without a photo",
-        "A mask belongs to the photo of the same name: ground_truth/KIND/000_mask.png to "
-        "test/KIND/000.png.",
-    ),
-    "photo_without_mask": Kind(
-        LOOK,
-        "defective photo",
-        "without a mask",
-        "Figures per pixel leave them out. Expected ground_truth/KIND/000_mask.png for "
-        "test/KIND/000.png.",
-    ),
-    "no_masks": Kind(
-        NOTE,
-        "",
-        "No masks",
-        "How well defects are found can be measured, how well they are located can't.",
-    ),
-    "empty_mask": Kind(
-        LOOK,
-        "defective photo",
-        "with an empty mask",
-        "No pixel is above half of the grey range. Masks with 0 and 1 look so, too: write 0 and "
-        "255.",
-    ),
-    "large_mask": Kind(
-        LOOK,
-        "mask",
-        "that marks most of the picture",
-        "White is the defect and black the rest: perhaps it is the wrong way round.",
-    ),
-    "good_with_defect": Kind(
-        LOOK,
-        "good photo",
-        "with a defect in its mask",
-        "It is either not good, or the mask belongs to another photo.",
-    ),
-    "two_masks": Kind(
-        LOOK,
-        "mask",
-        "beside another one of the same photo",
-        "Of 000.png and 000_mask.png only one is read: keep one.",
-    ),
-    "same_name": Kind(
-        LOOK,
-        "photo",
-        "with the name of another in its folder",
-        "000.png and 000.jpg share one mask and one line of the results: rename one.",
-    ),
-    "mixed_shapes": Kind(
-        LOOK,
-        "photo",
-        "of another shape than most",
-        "The model stretches every photo to a square, so the part itself looks different in them: "
-        "crop or take all alike.",
-    ),
-    "mixed_sizes": Kind(
-        LOOK,
-        "photo",
-        "of another size than most",
-        "They hold more or less detail than the others: take or export all alike.",
-    ),
-    "mixed_modes": Kind(
-        LOOK,
-        "photo",
-        "stored in another mode than most",
-        "A grey photo among coloured ones looks wrong to a model: store all alike.",
-    ),
-    "weak_promise": Kind(
-        LOOK,
-        "",
-        "Too few good photos for the promised false-alarm rate",
-        "From n held-out good photos, no rate under 1/(n+1) can be promised: take more good "
-        "photos, or ask for a higher rate (--false_alarm_rate).",
-    ),
-    "other_light": Kind(
-        LOOK,
-        "",
-        "Good test photos were taken otherwise than the training photos",
-        "More than half of them lie outside the middle 95 % of the training photos. A model that "
-        "learned those may fail good parts: take training photos under every light that occurs.",
-    ),
-    "no_test_photos": Kind(
-        NOTE, "", "No test photos", "A model can be trained, but nothing says how good it is."
-    ),
-    "no_good_test_photos": Kind(
-        LOOK,
-        "",
-        "No good test photos",
-        "False alarms can't be measured: put good photos into test/good that training doesn't see.",
-    ),
-    "no_defective_test_photos": Kind(
-        NOTE, "", "No defective test photos", "False alarms can be measured, misses can't."
-    ),
-    "ignored_picture": Kind(
-        LOOK,
-        "picture",
-        "that is ignored",
-        f"Photos end in {', '.join(PHOTO_SUFFIXES)} and lie in train/good or test/KIND: move or "
-        "convert them.",
-    ),
-    "ignored_folder": Kind(
-        LOOK,
-        "folder",
-        "of pictures that is ignored",
-        "Read are train/good, test/KIND, ground_truth/KIND and validation/KIND alone.",
-    ),
-    "ignored_file": Kind(NOTE, "other file", "that is ignored", "That is fine."),
-}
+def _read_kinds() -> dict[str, Kind]:
+    """The kinds by name, those of one severity in the order in which they are told."""
+    text = Path(__file__).with_name("problems.yaml").read_text(encoding="utf-8")
+    known = {"suffixes": ", ".join(PHOTO_SUFFIXES), "fewest": FEWEST_GOOD}
+    return {
+        name: Kind(**{**fields, "advice": fields["advice"].format(**known)})
+        for name, fields in yaml.safe_load(text).items()
+    }
+
+
+KINDS = _read_kinds()
 
 
 class ProblemGroup(NamedTuple):
@@ -253,7 +88,7 @@ class ProblemGroup(NamedTuple):
 
 
 def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
-    """Findings by kind and category, the worst kinds first."""
+    """Problems by kind and category, the worst kinds first."""
     groups: dict[tuple[str, str], list[Problem]] = defaultdict(list)
     for problem in problems:
         groups[problem.kind, problem.category].append(problem)
@@ -275,7 +110,9 @@ def category_problems(
         problems: of its folders and single photos.
     """
     found = [*problems]
-    defective = [photo for photo in photos if photo.stored.split == TEST and not _is_good(photo)]
+    defective = [
+        photo for photo in photos if photo.stored.split == TEST and not photo.stored.is_good
+    ]
     missing = [problem for problem in found if problem.kind == "photo_without_mask"]
     if missing and all(photo.stored.mask is None for photo in defective):
         found = [problem for problem in found if problem.kind != "photo_without_mask"]
@@ -324,7 +161,7 @@ def smallest_promise(n_good: int) -> float | None:
 def _counts_that_fail(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     n_good = sum(photo.stored.split == TRAIN for photo in photos)
     test = [photo for photo in photos if photo.stored.split == TEST]
-    n_good_test = sum(map(_is_good, test))
+    n_good_test = sum(photo.stored.is_good for photo in test)
     promise, place = smallest_promise(n_good), f"{category}/train/good"
     problems = []
     if n_good == 0:
@@ -354,7 +191,7 @@ def _promise(n_good: int, promise: float) -> str:
 
 def _other_light(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     """Quantities in which most good test photos are unlike most training photos."""
-    good = [photo for photo in photos if _is_good(photo)]
+    good = [photo for photo in photos if photo.stored.is_good]
     problems = []
     for quantity in QUANTITIES:
         train, test = (
@@ -396,7 +233,3 @@ def _unlike_most(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
 
 def _most_frequent(photos: Sequence[PhotoFacts], fact: Callable[[PhotoFacts], object]) -> object:
     return Counter(map(fact, photos)).most_common(1)[0][0]
-
-
-def _is_good(photo: PhotoFacts) -> bool:
-    return photo.stored.kind == GOOD

@@ -54,6 +54,16 @@ class StoredPhoto:
         """Its split and kind, such as test/scratch."""
         return f"{self.split}/{self.kind}"
 
+    @property
+    def is_good(self) -> bool:
+        """Whether nobody called it defective."""
+        return self.kind == GOOD
+
+    @property
+    def is_for_training(self) -> bool:
+        """Whether a model learns from it."""
+        return self.split == TRAIN and self.is_good
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.explore.photo import PhotoFacts
-from evaluation.explore.sources import GOOD, TRAIN
+from evaluation.explore.photo import QUANTITIES, PhotoFacts
 
 # Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993), take 3.5 for normal values. Light
 # and look of good photos have longer tails: of MVTec AD's 529 good bottles and screws for training,
@@ -50,19 +49,15 @@ def by_group(photos: Iterable[PhotoFacts]) -> Groups:
 
 def summarise_group(photos: Sequence[PhotoFacts]) -> dict[str, Any]:
     """Counts and spreads of one group, as exploration.json has them (see EXPLORATION.md)."""
-    areas = [photo.defect_area for photo in photos if photo.defect_area]
-    components = [photo.components for photo in photos if photo.components]
     return {
         "photos": len(photos),
-        "sizes": _counts(f"{photo.size[0]}x{photo.size[1]}" for photo in photos),
+        "sizes": _counts("{}x{}".format(*photo.size) for photo in photos),
         "modes": _counts(photo.mode for photo in photos),
         "formats": _counts(photo.file_format for photo in photos),
-        "brightness": spread([photo.brightness for photo in photos]),
-        "contrast": spread([photo.contrast for photo in photos]),
-        "sharpness": spread([photo.sharpness for photo in photos]),
+        **{name: spread([getattr(photo, name) for photo in photos]) for name in QUANTITIES},
         "masks": sum(photo.defect_area is not None for photo in photos),
-        "defect_area": spread(areas),
-        "components": spread(components),
+        "defect_area": spread([photo.defect_area for photo in photos if photo.defect_area]),
+        "components": spread([photo.components for photo in photos if photo.components]),
     }
 
 
@@ -70,11 +65,8 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
     """Least, middle and greatest value; None where there is none."""
     if not values:
         return None
-    return {
-        "min": float(min(values)),
-        "median": float(np.median(values)),
-        "max": float(max(values)),
-    }
+    middle = float(np.median(values))
+    return {"min": float(min(values)), "median": middle, "max": float(max(values))}
 
 
 def robust_z(values: Sequence[float]) -> np.ndarray:
@@ -97,11 +89,13 @@ def find_outliers(photos: Sequence[PhotoFacts]) -> list[Outlier]:
     Returns:
         One entry a photo, for the quantity that is most unusual; most unusual first.
     """
-    good = [photo for photo in photos if photo.stored.split == TRAIN and photo.stored.kind == GOOD]
+    good = [photo for photo in photos if photo.stored.is_for_training]
     if len(good) < FEWEST:
         return []
+    quantities = {name: [getattr(photo, name) for photo in good] for name in QUANTITIES}
+    quantities["unlikeness"] = unlikeness(good).tolist()
     worst: dict[int, Outlier] = {}
-    for quantity, values in _quantities(good).items():
+    for quantity, values in quantities.items():
         scale = [math.log(value + 1) for value in values] if quantity == "sharpness" else values
         for index, z in enumerate(robust_z(scale)):
             # A photo can't look too much like the others.
@@ -120,15 +114,6 @@ def unlikeness(photos: Sequence[PhotoFacts]) -> np.ndarray:
     """
     colours = np.stack([photo.colour for photo in photos]).astype(np.float32) / 255
     return np.sqrt(np.square(colours - np.median(colours, axis=0)).mean(axis=(1, 2, 3)))
-
-
-def _quantities(photos: Sequence[PhotoFacts]) -> dict[str, list[float]]:
-    return {
-        "brightness": [photo.brightness for photo in photos],
-        "contrast": [photo.contrast for photo in photos],
-        "sharpness": [photo.sharpness for photo in photos],
-        "unlikeness": unlikeness(photos).tolist(),
-    }
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:
