@@ -300,23 +300,19 @@ def _photos(
                 f"{name}: expected no anomalous pixel in a good photo, found {mask.sum()}; empty "
                 "its mask, or label it as anomalous."
             )
-        if kind is None or is_marked:
-            yield _Photo(
-                kind, mask if is_marked else None, _check_map(anomaly_maps, index, mask, name)
+        if kind is not None and not is_marked:
+            continue
+        anomaly_map = anomaly_maps[index]
+        if mask is not None and mask.shape != anomaly_map.shape:
+            raise MetricError(
+                f"{name}: expected a mask of the map's size, {anomaly_map.shape}, found "
+                f"{mask.shape}"
             )
-
-
-def _check_map(
-    anomaly_maps: Sequence[np.ndarray], index: int, mask: np.ndarray | None, name: str
-) -> np.ndarray:
-    anomaly_map = anomaly_maps[index]
-    if mask is not None and mask.shape != anomaly_map.shape:
-        raise MetricError(
-            f"{name}: expected a mask of the map's size, {anomaly_map.shape}, found {mask.shape}"
-        )
-    if not np.isfinite(anomaly_map).all():
-        raise MetricError(f"{name}: expected an anomaly map of finite numbers, found NaN or inf")
-    return anomaly_map
+        if not np.isfinite(anomaly_map).all():
+            raise MetricError(
+                f"{name}: expected an anomaly map of finite numbers, found NaN or inf"
+            )
+        yield _Photo(kind, mask if is_marked else None, anomaly_map)
 
 
 def _by_level(photos: Iterator[_Photo], exact_pixels: int) -> tuple[Iterable[_Photo], int, bool]:
@@ -328,20 +324,17 @@ def _by_level(photos: Iterator[_Photo], exact_pixels: int) -> tuple[Iterable[_Ph
         pixels += photo.pixels.size
         if pixels > exact_pixels:
             every = itertools.chain(held, photos)
-            return (
-                (one._replace(pixels=_rounded(one.pixels)) for one in every),
-                ROUNDED_LEVELS,
-                False,
-            )
+            rounded = (one._replace(pixels=_rounded(one.pixels)) for one in every)
+            return rounded, ROUNDED_LEVELS, False
     if not held:
         return [], 0, True
     values, level = np.unique(
         np.concatenate([photo.pixels.ravel() for photo in held]), return_inverse=True
     )
-    parts = np.split(level, np.cumsum([photo.pixels.size for photo in held])[:-1])
+    ends = np.cumsum([photo.pixels.size for photo in held])
     levelled = [
         photo._replace(pixels=part.reshape(photo.pixels.shape))
-        for photo, part in zip(held, parts, strict=True)
+        for photo, part in zip(held, np.split(level, ends[:-1]), strict=True)
     ]
     return levelled, len(values), True
 

@@ -181,16 +181,11 @@ class EvaluationRun:
     def __init__(
         self, options: argparse.Namespace, words: Sequence[str], device: str | None
     ) -> None:
-        self.options, self.words, self.device = options, words, device
+        self.options, self.words = options, words
+        where = {"revision": options.revision, "device": device, "backend": options.backend}
         # Pairs come category after category, and often there is one pair.
-        self.pipeline = lru_cache(maxsize=1)(self._load_pipeline)
+        self.pipeline = lru_cache(maxsize=1)(partial(load_pipeline, **where))
         self.photos = lru_cache(maxsize=1)(partial(load_inspection_dataset, options.data))
-
-    def _load_pipeline(self, model: str) -> InspectionPipeline:
-        options = self.options
-        return load_pipeline(
-            model, revision=options.revision, device=self.device, backend=options.backend
-        )
 
     def pairs(self) -> list[Pair]:
         """What is to be evaluated.
