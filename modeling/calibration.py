@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 
 from .rates import Rate, rate
-from .scoring import (
-    calibrated_score,
-    conformal_threshold,
-    exceeds,
-    roc_threshold,
-    score_scale,
-)
+from .scoring import calibrated_score, conformal_threshold, exceeds, roc_threshold, score_scale
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
 NUMBERS = ("false_alarm_rate", "promised_false_alarm_rate", "raw_threshold", "scale")
