@@ -3,6 +3,7 @@
 Afterwards `AutoModel.from_pretrained`, `AutoImageProcessor.from_pretrained` and
 `pipeline("anomaly-detection", model=...)` take a model folder or a Hub id of this project.
 """
+# ruff: noqa: F401 (what is imported here is what the package offers)
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -18,17 +19,9 @@ from .configuration import (
 from .image_processing import InspectionImageProcessor, PhotoError, open_photo
 from .loading import ModelLoadError, load_model
 from .masked_autoencoder import MaskedAutoencoder
-from .outputs import ReconstructionOutput
-from .pipeline import (
-    TASK,
-    Inspection,
-    InspectionPipeline,
-    Judgement,
-    judge,
-    load_pipeline,
-)
+from .pipeline import TASK, Inspection, InspectionPipeline, Judgement, judge, load_pipeline
 from .rates import Rate, rate
-from .reconstruction import ReconstructionModel
+from .reconstruction import ReconstructionModel, ReconstructionOutput
 from .record import CHECK, ERROR, FAIL, PASS, InspectionRecord, verdict_of
 from .regions import Finding, Region
 from .variational_autoencoder import VariationalAutoencoder
@@ -49,40 +42,3 @@ for _model in ARCHITECTURES.values():
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=InspectionPipeline, pt_model=AutoModel, type="image"
 )
-
-__all__ = [
-    "ARCHITECTURES",
-    "CHECK",
-    "ERROR",
-    "FAIL",
-    "PASS",
-    "TASK",
-    "THRESHOLD",
-    "Autoencoder",
-    "AutoencoderConfig",
-    "Calibration",
-    "Finding",
-    "Inspection",
-    "InspectionImageProcessor",
-    "InspectionPipeline",
-    "InspectionRecord",
-    "Judgement",
-    "MaskedAutoencoder",
-    "MaskedAutoencoderConfig",
-    "ModelLoadError",
-    "PhotoError",
-    "Rate",
-    "ReconstructionConfig",
-    "ReconstructionModel",
-    "ReconstructionOutput",
-    "Region",
-    "VariationalAutoencoder",
-    "VariationalAutoencoderConfig",
-    "WeightsError",
-    "judge",
-    "load_model",
-    "load_pipeline",
-    "open_photo",
-    "rate",
-    "verdict_of",
-]

@@ -117,10 +117,8 @@ class EfficientNetLite0(nn.Module):
     80, 112 and 192.
 
     Args:
-        layers: blocks whose output is wanted, ascending, each 0 to 14.
-
-    Raises:
-        ValueError: on no layer, one that does not exist, or layers out of order.
+        layers: blocks whose output is wanted, ascending, each 0 to 14; anything else raises
+            `ValueError`.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:
@@ -145,14 +143,7 @@ class EfficientNetLite0(nn.Module):
         self.strides = [outputs[layer][1] for layer in layers]
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Features of pictures.
-
-        Args:
-            pixel_values: (B, 3, H, W) in 0..1.
-
-        Returns:
-            One (B, channels, H / stride, W / stride) a layer.
-        """
+        """Features of pictures, (B, 3, H, W) in 0..1: a (B, C, H / stride, W / stride) a layer."""
         features = self.stem((pixel_values * 255 - 127) / 128)  # as the weights were trained
         outputs = []
         for index, block in enumerate(self.blocks):
@@ -162,14 +153,7 @@ class EfficientNetLite0(nn.Module):
         return outputs
 
     def load_reference_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Take over weights under their published names, batch normalisation folded in.
-
-        Args:
-            state: state dict of `efficientnet-lite-pytorch`'s EfficientNet-Lite0.
-
-        Raises:
-            KeyError: when a weight is missing.
-        """
+        """Take over `efficientnet-lite-pytorch`'s state dict, batch normalisation folded in."""
         _fold(self.stem, state, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             prefix = f"_blocks.{index}."
@@ -202,8 +186,8 @@ class HubBackbone(nn.Module):
 
     Args:
         network: the network, whose config names the layers.
-        mean: subtracted from the pictures, one a channel.
-        std: the pictures are divided by it, one a channel.
+        mean: of the pictures that it was trained on, one a channel.
+        std: their standard deviation.
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -237,7 +221,7 @@ class ViTMAEBackbone(HubBackbone):
         config = self.network.config
         rows, columns = (side // config.patch_size for side in normalised.shape[-2:])
         # The encoder sorts its tokens by this noise: ascending noise leaves them where they are.
-        # In full precision, for bf16 tells whole numbers above 256 apart no more.
+        # In full precision: bfloat16 can't tell whole numbers above 256 apart.
         order = torch.arange(rows * columns, device=normalised.device, dtype=torch.float32)
         states = self.network(
             normalised,
@@ -256,13 +240,8 @@ def build_backbone(
 ) -> EfficientNetLite0 | HubBackbone:
     """A backbone whose weights are still to come, as `from_pretrained` needs it.
 
-    Args:
-        name: "efficientnet-lite0" or the Hub id of an `AutoBackbone` or a ViT-MAE.
-        layers: which layers' features are wanted.
-        hub_config: for a Hub id, the config that `load_backbone` returned.
-
-    Raises:
-        ValueError: on layers that do not exist, and for a Hub id without its config.
+    Arguments are those of `load_backbone`, and for a Hub id the config that it returned; raises
+    `ValueError` on layers that do not exist, and for a Hub id without its config.
     """
     if name == EFFICIENTNET_LITE0:
         return EfficientNetLite0(layers)
@@ -279,14 +258,11 @@ def build_backbone(
 def load_backbone(
     name: str, layers: Sequence[int]
 ) -> tuple[EfficientNetLite0 | HubBackbone, dict[str, Any] | None]:
-    """A backbone with its published weights.
+    """A backbone with its published weights and, of a Hub id, the config to rebuild it from.
 
     Args:
         name: "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE.
         layers: which layers' features are wanted; for a Hub id its `out_indices`.
-
-    Returns:
-        The backbone and, for a Hub id, the config that rebuilds it without the Hub.
 
     Raises:
         BackboneError: when its weights can't be had.
@@ -315,11 +291,7 @@ def load_backbone(
 
 
 def _classes_for(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], type[HubBackbone]]:
-    """The network's class and the class here that feeds it.
-
-    Raises:
-        ValueError: when no backbone has such a config.
-    """
+    """The network's class and the class here that feeds it; `ValueError` if it is no backbone."""
     if config.model_type == "vit_mae":
         return ViTMAEModel, ViTMAEBackbone
     if type(config) not in MODEL_FOR_BACKBONE_MAPPING:

@@ -1,7 +1,6 @@
 """What runs a model: torch, or a graph that publishing/export.py wrote, in a faster runtime.
 
-Everything stays as it is with torch but the time: an exported graph holds the calibration too, and
-gives the same scores to 1e-4.
+An exported graph holds the calibration too, and gives the same scores as torch to 1e-4.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
 
 from .calibration import THRESHOLD
 from .errors import first_line
 from .graph import DIGEST_KEY, INPUTS, OUTPUTS, digest_of
 from .loading import ModelLoadError
-from .outputs import ReconstructionOutput
-from .reconstruction import Category, ReconstructionModel
+from .reconstruction import Category, ReconstructionModel, ReconstructionOutput
 from .scoring import exceeds
+from .weights import find_file
 
 logger = logging.get_logger(__name__)
 
@@ -44,12 +43,7 @@ class Detector(Protocol):
 
 
 class ExportedModel:
-    """A model's exported graph in the place of its own `detect`.
-
-    Args:
-        model: the model that it was exported from; knows the categories and the shape.
-        run: what computes the graph.
-    """
+    """A graph in the place of the `detect` of the model that it was exported from."""
 
     def __init__(self, model: ReconstructionModel, run: Run) -> None:
         self.model = model
@@ -86,7 +80,7 @@ def _load_onnx_runtime(path: Path) -> tuple[Run, str | None]:
     onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that wait by spinning keep the cores from the other visitors' work.
+    # Threads that wait by spinning keep the cores from the work of others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     made_from = session.get_modelmeta().custom_metadata_map.get(DIGEST_KEY)
@@ -168,24 +162,21 @@ def _load_fastest(
     model: ReconstructionModel, source: str | os.PathLike, where: dict[str, Any]
 ) -> tuple[Detector, str]:
     if model.device.type != "cpu":
-        return model, TORCH  # the graphs are for processors
+        return model, TORCH  # the graphs run on a CPU
     for backend, runtime in RUNTIMES.items():
         path = _find_graph(source, runtime, where) if is_installed(backend) else None
         if path is None:
             continue
         try:
             return _load_graph(model, path, backend), backend
-        except ModelLoadError as error:  # the model itself is sound, and slower
+        except ModelLoadError as error:  # the model itself still works, only slower
             logger.warning("%s Going on with %s.", error, TORCH)
     return model, TORCH
 
 
 def _find_graph(source: str | os.PathLike, runtime: Runtime, where: dict[str, Any]) -> Path | None:
-    found = [
-        cached_file(source, name, **where, _raise_exceptions_for_missing_entries=False)
-        for name in (runtime.file, *runtime.more_files)
-    ]
-    return None if None in found else Path(found[0])
+    found = [find_file(source, name, **where) for name in (runtime.file, *runtime.more_files)]
+    return None if None in found else found[0]
 
 
 def _load_graph(model: ReconstructionModel, path: Path, backend: str) -> ExportedModel:

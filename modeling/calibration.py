@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from .rates import Rate, rate
-from .scoring import (
-    calibrated_score,
-    conformal_threshold,
-    exceeds,
-    roc_threshold,
-    score_scale,
-)
+from .scoring import calibrated_score, conformal_threshold, exceeds, roc_threshold, score_scale
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
+NUMBERS = ("false_alarm_rate", "promised_false_alarm_rate", "raw_threshold", "scale")
 
 
 @dataclass(frozen=True)
@@ -47,12 +42,7 @@ class Calibration:
     def fit(cls, normal_scores: Sequence[float], false_alarm_rate: float) -> Calibration:
         """Fit to raw scores of held-out good parts, so that the rate holds (split conformal).
 
-        Args:
-            normal_scores: at least one raw score; none of a part that the model was trained on.
-            false_alarm_rate: share of good parts that may fail, in (0, 1).
-
-        Raises:
-            ValueError: on no scores, a score that is not finite, or a rate outside (0, 1).
+        Arguments and errors are those of `scoring.conformal_threshold`.
         """
         ordered = tuple(sorted(float(score) for score in normal_scores))
         raw_threshold, promised = conformal_threshold(ordered, false_alarm_rate)
@@ -62,12 +52,7 @@ class Calibration:
     def with_labelled(self, scores: Sequence[float], labels: Sequence[int]) -> Calibration:
         """The same held-out good parts with the threshold that labelled parts ask for.
 
-        Args:
-            scores: raw scores of a labelled validation set, never of the test set.
-            labels: 0 for good, 1 for defective; both must be present.
-
-        Raises:
-            ValueError: when only one kind is present or a score is not finite.
+        Never of the test set; arguments and errors are those of `scoring.roc_threshold`.
         """
         raw_threshold = roc_threshold(scores, labels)
         n = len(self.normal_scores)
@@ -78,21 +63,12 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ValueError: when a number is missing, not finite or out of its range.
-        """
+        """Read what `to_dict` wrote; `ValueError` if a number is missing or not finite."""
         try:
             calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
-            numbers = [
-                *calibration.normal_scores,
-                calibration.false_alarm_rate,
-                calibration.promised_false_alarm_rate,
-                calibration.raw_threshold,
-                calibration.scale,
-            ]
-            sound = all(map(math.isfinite, numbers)) and calibration.scale > 0
+            numbers = [getattr(calibration, name) for name in NUMBERS]
+            sound = all(map(math.isfinite, (*calibration.normal_scores, *numbers)))
+            sound = sound and calibration.scale > 0
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"The calibration in config.json must have {', '.join(cls.__annotations__)}, "
@@ -114,10 +90,7 @@ class Calibration:
         return calibrated_score(raw, self.raw_threshold, self.scale)
 
     def rejected_at(self, threshold: float) -> Rate:
-        """How many of the held-out good parts an operating threshold on the score, 0..1, rejects.
-
-        At the calibrated threshold this is what `promised_false_alarm_rate` is made from.
-        """
+        """How many of the held-out good parts a threshold on the score, 0..1, rejects."""
         return rate(int(exceeds(self._normal_scores(), threshold).sum()), len(self.normal_scores))
 
     def at_least(self, score: float) -> Rate:

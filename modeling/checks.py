@@ -8,17 +8,9 @@ from typing import Any
 
 
 def check_number(field: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
-    """Raise unless `value` is a number in [low, high].
+    """Raise `ValueError`, naming the field, unless `value` is a finite number from `low` to `high`.
 
-    Args:
-        field: the name a user knows the value by; it opens the message.
-        value: what was given.
-        low: smallest value allowed.
-        high: largest value allowed.
-        whole: the value must be an integer.
-
-    Raises:
-        ValueError: naming the field, the range and the value.
+    Where it must be `whole`, an integer.
     """
     kind = "a whole number" if whole else "a number"
     expected_type = int if whole else (int, float)
@@ -47,16 +39,7 @@ def check_list(field: str, values: list[Any], longest: int) -> None:
 
 
 def check_weighting(field: str, weights: dict[str, float], known: tuple[str, ...]) -> None:
-    """Raise unless `weights` maps known names to weights >= 0, at least one of them above 0.
-
-    Args:
-        field: the name a user knows the value by.
-        weights: name to weight.
-        known: the names allowed.
-
-    Raises:
-        ValueError: naming the field, what is allowed and what was found.
-    """
+    """Raise `ValueError` unless `weights` maps `known` names to 0..1000, one of them above 0."""
     if not isinstance(weights, dict) or not weights:
         raise ValueError(
             f"{field} must map some of {', '.join(known)} to a weight, found {weights!r}."

@@ -44,12 +44,17 @@ NORMALISATIONS = {
 
 MAX_SIDE, MAX_TILED_SIDE = 2048, 8192  # pixels of what the body sees at once, and in tiles
 MAX_CATEGORIES = 1_000
-MAX_NAME = 100  # characters of a category's
+MAX_NAME = 100  # characters of a category's name
 MAX_GOOD_PARTS = 100_000  # whose scores a calibration keeps
 MAX_LAYERS = 32  # of a backbone that are stacked
 MAX_STAGES = 8  # of an autoencoder, each of half the side
 MAX_GRID = 512  # positions a side of stacked features; a few gigabytes
-LEAST, MOST = 1e-30, 1e30  # of a calibration's numbers, within what 32 bits hold
+CALIBRATION_RANGES = {
+    "false_alarm_rate": (0, 1),
+    "promised_false_alarm_rate": (0, 1),
+    "raw_threshold": (-1e30, 1e30),  # within what 32 bits hold
+    "scale": (1e-30, 1e30),
+}
 
 PIXEL_MAP_STRIDE = 4  # finer than a visible defect, and a sixteenth of the statistics to store
 
@@ -110,10 +115,8 @@ class ReconstructionConfig(PreTrainedConfig):
         for name, value in self.defaults_for_target(self.target).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        if self.categories is None:
-            self.categories = []
-        if self.calibrations is None:
-            self.calibrations = {}
+        self.categories = [] if self.categories is None else self.categories
+        self.calibrations = {} if self.calibrations is None else self.calibrations
         self._check_categories()
         self._check_calibrations()
         self._check_ranges()
@@ -133,9 +136,8 @@ class ReconstructionConfig(PreTrainedConfig):
                 "residual_normalisation": "location",
             }
         # The whitened square sees the unusual in every direction, the angle also where features are
-        # weak. On held-out parts that were damaged on purpose both together rank keys, screws and
-        # fabrics better than the square alone, and bottles as well; a weight of 5 makes them about
-        # equal.
+        # weak; a weight of 5 makes them about equal. On held-out parts, damaged on purpose, both
+        # together rank keys, screws and fabrics better than the square alone, and bottles as well.
         return {
             "backbone": EFFICIENTNET_LITE0,
             "backbone_layers": [2, 4, 7, 10],
@@ -198,11 +200,8 @@ class ReconstructionConfig(PreTrainedConfig):
             calibration = Calibration.from_dict(values)
             field = f"calibrations.{category}"
             check_list(f"{field}.normal_scores", values["normal_scores"], MAX_GOOD_PARTS)
-            check_number(f"{field}.false_alarm_rate", calibration.false_alarm_rate, 0, 1)
-            promised = calibration.promised_false_alarm_rate
-            check_number(f"{field}.promised_false_alarm_rate", promised, 0, 1)
-            check_number(f"{field}.raw_threshold", calibration.raw_threshold, -MOST, MOST)
-            check_number(f"{field}.scale", calibration.scale, LEAST, MOST)
+            for name, (low, high) in CALIBRATION_RANGES.items():
+                check_number(f"{field}.{name}", getattr(calibration, name), low, high)
 
     def _check_ranges(self) -> None:
         largest = MAX_SIDE if self.tile_size is None else MAX_TILED_SIDE
@@ -222,10 +221,9 @@ class ReconstructionConfig(PreTrainedConfig):
         )
         if self.target == "features":
             self._check_features()
-        check_multiple("image_size", self.image_size, self.map_stride, "one map position")
-        if self.tile_size is not None:
-            check_multiple("tile_size", self.tile_size, self.map_stride, "one map position")
-        _ = self.tiling  # says how tiles and image don't fit
+        for name in ("image_size", "tile_size"):
+            check_multiple(name, getattr(self, name) or 0, self.map_stride, "one map position")
+        _ = self.tiling  # raises when the tiles don't fit the image
 
     def _check_features(self) -> None:
         check_number("feature_stride", self.feature_stride, 1, 64, whole=True)
@@ -252,8 +250,7 @@ class AutoencoderConfig(ReconstructionConfig):
         latent_channels: channels of the bottleneck. Few, so that a defect does not fit through.
 
     Raises:
-        ValueError: on a value out of range, and when `image_size` is no multiple of the total
-            stride: the target's, times `patch_size`, times one halving a stage after the first.
+        ValueError: also when `image_size` is no multiple of `total_stride`.
     """
 
     model_type = "golden-sample-autoencoder"
@@ -289,7 +286,7 @@ class AutoencoderConfig(ReconstructionConfig):
 
     @property
     def total_stride(self) -> int:
-        """Input pixels to one bottleneck position."""
+        """Input pixels to one bottleneck position; every stage after the first halves the side."""
         return self.body_stride * self.patch_size * 2 ** (len(self.hidden_sizes) - 1)
 
 
@@ -303,9 +300,6 @@ class VariationalAutoencoderConfig(AutoencoderConfig):
             learns to use the latent before it is made noisy.
         probability_samples: 0 scores the residual of the mode; n > 0 scores the reconstruction
             probability over n samples of the latent (An and Cho 2015), always the same n.
-
-    Raises:
-        ValueError: on a value out of range.
     """
 
     model_type = "golden-sample-variational-autoencoder"
@@ -336,7 +330,7 @@ class MaskedAutoencoderConfig(ReconstructionConfig):
             pass that hides it, from its surroundings. Inference costs that many passes.
 
     Raises:
-        ValueError: on a value out of range, and when patches don't fill the picture.
+        ValueError: also when patches don't fill the picture.
     """
 
     model_type = "golden-sample-masked-autoencoder"

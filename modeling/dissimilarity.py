@@ -1,7 +1,8 @@
 """How much target and reconstruction differ, per location.
 
 The training loss averages these maps, the residual sums them: a model is trained on what it is
-judged by. All are pure, differentiable and zero exactly where target and reconstruction agree.
+judged by. Each takes target and reconstruction, (B, C, H, W), and gives (B, H, W), >= 0; all are
+pure, differentiable and zero exactly where the two agree.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Dissimilarity = Callable[[Tensor, Tensor], Tensor]  # target, reconstruction -> (B, H, W)
+Dissimilarity = Callable[[Tensor, Tensor], Tensor]
 
 SSIM_WINDOW_SIGMA = 1.5  # pixels; window, K1 and K2 as in Wang et al. 2004, for pictures in 0..1
 SSIM_K1, SSIM_K2 = 0.01, 0.03
@@ -21,14 +22,11 @@ SCALES = 3  # each half the size of the one before
 
 
 def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
-    """Smooth pictures with a Gaussian, mirrored at the border so that no edge darkens.
+    """Smooth pictures, (B, C, H, W), mirrored at the border so that no edge darkens.
 
     Args:
         pictures: (B, C, H, W).
-        sigma: standard deviation in pixels, >= 0; 0 returns the input.
-
-    Returns:
-        (B, C, H, W).
+        sigma: standard deviation of the Gaussian in pixels, >= 0; 0 returns the input.
     """
     if sigma == 0:
         return pictures
@@ -48,30 +46,15 @@ def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
 
 
 def absolute_difference(target: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean absolute difference over the channels.
-
-    Args:
-        target: (B, C, H, W).
-        reconstruction: (B, C, H, W).
-
-    Returns:
-        (B, H, W), >= 0.
-    """
+    """Mean absolute difference over the channels."""
     return (target - reconstruction).abs().mean(dim=1)
 
 
 def structural_dissimilarity(target: Tensor, reconstruction: Tensor) -> Tensor:
-    """(1 - SSIM) / 2 per location, averaged over the channels.
+    """(1 - SSIM) / 2, in 0..1, of pictures in 0..1, averaged over the channels.
 
     Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural
     Similarity, 2004; Gaussian window of standard deviation 1.5 pixels.
-
-    Args:
-        target: (B, C, H, W), values in 0..1.
-        reconstruction: (B, C, H, W), values in 0..1.
-
-    Returns:
-        (B, H, W), in 0..1; 0 where the neighbourhoods agree.
     """
     # SSIM needs only the sum of the two variances, so their squares share one blur.
     squares = target**2 + reconstruction**2
@@ -88,43 +71,24 @@ def structural_dissimilarity(target: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 def squared_difference(target: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean squared difference over the channels.
-
-    Args:
-        target: (B, C, H, W).
-        reconstruction: (B, C, H, W).
-
-    Returns:
-        (B, H, W), >= 0.
-    """
+    """Mean squared difference over the channels."""
     return (target - reconstruction).square().mean(dim=1)
 
 
 def cosine_distance(target: Tensor, reconstruction: Tensor) -> Tensor:
-    """1 - cosine of the angle between the two vectors of channels.
+    """1 - cosine, in 0..2, of the angle between standardised features, C > 1.
 
-    Args:
-        target: (B, C, H, W), C > 1; of standardised features.
-        reconstruction: (B, C, H, W).
-
-    Returns:
-        (B, H, W), in 0..2. Where a vector is all zeros the angle is undefined and 1 is returned.
+    Where a vector is all zeros the angle is undefined and 1 is returned.
     """
     # Rounding can carry a perfect match a hair past 1, and a map must not be negative.
     return (1 - F.cosine_similarity(target, reconstruction, dim=1)).clamp_min(0)
 
 
 def gradient_dissimilarity(target: Tensor, reconstruction: Tensor) -> Tensor:
-    """1 - gradient magnitude similarity of the grey pictures: edges that moved, came or went.
+    """Edges that moved, came or went in grey: 1 - gradient magnitude similarity, in 0..1.
 
-    Xue, Zhang, Mou, Bovik: Gradient Magnitude Similarity Deviation, 2014; Prewitt gradients.
-
-    Args:
-        target: (B, C, H, W), values in 0..1.
-        reconstruction: (B, C, H, W), values in 0..1.
-
-    Returns:
-        (B, H, W), in 0..1.
+    Xue, Zhang, Mou, Bovik: Gradient Magnitude Similarity Deviation, 2014; Prewitt gradients, of
+    pictures in 0..1.
     """
     ours, theirs = _gradient_magnitude(target), _gradient_magnitude(reconstruction)
     similarity = (2 * ours * theirs + GMS_C) / (ours**2 + theirs**2 + GMS_C)
@@ -137,7 +101,7 @@ def _gradient_magnitude(pictures: Tensor) -> Tensor:
     slope = torch.tensor([-1.0, 0.0, 1.0], device=grey.device, dtype=grey.dtype) / 3
     across = slope.expand(1, 1, 3, 3)
     gradient = F.conv2d(grey, torch.cat((across, across.transpose(2, 3))))  # (B, 2, H, W)
-    # The root of 0 has no finite slope; the hair keeps training on flat pictures from NaN.
+    # The root of 0 has no finite slope: without 1e-8, training on flat pictures would give NaN.
     return (gradient.square().sum(dim=1) + 1e-8).sqrt()
 
 
@@ -177,13 +141,5 @@ DISSIMILARITIES: Mapping[str, Mapping[str, Dissimilarity]] = {
 
 
 def weighted_sum(maps: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Sum of the maps (or of their means) that `weights` names, each times its weight.
-
-    Args:
-        maps: name to tensor, all of one shape; names without a weight are left out.
-        weights: names of `DISSIMILARITIES` to weights >= 0.
-
-    Returns:
-        The shape of one map.
-    """
+    """Sum of maps (or of their means), all of one shape, each times the weight of its name."""
     return sum(weights[name] * values for name, values in maps.items() if name in weights)

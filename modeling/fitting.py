@@ -69,22 +69,14 @@ class CalibrationMixin:
         return calibration
 
     def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
-        """Judge a category (the only one if None) by this calibration from now on.
-
-        Raises:
-            ValueError: when the category is unknown, or missing although the model knows several.
-        """
+        """Judge a category, or the only one, by this calibration; raises as `category_numbers`."""
         number = self.category_numbers(category, 1).item()
         self.config.categories = self.config.categories or [UNNAMED]
         name = self.config.categories[number]
         self.config.calibrations = {**self.config.calibrations, name: calibration.to_dict()}
 
     def set_residual_normalisation(self, normalisation: str) -> None:
-        """Normalise the residual another way; statistics and calibrations are to be made anew.
-
-        Raises:
-            ValueError: when the target has no such normalisation.
-        """
+        """Normalise the residual another way, one that the target has; `calibrate` is due again."""
         field = f"residual_normalisation of {self.config.target}"
         check_choice(field, normalisation, NORMALISATIONS[self.config.target])
         self.config.residual_normalisation = normalisation
@@ -143,14 +135,9 @@ class CalibrationMixin:
         channels: ChannelMoments | None,
         locations: LocationMoments | None,
     ) -> float:
-        """The raw score of one part by the statistics of all others.
+        """The raw score of one part, (tiles, C, h, w) values, by the statistics of all others.
 
-        Args:
-            values: (tiles, C, h, w), the part's target values.
-            restored: (tiles, C, h, w), what they should be.
-            number: (1,), of the category.
-            channels: of all parts, this one among them.
-            locations: the same.
+        `channels` and `locations` are of all parts, this one among them.
         """
         whitening = None
         if channels is not None:
@@ -168,7 +155,7 @@ class CalibrationMixin:
         for pixel_values in batches:
             pixel_values = pixel_values.to(self.device)
             versions = [
-                self.summarise(picture, self.target.encode(self.tiles_of(picture)))
+                self.familiarity.summarise(picture, self.target.encode(self.tiles_of(picture)))
                 for picture in (pixel_values, *resaved(pixel_values))
             ]
             summaries.append(torch.stack(versions, dim=1))  # (B, versions, D)

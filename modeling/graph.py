@@ -13,29 +13,23 @@ from .reconstruction import ReconstructionModel
 
 INPUTS = ("pictures", "category")
 OUTPUTS = ("reconstruction", "anomaly_map", "raw_score", "anomaly_score", "doubt")
-DIGEST_KEY = "golden_sample_fingerprint"  # under which a graph's file says what it was made from
+# The name under which a graph's file keeps the `digest_of` its model; part of the file format.
+DIGEST_KEY = "golden_sample_fingerprint"
 
 
 class DetectionGraph(nn.Module):
-    """What `detect` computes, the calibration inside, with tensors alone at both ends.
-
-    Args:
-        model: calibrated for each of its categories.
-    """
+    """What `detect` of a calibrated model computes, with tensors alone at both ends."""
 
     def __init__(self, model: ReconstructionModel) -> None:
         super().__init__()
         self.model = model.eval()
 
     def forward(self, pictures: Tensor, category: Tensor) -> tuple[Tensor, ...]:
-        """Judge pictures of the model's size.
+        """One tensor for each name in `OUTPUTS`, as `ReconstructionOutput` describes them.
 
         Args:
-            pictures: (B, size, size, 3) uint8, RGB.
+            pictures: (B, size, size, 3) uint8, RGB, of the model's size.
             category: (B,) int64, positions in `config.categories`.
-
-        Returns:
-            One tensor for each name in `OUTPUTS`, as `ReconstructionOutput` describes them.
         """
         output = self.model.detect(pictures.permute(0, 3, 1, 2).float() / 255, category)
         return tuple(output[name] for name in OUTPUTS)
@@ -51,8 +45,8 @@ def digest_of(model: ReconstructionModel) -> str:
     """SHA-256 of all that decides a score: weights, statistics, calibrations and settings.
 
     A graph that was exported before a model was trained, calibrated or set anew would judge by the
-    old one; by this number the two can be told apart. The settings are this project's own: what
-    transformers adds to a config differs from version to version and decides nothing.
+    old one; this tells the two apart. Only this project's settings count: what transformers adds to
+    a config differs from version to version and decides nothing.
     """
     own = {
         name

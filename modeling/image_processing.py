@@ -1,7 +1,7 @@
 """Photo -> pixel_values, and back to the photo's geometry.
 
-The only place that opens, turns, converts and resizes photos, so that training, evaluation,
-pipeline and app see the same pixels. The processor's settings are saved beside the weights.
+Only here photos are opened, turned, converted and resized, so that all see the same pixels. The
+processor's settings are saved beside the weights.
 """
 
 from __future__ import annotations
@@ -54,13 +54,7 @@ class PhotoError(ValueError):
 
 
 def open_photo(source: Photo) -> Image.Image:
-    """Open a photo: upright, 8 bit, RGB, fully decoded.
-
-    Args:
-        source: a path, an http(s) address, or a PIL image.
-
-    Returns:
-        RGB picture, turned upright by its EXIF orientation.
+    """Open a path, an http(s) address or a PIL image: upright by EXIF, 8 bit, RGB, decoded.
 
     Raises:
         PhotoError: when there is no such file, it is no readable picture, or it is too large.
@@ -84,17 +78,11 @@ def open_photo(source: Photo) -> Image.Image:
 
 
 def to_upright_rgb(image: Image.Image, name: str = "The photo") -> Image.Image:
-    """Turn a picture of any mode upright and into 8-bit RGB.
+    """Turn a picture of any mode upright and into 8-bit RGB; of an animation, its current frame.
 
     16-bit and float pictures are scaled from their own range (a plain conversion clips them to
-    white); transparency is laid on white. Of an animation, the current frame is taken.
-
-    Args:
-        image: any PIL picture.
-        name: what the message of an error calls it.
-
-    Raises:
-        PhotoError: when it has more than `MAX_PHOTO_PIXELS` pixels or none.
+    white); transparency is laid on white. More than `MAX_PHOTO_PIXELS` pixels, or none, raise
+    `PhotoError`, which calls the photo by `name`.
     """
     width, height = image.size
     if width * height > MAX_PHOTO_PIXELS:
@@ -129,8 +117,8 @@ def _scale_to_8_bit(image: Image.Image) -> Image.Image:
 class _PhotoFile(io.BufferedReader):
     """A photo's bytes; refuses to be read in millions of small pieces.
 
-    Pillow reads what lies before and after the pixels piece by piece, in Python. A file that is
-    all empty chunks, or one endless comment, would hold everybody up for minutes.
+    Pillow reads what lies beside the pixels piece by piece, in Python: a file of nothing but empty
+    chunks, or with an endless comment, would hold everybody up for minutes.
     """
 
     def __init__(self, raw: io.RawIOBase | io.BytesIO, photo: str) -> None:
@@ -215,8 +203,7 @@ class InspectionImageProcessor(PilBackend):
     """Photo to `pixel_values`, (B, 3, size, size) in 0..1.
 
     The whole photo is stretched to the model's square input, so nothing at its border is cut off.
-    There is no mean and standard deviation here: models take 0..1, and one that needs its input
-    normalised does it inside.
+    A model that needs its input normalised by mean and deviation does it inside.
     """
 
     model_input_names = ["pixel_values"]  # noqa: RUF012  (transformers' own convention)
@@ -229,11 +216,7 @@ class InspectionImageProcessor(PilBackend):
     do_convert_rgb = True
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
-        """Open paths and addresses as `open_photo` does; transformers' way clips 16 bits to white.
-
-        Raises:
-            PhotoError: as `open_photo` does.
-        """
+        """Open paths and addresses by `open_photo`; transformers' way clips 16 bits to white."""
         named = image_url_or_urls
         if isinstance(named, os.PathLike):
             named = os.fspath(named)
@@ -243,7 +226,7 @@ class InspectionImageProcessor(PilBackend):
         return super().fetch_images(named)
 
     def process_image(self, image: Any, **kwargs: Any) -> np.ndarray:
-        """Turn a PIL picture upright and into RGB before anything else; arrays pass as they are."""
+        """Turn a PIL picture upright and into RGB first; arrays pass as they are."""
         if isinstance(image, Image.Image):
             image = to_upright_rgb(image)
         return super().process_image(image, **kwargs)
@@ -251,14 +234,7 @@ class InspectionImageProcessor(PilBackend):
     def post_process_anomaly_map(
         self, anomaly_map: Tensor, target_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
-        """Bring anomaly maps to the geometry of their photos.
-
-        Args:
-            anomaly_map: (B, h, w), at the model's input size.
-            target_sizes: (height, width) of each photo, B of them.
-
-        Returns:
-            B arrays (height, width), float32, bilinearly resized.
+        """Resize anomaly maps, (B, h, w), to B photos of (height, width): B float32 arrays.
 
         Raises:
             ValueError: when the numbers of maps and sizes differ.
@@ -268,12 +244,10 @@ class InspectionImageProcessor(PilBackend):
                 f"target_sizes must name one (height, width) a map, found {len(target_sizes)} "
                 f"sizes for {len(anomaly_map)} maps."
             )
-        maps = anomaly_map.detach().float().cpu()
-        return [_resize_map(single, size) for single, size in zip(maps, target_sizes, strict=True)]
-
-
-def _resize_map(anomaly_map: Tensor, size: tuple[int, int]) -> np.ndarray:
-    resized = F.interpolate(
-        anomaly_map[None, None], size=tuple(size), mode="bilinear", antialias=True
-    )
-    return torch.clamp_min(resized, 0)[0, 0].numpy()
+        resized = []
+        for single, size in zip(anomaly_map.detach().float().cpu(), target_sizes, strict=True):
+            enlarged = F.interpolate(
+                single[None, None], size=tuple(size), mode="bilinear", antialias=True
+            )
+            resized.append(torch.clamp_min(enlarged, 0)[0, 0].numpy())
+        return resized

@@ -28,6 +28,22 @@ from .weights import WeightsError, check_weights_file
 # The Hub's client resumes a broken download by itself, but gives up on the first server error.
 PAUSES = (1.0, 3.0)  # seconds before the second and the third try
 LONGEST_REASON = 300  # characters; what somebody else's library says may repeat a whole config
+# What is said of a failure by its cause; of several causes, the first here counts.
+SENTENCES = {
+    (GatedRepoError, RepositoryNotFoundError): (
+        "The model {name} was not found on the Hub, or it is private; check the name, and give an "
+        "access token (HF_TOKEN) for a private one."
+    ),
+    (RevisionNotFoundError,): (
+        "The model {name} has no revision {revision}; give a branch, tag or commit that its page "
+        "on the Hub lists."
+    ),
+    (WeightsError,): "{cause}",
+    (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, ConnectionError): (
+        "The model {name} could not be downloaded from {endpoint} and was not downloaded before; "
+        "check the network and try again, or give a model folder."
+    ),
+}
 
 
 class ModelLoadError(ValueError):
@@ -106,28 +122,11 @@ def _is_server_error(error: Exception) -> bool:
 def _sentence(name: str, revision: str | None, error: Exception) -> str:
     """Why loading failed, by the error that was the first cause, which others may wrap."""
     causes = list(_chain(error))
-
-    def caused_by(*kinds: type[Exception]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if caused_by(GatedRepoError, RepositoryNotFoundError):
-        return (
-            f"The model {name} was not found on the Hub, or it is private; check the name, and "
-            "give an access token (HF_TOKEN) for a private one."
-        )
-    if caused_by(RevisionNotFoundError):
-        return (
-            f"The model {name} has no revision {revision}; give a branch, tag or commit that its "
-            "page on the Hub lists."
-        )
-    for cause in causes:
-        if isinstance(cause, WeightsError):
-            return str(cause)
-    if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, ConnectionError):
-        return (
-            f"The model {name} could not be downloaded from {constants.ENDPOINT} and was not "
-            "downloaded before; check the network and try again, or give a model folder."
-        )
+    for kinds, sentence in SENTENCES.items():
+        for cause in causes:
+            if isinstance(cause, kinds):
+                facts = {"revision": revision, "endpoint": constants.ENDPOINT, "cause": cause}
+                return sentence.format(name=name, **facts)
     reason = first_line(error)
     reason = reason.rstrip(".") if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + ".."
     return (

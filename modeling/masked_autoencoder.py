@@ -114,17 +114,12 @@ class MaskedAutoencoder(ReconstructionModel):
         return Restoration(self._to_values(restored))
 
     def _restore_hidden(self, patches: Tensor, visible: Tensor) -> Tensor:
-        """Restore all tokens from the visible ones.
+        """Patches, (B, n, C p^2), restored from those at the visible positions, (B, m), ascending.
 
-        Args:
-            patches: (B, n, C p^2).
-            visible: (B, m), positions of those tokens, ascending.
-
-        Returns:
-            (B, n, C p^2); only the hidden tokens' are of use.
+        Only those of the hidden tokens are of use.
         """
         batch, count = patches.shape[:2]
-        seen = _gather(patches, visible)
+        seen = patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[-1]))
         tokens = self.encoder(self.embed(seen) + self.positions[visible])
         tokens = self.to_decoder(tokens)
         full = self.mask_token.to(tokens.dtype).repeat(batch, count, 1)
@@ -157,9 +152,9 @@ class MaskedAutoencoder(ReconstructionModel):
 def fixed_masks(side: int, count: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Each of `complementary_masks`, (n,) bool, with the positions that it leaves, (m,).
 
-    Kept, for an exported graph holds the positions as numbers: how many there are decides shapes.
+    Cached: an exported graph holds the positions as numbers, for their count decides shapes.
     """
-    with torch.inference_mode(False):  # whoever comes next may want gradients
+    with torch.inference_mode(False):  # training can't use tensors made in it
         return tuple((mask, (~mask).nonzero()[:, 0]) for mask in complementary_masks(side, count))
 
 
@@ -167,14 +162,8 @@ def complementary_masks(side: int, count: int) -> Tensor:
     """Masks that hide every token of a square grid exactly once.
 
     The tokens are dealt out along diagonals, so that a hidden token's neighbours are mostly seen.
-
-    Args:
-        side: tokens to a side.
-        count: number of masks.
-
-    Returns:
-        (count, side * side), bool; True hides. Rows hide the same number of tokens where the count
-        divides the side, else nearly.
+    (count, side * side), bool; True hides. Rows hide the same number of tokens where the count
+    divides the side, else nearly.
     """
     row = torch.arange(side)
     # A step of about the square root of the count spreads a mask's tokens evenly over the grid.
@@ -186,12 +175,7 @@ def complementary_masks(side: int, count: int) -> Tensor:
 def sine_cosine_positions(side: int, width: int) -> Tensor:
     """Fixed position embeddings of a square grid, half of the width for each axis.
 
-    Args:
-        side: tokens to a side.
-        width: a multiple of 4.
-
-    Returns:
-        (side * side, width), in -1..1, no two rows alike.
+    (side * side, width), in -1..1, no two rows alike; the width is a multiple of 4.
     """
     frequencies = 1.0 / 10_000 ** (torch.arange(width // 4) / (width // 4))
     angles = torch.arange(side)[:, None] * frequencies  # (side, width / 4)
@@ -199,8 +183,3 @@ def sine_cosine_positions(side: int, width: int) -> Tensor:
     rows = axis[:, None].expand(side, side, -1)
     columns = axis[None].expand(side, side, -1)
     return torch.cat((rows, columns), dim=2).flatten(0, 1)
-
-
-def _gather(tokens: Tensor, index: Tensor) -> Tensor:
-    """Tokens (B, n, d) at positions (B, m): (B, m, d)."""
-    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))

@@ -1,8 +1,9 @@
-"""The residual made fair: measured by what good parts show, per channel, per location, or both."""
+"""The residual measured by what good parts show: per channel, per location, or both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,26 @@ SHRINKAGE = 1e-2
 
 
 @dataclass
-class ChannelMoments:
-    """Sums over residual vectors, in float64, that can be added and taken away.
-
-    Attributes:
-        count: number of vectors.
-        total: (C,), their sum.
-        products: (C, C), sum of their outer products.
-    """
+class Moments:
+    """Sums, in float64, of values and of their squares or outer products; to add and take away."""
 
     count: int
     total: Tensor
-    products: Tensor
+    squares: Tensor
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.count + other.count, self.total + other.total, self.squares + other.squares
+        )
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(
+            self.count - other.count, self.total - other.total, self.squares - other.squares
+        )
+
+
+class ChannelMoments(Moments):
+    """Of residual vectors of C channels: `total` (C,), `squares` (C, C)."""
 
     @classmethod
     def of(cls, differences: Tensor) -> ChannelMoments:
@@ -32,20 +41,10 @@ class ChannelMoments:
         vectors = differences.double().movedim(-3, 0).flatten(1)  # (C, B h w)
         return cls(vectors.shape[1], vectors.sum(dim=1), vectors @ vectors.T)
 
-    def __add__(self, other: ChannelMoments) -> ChannelMoments:
-        return ChannelMoments(
-            self.count + other.count, self.total + other.total, self.products + other.products
-        )
-
-    def __sub__(self, other: ChannelMoments) -> ChannelMoments:
-        return ChannelMoments(
-            self.count - other.count, self.total - other.total, self.products - other.products
-        )
-
     def whitening(self) -> tuple[Tensor, Tensor]:
         """Mean (C,) and the matrix (C, C) that gives the vectors unit covariance, both float32."""
         mean = self.total / self.count
-        covariance = self.products / self.count - torch.outer(mean, mean)
+        covariance = self.squares / self.count - torch.outer(mean, mean)
         ridge = SHRINKAGE * covariance.diagonal().mean().clamp_min(torch.finfo(torch.float32).tiny)
         identity = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
         factor = torch.linalg.cholesky(covariance + ridge * identity)
@@ -53,29 +52,14 @@ class ChannelMoments:
         return mean.float(), matrix.float()
 
 
-@dataclass
-class LocationMoments:
-    """Sums over residual maps, (h, w) in float64, that can be added and taken away."""
-
-    count: int
-    total: Tensor
-    squares: Tensor
+class LocationMoments(Moments):
+    """Of residual maps: `total` and `squares`, (h, w) each."""
 
     @classmethod
     def of(cls, maps: Tensor) -> LocationMoments:
         """Moments of maps, (B, h, w)."""
         maps = maps.double()
         return cls(len(maps), maps.sum(dim=0), maps.square().sum(dim=0))
-
-    def __add__(self, other: LocationMoments) -> LocationMoments:
-        return LocationMoments(
-            self.count + other.count, self.total + other.total, self.squares + other.squares
-        )
-
-    def __sub__(self, other: LocationMoments) -> LocationMoments:
-        return LocationMoments(
-            self.count - other.count, self.total - other.total, self.squares - other.squares
-        )
 
     def mean_and_deviation(self) -> tuple[Tensor, Tensor]:
         """(h, w) each, float32."""

@@ -1,7 +1,7 @@
 """Whether a photo shows the product at all: its global statistics against those of good parts.
 
-A verdict about another product, a blank frame or a blurred one would be confident and worthless. A
-defect changes a small part of a photo, and the statistics of the whole photo hardly.
+A verdict about another product or a blank or blurred photo would be confident and worthless. A
+defect changes a small part of a photo, and hardly the statistics of the whole.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-# Why a photo can't be judged, by the number that stands for it; None: it can. The first that
-# applies from the end is the reason: a black frame is no part of another category.
-OTHER_PRODUCT, BLURRED, BRIGHT, DARK, BLANK = DOUBTS = (
-    "other_product",
-    "blurred",
-    "bright",
-    "dark",
-    "blank",
-)
-NO_DOUBT = -1  # the number where it can
-UNLIKE = "This does not look like the product"
-DOUBT_NOTES = {
-    OTHER_PRODUCT: f"{UNLIKE}: check the camera or the category.",
-    BLURRED: f"{UNLIKE}, for the photo is far from sharp: check the camera or the category.",
-    BRIGHT: f"{UNLIKE}, for the photo is far too bright: check the camera or the category.",
-    DARK: f"{UNLIKE}, for the photo is far too dark: check the camera or the category.",
-    BLANK: f"{UNLIKE}, for the photo is blank: check the camera or the category.",
+# Why a photo can't be judged; its position is its number. Where several apply, the last is the
+# reason: a black frame is dark, not a part of another category.
+DOUBTS = ("other_product", "blurred", "bright", "dark", "blank")
+OTHER_PRODUCT, BLURRED, BRIGHT, DARK, BLANK = DOUBTS
+NO_DOUBT = -1  # the number of a photo that can be judged
+_APPEARANCE = {
+    OTHER_PRODUCT: "",
+    BLURRED: ", for the photo is far from sharp",
+    BRIGHT: ", for the photo is far too bright",
+    DARK: ", for the photo is far too dark",
+    BLANK: ", for the photo is blank",
 }
+DOUBT_NOTES = {
+    doubt: f"This does not look like the product{appearance}: check the camera or the category."
+    for doubt, appearance in _APPEARANCE.items()
+}
+
+
+def doubt_of(number: int) -> str | None:
+    """The doubt that a number stands for; None of `NO_DOUBT`."""
+    return None if number == NO_DOUBT else DOUBTS[number]
 
 
 class Tolerance(NamedTuple):
@@ -52,8 +55,8 @@ class Tolerance(NamedTuple):
 TOLERANCES = {"features": Tolerance(0.2, 1.1), "pixels": Tolerance(0.1, 0.45)}
 BEYOND_FARTHEST = 1.5  # times as far as the farthest good part a photo may lie
 
-# What a file does to a photo and nobody sees: the same part saved as JPEG, or from a smaller photo.
-# Uncounted, they lie as far from good parts as another product does.
+# Saved as JPEG or enlarged from a smaller file, a photo looks the same to a person; unless it is
+# counted as usual, it lies as far from the good photos as another product does.
 JPEG_QUALITY = 75
 SMALLER = 0.6  # of the side
 
@@ -84,11 +87,6 @@ def _compress(picture: Tensor) -> Tensor:
         return torch.from_numpy(np.array(opened)).permute(2, 0, 1).float() / 255
 
 
-def summarise_features(values: Tensor) -> Tensor:
-    """Mean of every channel: standardised features (B, C, h, w) to (B, C)."""
-    return values.float().mean(dim=(2, 3))
-
-
 def summarise_pixels(pixel_values: Tensor) -> Tensor:
     """Colour, contrast and, over a pyramid, structure: (B, 3, H, W) in 0..1 to (B, 42)."""
     pixels = pixel_values.float()
@@ -102,7 +100,7 @@ def summarise_pixels(pixel_values: Tensor) -> Tensor:
 
 
 def light_and_sharpness(pixel_values: Tensor) -> Tensor:
-    """What light and lens did: (B, 3, H, W) in 0..1 to (B, 4).
+    """What light and lens did to pictures: (B, 3, H, W) in 0..1 to (B, 4).
 
     Contrast (standard deviation of the grey values), brightness (their mean), sharpness (mean
     absolute Laplacian) and the over-exposed share.
@@ -112,28 +110,18 @@ def light_and_sharpness(pixel_values: Tensor) -> Tensor:
     laplacian = (
         4 * inner - across[..., 2:] - across[..., :-2] - down[..., 2:, :] - down[..., :-2, :]
     )
-    return torch.stack(
-        [
-            grey.flatten(1).std(dim=1),
-            grey.flatten(1).mean(dim=1),
-            laplacian.abs().flatten(1).mean(dim=1),
-            (grey > WHITE).float().flatten(1).mean(dim=1),
-        ],
-        dim=1,
-    )
+    contrast, brightness = grey.flatten(1).std(dim=1), grey.flatten(1).mean(dim=1)
+    sharpness = laplacian.abs().flatten(1).mean(dim=1)
+    white = (grey > WHITE).float().flatten(1).mean(dim=1)
+    return torch.stack([contrast, brightness, sharpness, white], dim=1)
 
 
 class OutOfDistribution(nn.Module):
     """What photos of good parts look like as a whole, one set a category, saved with the weights.
 
-    Buffers: `mean` and `deviation` (K, D) of the summaries, `limit` (K,) of the distance from
-    them, `lowest` (K, 3) contrast, brightness and sharpness, `whitest` (K,) over-exposed share.
-    They start as "no photo is doubted".
-
-    Args:
-        target: "features" or "pixels".
-        categories: K.
-        channels: of the target.
+    Buffers for K categories: `mean` and `deviation` (K, D) of the summaries, `limit` (K,) of the
+    distance from them, `lowest` (K, 3) contrast, brightness and sharpness, `whitest` (K,)
+    over-exposed share. They start as "no photo is doubted".
     """
 
     def __init__(self, target: str, categories: int, channels: int) -> None:
@@ -141,11 +129,10 @@ class OutOfDistribution(nn.Module):
         self.target = target
         self.tolerance = TOLERANCES[target]
         size = channels if target == "features" else channels * (2 + 2 * PYRAMID)
-        self.register_buffer("mean", torch.zeros(categories, size))
-        self.register_buffer("deviation", torch.ones(categories, size))
-        self.register_buffer("limit", torch.full((categories,), torch.inf))
-        self.register_buffer("lowest", torch.zeros(categories, 3))
-        self.register_buffer("whitest", torch.ones(categories))
+        shapes = {"mean": (size,), "deviation": (size,), "limit": (), "lowest": (3,), "whitest": ()}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.empty(categories, *shape))
+        self.reset()
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -157,29 +144,24 @@ class OutOfDistribution(nn.Module):
         self.whitest.fill_(1)
 
     def summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
-        """(B, D) of pictures (B, 3, H, W) and their target values (B, C, h, w)."""
-        if self.target == "features":
-            return summarise_features(values)
-        return summarise_pixels(pixel_values)
+        """(B, D) of whole pictures (B, 3, H, W), or of their tiles' features (B tiles, D, h, w)."""
+        on_features = self.target == "features"
+        summary = values.float().mean(dim=(2, 3)) if on_features else summarise_pixels(pixel_values)
+        return summary.unflatten(0, (pixel_values.shape[0], -1)).mean(dim=1)
 
     @torch.no_grad()
     def fit(self, category: int, summaries: Tensor, measured: Tensor) -> None:
-        """Learn what good parts look like.
-
-        Each is compared with the others, as a new one will be compared with all.
+        """Learn what good parts look like, each compared with the others as a new one with all.
 
         Args:
             category: its number.
-            summaries: (n, V, D) of n >= 2 held-out good parts: first as they are, then as
-                `resaved` makes them.
+            summaries: (n, V, D) of n >= 2 held-out good parts: first as they are, then `resaved`.
             measured: (n, 4), what `light_and_sharpness` gave for them.
         """
-        distances = [
-            self._distance(
-                summaries[i, 0], *self._moments(torch.cat([summaries[:i], summaries[i + 1 :]]))
-            )
-            for i in range(len(summaries))
-        ]
+        distances = []
+        for index, summary in enumerate(summaries):
+            others = torch.cat([summaries[:index], summaries[index + 1 :]])
+            distances.append(self._distance(summary[0], *self._moments(others)))
         self.mean[category], self.deviation[category] = self._moments(summaries)
         farthest = torch.stack(distances).max().item()
         self.limit[category] = max(BEYOND_FARTHEST * farthest, self.tolerance.distance)
@@ -187,13 +169,7 @@ class OutOfDistribution(nn.Module):
         self.whitest[category] = measured[:, 3].max()
 
     def doubts(self, summaries: Tensor, measured: Tensor, category: Tensor) -> Tensor:
-        """(B,) numbers in `DOUBTS`, or `NO_DOUBT`.
-
-        Args:
-            summaries: (B, D).
-            measured: (B, 4), what `light_and_sharpness` gave.
-            category: (B,) category numbers.
-        """
+        """(B,) numbers of doubts, from what `fit` takes, (B, D) and (B, 4), and (B,) categories."""
         distance = self._distance(summaries, self.mean[category], self.deviation[category])
         lower = measured[:, :3] * LESS < self.lowest[category]
         contrast, brightness, sharpness = lower.unbind(dim=1)

@@ -9,24 +9,20 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-# Score -> colour and opacity. Below half the limit nothing is painted; lightness falls from yellow
-# to purple as the score rises, so the order reads in grey and with any colour vision.
+# Score -> colour and opacity; 0.5, the calibrated limit, is orange. Below half the limit nothing is
+# painted; lightness falls from yellow to purple, so the order reads in grey and with any colour
+# vision.
 STOPS = (0.25, 0.40, 0.50, 0.75, 1.00)
 COLOURS = ((255, 236, 130), (255, 214, 70), (255, 150, 20), (226, 42, 68), (140, 10, 110))
 OPACITIES = (0.0, 0.35, 0.60, 0.75, 0.85)
-
 
 LEVELS = 1024  # steps of the score that are told apart: finer than 8 bits of colour
 
 
 def heat_layer(score_map: np.ndarray) -> Image.Image:
-    """The deviation as a picture of its own, to be laid over the photo.
+    """The deviation as an RGBA picture of its own, to be laid over the photo.
 
-    Args:
-        score_map: (H, W), 0..1; 0.5 is the calibrated limit (orange).
-
-    Returns:
-        RGBA picture of the map's size; transparent where the score is at most 0.25.
+    Of a score map, (H, W) in 0..1; transparent where the score is at most 0.25.
     """
     index = (np.clip(score_map, 0, 1) * (LEVELS - 1) + 0.5).astype(np.uint16)
     # Taken as one number a pixel, colours come five times as fast as in four.
@@ -35,14 +31,9 @@ def heat_layer(score_map: np.ndarray) -> Image.Image:
 
 
 def paint_heatmap(photo: Image.Image, score_map: np.ndarray) -> Image.Image:
-    """Lay the score map over the photo.
+    """Lay a score map, (H, W) of the photo in 0..1, over the RGB photo.
 
-    Args:
-        photo: RGB.
-        score_map: (H, W) of the photo, 0..1; 0.5 is the calibrated limit (orange).
-
-    Returns:
-        RGB picture of the photo's size; the photo itself where the score is at most 0.25.
+    The photo itself remains where the score is at most 0.25.
     """
     painted = photo.copy()
     visible = score_map > STOPS[0]

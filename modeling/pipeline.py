@@ -16,9 +16,10 @@ from transformers.utils import ModelOutput
 from .backends import TORCH, Detector, load_detector
 from .calibration import THRESHOLD
 from .checks import check_number
+from .graph import OUTPUTS
 from .image_processing import Photo, open_photo
 from .loading import ModelLoadError, load_model
-from .out_of_distribution import DOUBT_NOTES, DOUBTS, NO_DOUBT
+from .out_of_distribution import DOUBT_NOTES, doubt_of
 from .overlay import paint_heatmap
 from .record import InspectionRecord, verdict_of
 from .regions import Finding, Region, describe, find_regions, summarise_regions
@@ -65,14 +66,7 @@ class Inspection(ModelOutput):
     part: np.ndarray | None = None
 
     def at_threshold(self, threshold: float) -> Inspection:
-        """The same inspection judged at another threshold; no model runs.
-
-        Args:
-            threshold: operating threshold on the score, 0..1.
-
-        Raises:
-            ValueError: when the threshold is no number from 0 to 1.
-        """
+        """The same inspection judged at another threshold; no model runs. Raises as `judge`."""
         size = (self.photo.height, self.photo.width)
         judgement = judge(self.score, self.score_map, size, threshold, self.part, self.doubt)
         return replace(self, **judgement._asdict())
@@ -93,7 +87,7 @@ class Inspection(ModelOutput):
 
 
 class Judgement(NamedTuple):
-    """The part of an `Inspection` that depends on the threshold; fields as there."""
+    """What of an `Inspection` depends on the threshold; fields as there."""
 
     threshold: float
     verdict: str
@@ -160,11 +154,11 @@ class InspectionPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._model_name = self.model.name_or_path or type(self.model).__name__
         if not self.model.config.calibrations:
             raise ModelLoadError(
-                f"The model {self.model.name_or_path or type(self.model).__name__} is not "
-                "calibrated, so it has no threshold to judge by; train it with training/train.py "
-                "or call model.calibrate with good photos."
+                f"The model {self._model_name} is not calibrated, so it has no threshold to judge "
+                "by; train it with training/train.py or call model.calibrate with good photos."
             )
         self.model.eval()
         self.detector: Detector = self.model
@@ -178,11 +172,7 @@ class InspectionPipeline(Pipeline):
         return {}, of_category, of_threshold | of_category
 
     def preprocess(self, input_: Photo) -> dict[str, Any]:
-        """Open one photo and prepare it: `pixel_values` (1, 3, H, W) and the photo itself.
-
-        Raises:
-            PhotoError: when the photo can't be read.
-        """
+        """The photo and its `pixel_values`, (1, 3, H, W); raises as `open_photo` does."""
         photo = open_photo(input_)
         return {**self.image_processor(photo, return_tensors="pt"), "photo": photo}
 
@@ -191,14 +181,7 @@ class InspectionPipeline(Pipeline):
     ) -> dict[str, Any]:
         pixel_values = input_tensors["pixel_values"].to(self.model.dtype)
         output = self.detector.detect(pixel_values, category)
-        return {
-            "photo": input_tensors["photo"],
-            "reconstruction": output.reconstruction,
-            "anomaly_map": output.anomaly_map,
-            "raw_score": output.raw_score,
-            "anomaly_score": output.anomaly_score,
-            "doubt": output.doubt,
-        }
+        return {"photo": input_tensors["photo"], **{name: output[name] for name in OUTPUTS}}
 
     def postprocess(
         self,
@@ -208,11 +191,6 @@ class InspectionPipeline(Pipeline):
     ) -> Inspection:
         """Bring one photo's results to the photo's geometry and put them in words.
 
-        Args:
-            model_outputs: what `_forward` gives for one photo.
-            threshold: operating threshold on the score, 0..1.
-            category: whose calibration scores, if the model knows several.
-
         Raises:
             ValueError: when the threshold is no number from 0 to 1.
             ModelLoadError: when the model gives no score.
@@ -220,20 +198,20 @@ class InspectionPipeline(Pipeline):
         photo = _single(model_outputs["photo"])
         calibration = self.model.calibration_of(category)
         score = model_outputs["anomaly_score"].item()
-        if calibration is None or math.isnan(score):  # which exceeds no threshold
+        if calibration is None or math.isnan(score):  # NaN exceeds no threshold
             raise ModelLoadError(
-                f"The model {self.model.name_or_path or type(self.model).__name__} gives no score "
-                "for this photo: it is not calibrated for the category, or its weights are "
-                "damaged; train it again, or choose another one."
+                f"The model {self._model_name} gives no score for this photo: it is not calibrated "
+                "for the category, or its weights are damaged; train it again, or choose another "
+                "one."
             )
         anomaly_map = model_outputs["anomaly_map"]  # (1, h, w)
-        scores = calibration.score(anomaly_map)  # (1, h, w)
+        scores = calibration.score(anomaly_map)
         score_map = scores[0].float().numpy()
         size = (photo.height, photo.width)
         resize = self.image_processor.post_process_anomaly_map
         reconstruction = _to_picture(model_outputs["reconstruction"][0])
         part = silhouette(reconstruction, score_map.shape)
-        doubt = _doubt_of(model_outputs["doubt"].item())
+        doubt = doubt_of(model_outputs["doubt"].item())
         judgement = judge(score, score_map, size, threshold, part, doubt)
         return Inspection(
             score=score,
@@ -247,10 +225,6 @@ class InspectionPipeline(Pipeline):
             part=part,
             **judgement._asdict(),
         )
-
-
-def _doubt_of(number: int) -> str | None:
-    return None if number == NO_DOUBT else DOUBTS[number]
 
 
 def _single(value: Any) -> Any:
@@ -279,8 +253,8 @@ def load_pipeline(
         model: a folder that training wrote, or a Hub id such as "org/bottle".
         revision: branch, tag or commit of the Hub repository.
         token: access token for a private repository.
-        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
         local_files_only: take what was downloaded earlier and ask nobody.
+        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
         backend: what runs it: "torch"; "onnxruntime" or "openvino", which need the graph that
             publishing/export.py writes beside the model; or "auto", the fastest that is there.
 

@@ -15,7 +15,7 @@ class Rate(NamedTuple):
         value: `count / total`, in 0..1.
         low: lower end of the interval, in 0..1.
         high: upper end of the interval, in 0..1.
-        count: how many.
+        count: how many, 0..total.
         total: out of how many.
     """
 
@@ -30,10 +30,6 @@ def rate(count: int, total: int) -> Rate:
     """A share with its 95 % Wilson score interval (Wilson 1927), which holds for small totals.
 
     Written out because a model on the Hub must load where scipy is not installed.
-
-    Args:
-        count: how many, 0..total.
-        total: out of how many; 0 makes every number NaN.
 
     Example:
         >>> tuple(round(number, 3) for number in rate(1, 20)[:3])

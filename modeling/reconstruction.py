@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,15 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import logging
+from transformers.utils import ModelOutput, logging
 
 from .calibration import THRESHOLD, Calibration
 from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .fitting import CalibrationMixin
 from .normalisation import ResidualStatistics, apply_whitening
-from .out_of_distribution import OutOfDistribution, light_and_sharpness
-from .outputs import ReconstructionOutput
+from .out_of_distribution import NO_DOUBT, OutOfDistribution, doubt_of, light_and_sharpness
 from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
     calibrated_score,
@@ -47,11 +47,40 @@ UNCALIBRATED = (
     "with training/train.py, or call model.calibrate(batches, false_alarm_rate) with good photos "
     "that it was not trained on."
 )
-WHITENED = ("l1", "mse")  # dissimilarities of the difference alone; an angle is no difference
+WHITENED = ("l1", "mse")  # what depends on the difference alone; an angle does not
 
 # One name for all pictures, one a picture, or already their numbers (B,).
 Category = str | Sequence[str] | Tensor | None
 Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
+
+
+@dataclass
+class ReconstructionOutput(ModelOutput):
+    """What a reconstruction model says of a batch of photos; the same fields in every mode.
+
+    Attributes:
+        loss: (), the training loss; None from `detect`.
+        reconstruction: (B, 3, H, W), how the parts should look, in 0..1.
+        anomaly_map: (B, H, W), >= 0, where they differ.
+        raw_score: (B,), >= 0, the maximum of the map; metrics rank by it.
+        anomaly_score: (B,), 0..1, 0.5 at the calibrated threshold; NaN while uncalibrated.
+        is_anomalous: (B,), bool, the verdict at the calibrated threshold; None while uncalibrated.
+        doubt: (B,), why a photo does not seem to show the product, a position in
+            `out_of_distribution.DOUBTS`; -1 where it does, and while uncalibrated.
+    """
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    anomaly_map: Tensor | None = None
+    raw_score: Tensor | None = None
+    anomaly_score: Tensor | None = None
+    is_anomalous: Tensor | None = None
+    doubt: Tensor | None = None
+
+    def doubt_names(self) -> list[str | None]:
+        """B of `out_of_distribution.DOUBTS`; None where a photo can be judged."""
+        numbers = [NO_DOUBT] * len(self.raw_score) if self.doubt is None else self.doubt.tolist()
+        return [doubt_of(number) for number in numbers]
 
 
 class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
@@ -78,11 +107,8 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
     ) -> ReconstructionModel:
         """Load a model folder or Hub repository, as every transformers model does.
 
-        Only safetensors is read, and only when it is whole and what the Hub announced.
-
-        Raises:
-            WeightsError: when the weights are a pickle, damaged, or not what the Hub announced.
-            OSError: as transformers raises it, when the repository can't be reached.
+        Only safetensors is read, and only when it is whole and what the Hub announced: it raises
+        as `weights.check_weights_file` does.
         """
         if pretrained_model_name_or_path is not None:
             where = {name: kwargs[name] for name in WHERE if name in kwargs}
@@ -167,8 +193,8 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             output = ReconstructionOutput(loss=loss)
         else:
             with torch.no_grad():
-                judged = self._judge(pixel_values, values, restoration.values.detach(), category)
-            output = ReconstructionOutput(**{**judged, "loss": loss})
+                output = self._judge(pixel_values, values, restoration.values.detach(), category)
+            output = ReconstructionOutput(**{**output, "loss": loss})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 
@@ -180,14 +206,11 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size.
             category: whose statistics and threshold judge; needed if the model knows several.
 
-        Returns:
-            `ReconstructionOutput` with `loss` None.
-
         Raises:
             ValueError: when pictures have another shape or hold what is no finite number, or the
                 category is unknown or missing.
         """
-        # A graph that is being exported holds no numbers yet. NaN would exceed no threshold.
+        # NaN exceeds no threshold and would pass. A graph that is being exported has no values yet.
         if not torch.compiler.is_compiling() and not pixel_values.isfinite().all():
             raise ValueError(
                 "pixel_values must be finite numbers in 0..1, found NaN or infinity; prepare "
@@ -205,11 +228,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         return self.config.tiling.cut(pixel_values)
 
     def check_shape(self, pixel_values: Tensor) -> None:
-        """Make sure that pictures are (B, 3, H, W) with H = W = config.image_size.
-
-        Raises:
-            ValueError: when they are not.
-        """
+        """Raise `ValueError` unless pictures are (B, 3, H, W) with H = W = config.image_size."""
         side = self.config.image_size
         expected = (self.config.num_channels, side, side)
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != expected:
@@ -220,18 +239,15 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
 
     @abstractmethod
     def restore(self, values: Tensor) -> Restoration:
-        """The body: target values as they should be; deterministic outside training.
+        """The body: the target's values, (B, C, h, w), as they should be.
 
-        Args:
-            values: (B, C, h, w), from the target's `encode`.
+        Deterministic outside training.
         """
 
     def scored_restorations(self, values: Tensor, restored: Tensor) -> Iterable[Tensor]:
         """The restorations whose residuals are averaged into the map: the one that is shown.
 
-        Args:
-            values: (B, C, h, w), the target values.
-            restored: (B, C, h, w), what `restore` made of them.
+        Both arguments are (B, C, h, w): the target values, and what `restore` made of them.
         """
         del values
         return (restored,)
@@ -248,15 +264,14 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         anomaly_map = enlarge(residual, self.config.image_size)
         raw = raw_score(anomaly_map)
         score, is_anomalous = self._score(raw, numbers)
+        summaries = self.familiarity.summarise(pixel_values, values)
         return ReconstructionOutput(
             reconstruction=self.config.tiling.join(self.target.paint(restored)).clamp(0, 1),
             anomaly_map=anomaly_map,
             raw_score=raw,
             anomaly_score=score,
             is_anomalous=is_anomalous,
-            doubt=self.familiarity.doubts(
-                self.summarise(pixel_values, values), light_and_sharpness(pixel_values), numbers
-            ),
+            doubt=self.familiarity.doubts(summaries, light_and_sharpness(pixel_values), numbers),
         )
 
     def residual_map(
@@ -310,7 +325,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         """Calibrated scores and verdicts, (B,) each, every picture by its own category."""
         calibrations = self.calibrations
         points = [calibrations.get(name) for name in self.config.categories] or [None]
-        # Numbers are looked at only where they decide something: a graph can't be traced else.
+        # The numbers are read only where they matter: a graph that reads them can't be traced.
         if None in points and any(points[number] is None for number in numbers.tolist()):
             if not self.training:
                 logger.warning_once(UNCALIBRATED)
@@ -321,11 +336,6 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         )
         score = calibrated_score(raw, thresholds, scales)
         return score, exceeds(score, THRESHOLD)
-
-    def summarise(self, pixel_values: Tensor, values: Tensor) -> Tensor:
-        """(B, D) for `OutOfDistribution`: of the whole pictures, whatever they were cut into."""
-        summaries = self.familiarity.summarise(pixel_values, values)  # (B or B tiles, D)
-        return summaries.unflatten(0, (pixel_values.shape[0], -1)).mean(dim=1)
 
     def category_if_several(self, category: str) -> str | None:
         """The category to judge by: this one if the model knows several, else None, its only one.
@@ -367,11 +377,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         return {category: Calibration.from_dict(values) for category, values in stored.items()}
 
     def calibration_of(self, category: str | None = None) -> Calibration | None:
-        """The calibration of a category (the only one if None), or None while uncalibrated.
-
-        Raises:
-            ValueError: as `category_numbers` does.
-        """
+        """A category's calibration, or the only one's, or None; raises as `category_numbers`."""
         number = self.category_numbers(category, 1).item()
         categories = self.config.categories
         return self.calibrations.get(categories[number]) if categories else None

@@ -15,15 +15,12 @@ PASS, FAIL, CHECK, ERROR = "PASS", "FAIL", "CHECK", "ERROR"
 
 
 def verdict_of(fails: bool | None, doubt: str | None = None) -> str | None:
-    """The verdict on a photo that could be read.
+    """The verdict on a photo that could be read: `CHECK` with a doubt, else `FAIL` or `PASS`.
 
     Args:
         fails: whether the score exceeds the threshold (`scoring.exceeds`); None while the model is
-            uncalibrated.
+            uncalibrated, which has no verdict: None.
         doubt: why the photo can't be judged, if it can't.
-
-    Returns:
-        `CHECK` with a doubt, else `FAIL` or `PASS`; None while the model is uncalibrated.
     """
     if fails is None:
         return None
@@ -62,12 +59,7 @@ class InspectionRecord:
 
     @classmethod
     def failed(cls, error: str, threshold: float) -> InspectionRecord:
-        """The record of a photo that could not be inspected.
-
-        Args:
-            error: one sentence why.
-            threshold: the operating threshold that it would have been judged by, 0..1.
-        """
+        """The record of a photo that could not be inspected, with one sentence why."""
         return cls(ERROR, threshold, error=error)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from .scoring import exceeds
 from .shapes import AREA, LINE, SPOT, core_of, is_at_outline, shape_of
 
-# From which peak score on a deviation is called so; 0.5 is the calibrated limit.
+# The lowest peak score of a deviation that is called so; 0.5 is the calibrated limit.
 STRENGTHS = ((0.9, "strong"), (0.7, "clear"), (0.0, "slight"))
 ROWS = ("upper", "middle", "lower")
 COLUMNS = ("left", "middle", "right")
@@ -20,7 +20,7 @@ PLACES = {
     ("middle", "right"): "on the right",
     ("middle", "middle"): "in the centre",
 }
-# Only what the geometry says; what it is, a person decides.
+# A shape suggests what a deviation may be; a person decides what it is.
 MEANINGS = {
     LINE: "line-shaped: possibly a scratch or a crack",
     SPOT: "a spot: possibly dirt or a nick",
@@ -70,16 +70,11 @@ class Finding(NamedTuple):
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the connected components of a mask; diagonal neighbours touch.
+    """Number the connected components of a mask, (H, W) bool; diagonal neighbours touch.
 
-    Runs of a row are joined with the touching runs of the row above. Written out because a model
-    on the Hub must load where neither scipy nor scikit-image is installed.
-
-    Args:
-        mask: (H, W), bool.
-
-    Returns:
-        Labels (H, W), int32, 0 outside the mask and 1..n inside, and n.
+    Labels (H, W), int32, 0 outside the mask and 1..n inside, and n. Runs of a row are joined with
+    the touching runs of the row above. Written out because a model on the Hub must load where
+    neither scipy nor scikit-image is installed.
     """
     parents: list[int] = []
 
@@ -116,14 +111,9 @@ def _runs_of(mask: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def label_regions(score_map: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
-    """Number the connected areas of the score map above the threshold, strongest first.
+    """Number the connected areas of a score map, (h, w) in 0..1, above the threshold.
 
-    Args:
-        score_map: (h, w), 0..1.
-        threshold: operating threshold on the score, 0..1.
-
-    Returns:
-        Labels (h, w), int32, 0 outside and 1..n inside, sorted by peak, then area; and n.
+    Labels (h, w), int32, 0 outside and 1..n inside, sorted by peak, then area; and n.
     """
     # In double precision, as the verdict compares: a float32 map would round the threshold too.
     labels, count = label_components(exceeds(score_map.astype(np.float64), threshold))
@@ -201,12 +191,7 @@ def _places(labels: np.ndarray, count: int) -> list[tuple[slice, slice]]:
 
 
 def summarise_regions(regions: list[Region], photo_size: tuple[int, int]) -> Finding | None:
-    """Where, how large, how strong and of what shape; None where there is no region.
-
-    Args:
-        regions: as `find_regions` returns them, strongest first.
-        photo_size: (height, width) of the photo.
-    """
+    """What there is to say about regions, strongest first, of a photo of (height, width)."""
     if not regions:
         return None
     strongest = regions[0]

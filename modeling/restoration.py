@@ -1,4 +1,7 @@
-"""What a body makes of a part's values, and the loss that teaches it to."""
+"""What an architecture's body makes of target values, and the loss that teaches it to.
+
+The painter is the small decoder that draws features as a picture for a person (`targets.Painter`).
+"""
 
 from __future__ import annotations
 
@@ -75,9 +78,8 @@ def restoration_loss(
         if isinstance(target, FeatureTarget):
             count, share = painted or painted_of(len(clean_pixels))
             first = slice(None, count)
-            loss = loss + share * painting_loss(
-                target, restoration, clean_values, clean_pixels, first
-            )
+            painting = painting_loss(target, restoration, clean_values, clean_pixels, first)
+            loss = loss + share * painting
     return loss
 
 

@@ -1,7 +1,6 @@
 """From residual to verdict, as pure functions: residual -> anomaly map -> raw score -> score.
 
-Everybody who needs one of these numbers gets it from here, by way of
-`ReconstructionModel.detect`; nobody computes one a second time.
+Everybody gets these numbers by way of `ReconstructionModel.detect`; nobody computes one again.
 """
 
 from __future__ import annotations
@@ -41,9 +40,8 @@ def normalise_residual(residual: Tensor, mean: Tensor, deviation: Tensor) -> Ten
     """How far the residual exceeds what good parts show at the same place, in deviations.
 
     An edge that no model restores exactly has a large residual on every good part; measured
-    against its own mean it stops hiding the small defect beside it. The average deviation of the
-    whole map is added to each location's own, so that a place which happened to be quiet on a few
-    good parts does not turn every grain of noise into an alarm.
+    against its own mean it stops hiding the small defect beside it. The map's average deviation is
+    added to each location's own: noise where few good parts happened to be quiet is no alarm.
 
     Args:
         residual: (B, H, W), smoothed.
@@ -61,13 +59,7 @@ def raw_score(anomaly_map: Tensor) -> Tensor:
     """One number a photo: the largest value of its (smoothed) anomaly map.
 
     The maximum keeps map and verdict in agreement: a part fails exactly when some place of its map
-    lies above the threshold, so there is always a region to show.
-
-    Args:
-        anomaly_map: (B, H, W), >= 0.
-
-    Returns:
-        (B,), unbounded, >= 0.
+    lies above the threshold, so there is always a region to show. (B, H, W) to (B,), >= 0.
     """
     return anomaly_map.amax(dim=(1, 2))
 
@@ -75,13 +67,12 @@ def raw_score(anomaly_map: Tensor) -> Tensor:
 def calibrated_score(raw: Tensor, raw_threshold: Tensor | float, scale: Tensor | float) -> Tensor:
     """Logistic score: 0..1, increasing in `raw`, exactly 0.5 where `raw == raw_threshold`.
 
+    Far above the threshold it saturates at 1: rank by `raw`.
+
     Args:
         raw: raw scores or raw anomaly maps, any shape.
         raw_threshold: the calibrated threshold, in the units of `raw`; one, or one a raw score.
         scale: > 0, in the units of `raw`; one, or one a raw score.
-
-    Returns:
-        Same shape as `raw`, in 0..1. Far above the threshold it saturates at 1: rank by `raw`.
     """
     return torch.sigmoid((raw - raw_threshold) / scale)
 
@@ -128,15 +119,12 @@ def conformal_threshold(
 def roc_threshold(scores: Sequence[float], labels: Sequence[int]) -> float:
     """Threshold that separates labelled parts best: Youden's J, found less falsely failed, largest.
 
-    Youden: Index for rating diagnostic tests, 1950. Of several that are equally good, the largest
-    is taken, which fails fewest good parts.
+    Youden: Index for rating diagnostic tests, 1950. It lies halfway between two neighbouring raw
+    scores, or above all; of equally good ones the largest is taken, which fails fewest good parts.
 
     Args:
         scores: raw scores of labelled parts.
         labels: 0 for good, 1 for defective; both must be present.
-
-    Returns:
-        The raw threshold, halfway between two neighbouring scores, or above all of them.
 
     Raises:
         ValueError: when only one kind is present or a score is not finite.
@@ -157,15 +145,10 @@ def roc_threshold(scores: Sequence[float], labels: Sequence[int]) -> float:
 
 
 def score_scale(normal_scores: Sequence[float], raw_threshold: float) -> float:
-    """Scale for `calibrated_score` that puts the median good part at `MEDIAN_GOOD_SCORE`.
+    """Scale, > 0 in raw units, that puts the median of the good parts at `MEDIAN_GOOD_SCORE`.
 
-    Args:
-        normal_scores: raw scores of the held-out good parts, at least one.
-        raw_threshold: the raw threshold.
-
-    Returns:
-        A positive scale in raw units; a thousandth of the threshold where the median lies at it
-        (one good part, or all alike), so that the score stays defined and monotone.
+    A thousandth of the threshold where the median lies at it (one good part, or all alike), so that
+    the score stays defined and monotone.
     """
     ordered = sorted(normal_scores)
     gap = raw_threshold - ordered[len(ordered) // 2]

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 LINE, SPOT, AREA = "line", "spot", "area"
-# A region's core is where its deviation, in the calibrated score's own scale, is at least half of
-# its peak: the map is smooth, so a scratch wears a halo as wide as itself.
+# A smoothed map shows a scratch several times as wide as it is, so a region's shape is taken from
+# its core: where the logit of the score is at least this share of the way from threshold to peak.
 CORE = 0.5
 LARGEST_LOGIT = 16.0  # beyond it a score is 1 in single precision and its logit says nothing
 LEAST_ELONGATION = 3.0  # longest by shortest axis of what is called a line
@@ -24,15 +24,9 @@ LEAST_SIDE = 0.1  # share of a region that lies on the smaller side of the outli
 
 
 def core_of(score_map: np.ndarray, region: np.ndarray, threshold: float) -> np.ndarray:
-    """The part of a region that deviates most: from half of its peak on.
+    """What deviates most of a region, where a map, (h, w) in 0..1, exceeds the threshold.
 
-    Args:
-        score_map: (h, w), 0..1.
-        region: (h, w) bool, where the map exceeds the threshold.
-        threshold: that threshold, 0..1.
-
-    Returns:
-        (h, w) bool, a part of `region`, not empty where `region` is not.
+    Regions and cores are (h, w) bool; a core is not empty where its region is not.
     """
     edges = np.array([1 / (1 + math.exp(LARGEST_LOGIT)), 1 / (1 + math.exp(-LARGEST_LOGIT))])
     score = np.clip(score_map.astype(np.float64), *edges)
@@ -58,7 +52,7 @@ def shape_of(
     """
     rows, columns = np.nonzero(core)
     points = np.stack([rows * cell[0], columns * cell[1]])  # (2, n)
-    # A pixel is no point: its own extent keeps one row of them from being endlessly thin.
+    # Each pixel adds its own extent, or a single row of them would be endlessly thin.
     covariance = np.cov(points, bias=True) if len(rows) > 1 else np.zeros((2, 2))
     shortest, longest = np.linalg.eigvalsh(covariance + np.diag(np.square(cell)) / 12)
     if math.sqrt(longest / shortest) >= LEAST_ELONGATION:
@@ -69,18 +63,14 @@ def shape_of(
 
 
 def silhouette(picture: Image.Image, size: tuple[int, int]) -> np.ndarray | None:
-    """Where the part lies, if it lies on a background that shows all around it.
+    """Where the part lies in an RGB picture, if its background shows all around it.
 
-    The background's colour is that of the picture's border; Otsu's threshold (1979) on the
-    distance from it divides part and background.
-
-    Args:
-        picture: RGB, how the part should look.
-        size: (height, width) of the answer.
+    Otsu's threshold (1979) on the distance from the colour of the picture's border divides part and
+    background.
 
     Returns:
-        (height, width) bool, True on the part; None for a texture, a part that fills the picture,
-        or one that hardly stands out.
+        A mask of that size, (height, width) bool, True on the part; None for a texture, a part that
+        fills the picture, or one that hardly stands out.
     """
     small = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32)  # (h, w, 3)

@@ -23,11 +23,18 @@ PIXEL_MEAN, PIXEL_DEVIATION = 0.5, 0.25  # of a picture in 0..1, near enough for
 SMALLEST_DEVIATION = 1e-4  # a channel that is constant on good parts must not divide by nothing
 
 
-class PixelTarget(nn.Module):
+class Target(nn.Module):
+    """What both targets share."""
+
+    def encode(self, pixel_values: Tensor) -> Tensor:
+        """Pictures, (B, 3, H, W) in 0..1, to values (B, C, h, w)."""
+        return self.combine(self.extract(pixel_values))
+
+
+class PixelTarget(Target):
     """The picture itself: (B, 3, H, W) in 0..1 to values of the same shape and back."""
 
     kind = "pixels"
-    stride = 1
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
@@ -41,10 +48,6 @@ class PixelTarget(nn.Module):
         """Values, (B, 3, H, W), of what `extract` returned."""
         return (extracted[0] - PIXEL_MEAN) / PIXEL_DEVIATION
 
-    def encode(self, pixel_values: Tensor) -> Tensor:
-        """Pictures, (B, 3, H, W) in 0..1, to values of the same shape."""
-        return self.combine(self.extract(pixel_values))
-
     def comparable(self, values: Tensor) -> Tensor:
         """What dissimilarities compare: pictures in 0..1, (B, 3, H, W)."""
         return self.paint(values)
@@ -54,7 +57,7 @@ class PixelTarget(nn.Module):
         return values * PIXEL_DEVIATION + PIXEL_MEAN
 
 
-class FeatureTarget(nn.Module):
+class FeatureTarget(Target):
     """Features of a frozen backbone, its layers stacked on one grid, each channel standardised.
 
     The buffers `mean` and `deviation`, (C,), are the channels' statistics on good parts (`fit`).
@@ -64,7 +67,6 @@ class FeatureTarget(nn.Module):
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
-        self.stride = config.feature_stride
         self.grid = config.body_size // config.feature_stride
         self.backbone = build_backbone(
             config.backbone, config.backbone_layers, config.backbone_config
@@ -89,11 +91,7 @@ class FeatureTarget(nn.Module):
     def extract(self, pixel_values: Tensor) -> list[Tensor]:
         """The part of `encode` that never changes in training, and so can be kept.
 
-        Args:
-            pixel_values: (B, 3, H, W) in 0..1.
-
-        Returns:
-            One (B, C, h, w) a layer of the backbone.
+        Of pictures, (B, 3, H, W) in 0..1, one (B, C, h, w) a layer of the backbone.
         """
         # With the channels last, depthwise convolutions take half the time on a CPU.
         return self.backbone(pixel_values.contiguous(memory_format=torch.channels_last))
@@ -102,10 +100,6 @@ class FeatureTarget(nn.Module):
         """Values, (B, C, grid, grid), of what `extract` returned."""
         mean, deviation = self.mean[:, None, None], self.deviation[:, None, None]
         return ((self._stack(extracted) - mean) / deviation).to(self.mean.dtype)
-
-    def encode(self, pixel_values: Tensor) -> Tensor:
-        """Pictures, (B, 3, H, W) in 0..1, to values (B, C, grid, grid)."""
-        return self.combine(self.extract(pixel_values))
 
     def comparable(self, values: Tensor) -> Tensor:
         """What dissimilarities compare: the values as they are."""
@@ -117,11 +111,7 @@ class FeatureTarget(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
-        """Take the channels' mean and deviation from good parts.
-
-        Args:
-            batches: what `extract` returned for them.
-        """
+        """Take the channels' mean and deviation from what `extract` returned for good parts."""
         total = torch.zeros(self.channels, dtype=torch.float64, device=self.mean.device)
         squares, count = torch.zeros_like(total), 0
         for extracted in batches:

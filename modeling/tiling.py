@@ -28,15 +28,11 @@ class Tiling:
 
     @classmethod
     def covering(cls, whole: int, side: int, unit: int = 1) -> Tiling:
-        """The fewest tiles that cover a picture and overlap by a quarter or more.
-
-        Args:
-            whole: side of the picture.
-            side: of a tile, at most `whole`.
-            unit: what the distance between tiles must be a multiple of.
+        """The fewest tiles of a side that cover a whole picture and overlap by a quarter or more.
 
         Raises:
-            ValueError: when the tiles can't lie at equal distances; it names a size that does.
+            ValueError: when the tiles can't lie at equal distances, a multiple of `unit`; it names
+                a size that does.
         """
         if side == whole:
             return cls(side)

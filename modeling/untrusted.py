@@ -1,8 +1,9 @@
-"""What a model of strangers says of itself, looked at before anything is built from it.
+"""Checks of a downloaded model's files, made before the model is built from them.
 
-A number in config.json may ask for terabytes of memory or for days of work, and a word in it for
-code that the Hub would send. Ranges of the fields are the config's own affair; here is what comes
-before there is a config, and what the weights have to say against it.
+Anybody can put a model on the Hub. A number in its config.json may ask for terabytes of memory or
+for days of work, and a name in it for code that the Hub would send. The configuration checks its
+own fields; here is checked what is read before there is a configuration (`check_config`), whether
+the weights have the shapes that it describes, and whether the image processor serves the model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from transformers import CONFIG_NAME, BaseImageProcessor, PreTrainedModel
 from transformers.image_utils import PILImageResampling
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
+
+from .weights import find_file
 
 MAX_CONFIG_BYTES = 8 * 2**20  # a thousand categories with their calibrations take 2 MB
 MAX_WHOLE_NUMBER = 100_000  # of labels, channels, layers: transformers makes objects of so many
@@ -47,14 +50,11 @@ class UntrustedError(ValueError):
 
 
 def check_config(model: str, **where: Any) -> str | None:
-    """Make sure that a config may be made of a model's config.json.
+    """Check config.json; returns its commit in the Hub repository, None of a folder.
 
     Args:
-        model: a folder, or a Hub id; the file is downloaded unless the cache has it.
+        model: a folder or a Hub id.
         where: as `transformers.utils.cached_file` takes it: revision, token, local_files_only.
-
-    Returns:
-        The commit of the Hub repository that the file is of; None of a folder.
 
     Raises:
         UntrustedError: when the file is too large, no JSON object, or holds what is not allowed,
@@ -81,15 +81,10 @@ def check_config(model: str, **where: Any) -> str | None:
 def check_weights_fit(
     model_class: type[PreTrainedModel], config: Any, model: str, **where: Any
 ) -> None:
-    """Make sure that the weights are those of the network that the config describes.
+    """Make sure that a model's weights are those of the network that its config describes.
 
     Otherwise transformers takes the memory that the config asks for, and draws what is missing.
-
-    Args:
-        model_class: what will be built of the config.
-        config: the model's.
-        model: a folder, or a Hub id.
-        where: as for `check_config`.
+    `model` and `where` are those of `check_config`.
 
     Raises:
         UntrustedError: when a tensor is missing, left over or of another shape, or when there are
@@ -116,11 +111,7 @@ def _regardless_of_names(shapes: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_processor(processor: BaseImageProcessor, image_size: int) -> None:
-    """Make sure that an image processor gives what the model takes: `image_size` and 0..1.
-
-    Raises:
-        UntrustedError: when it does something else with a photo.
-    """
+    """Raise `UntrustedError` unless a processor gives what the model takes: that size and 0..1."""
     expected = {
         "size": {"height": image_size, "width": image_size},
         "do_resize": True,
@@ -173,16 +164,15 @@ def _shown(value: Any) -> str:
 
 def _shapes_of(model: str, where: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in a model's safetensors, from their headers."""
-    missing_is_none = {"_raise_exceptions_for_missing_entries": False}
     files = [SAFE_WEIGHTS_NAME]
-    if cached_file(model, SAFE_WEIGHTS_NAME, **where, **missing_is_none) is None:
+    if find_file(model, SAFE_WEIGHTS_NAME, **where) is None:
         index = cached_file(model, SAFE_WEIGHTS_INDEX_NAME, **where)
         parts = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
         files = sorted({os.path.basename(part) for part in parts.values()})
     shapes = {}
     for file in files:
         with safe_open(cached_file(model, file, **where), framework="pt") as tensors:
-            names = tensors.keys()  # it is no dictionary
+            names = tensors.keys()  # the file itself can't be iterated
             shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
     return shapes
 

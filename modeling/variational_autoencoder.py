@@ -17,7 +17,7 @@ from .reconstruction import ReconstructionModel
 from .restoration import Restoration
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)  # beyond it the exponential is noise or nothing
-SAMPLING_SEED = 0  # the same samples for every photo, so that a score is a score
+SAMPLING_SEED = 0  # fixed, so that a photo always gets the same score
 
 
 class VariationalAutoencoder(ReconstructionModel):
@@ -77,22 +77,14 @@ class VariationalAutoencoder(ReconstructionModel):
 def fixed_noise(samples: int, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
     """The noise of each sample, of a latent's shape, always the same.
 
-    One noise for all pictures of a batch: a batch then scores as its pictures one by one. Kept, for
+    One noise for all pictures of a batch: a batch then scores as its pictures one by one. Cached:
     an exported graph holds it as numbers and can't draw it.
     """
     generator = torch.Generator().manual_seed(SAMPLING_SEED)
-    with torch.inference_mode(False):  # whoever comes next may want gradients
+    with torch.inference_mode(False):  # training can't use tensors made in it
         return tuple(torch.randn(shape, generator=generator) for _ in range(samples))
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of N(mean, exp(log_variance)) from N(0, 1), averaged over all latent values.
-
-    Args:
-        mean: any shape.
-        log_variance: the same shape.
-
-    Returns:
-        (), >= 0.
-    """
+    """Divergence, (), >= 0, of N(mean, exp(log_variance)) from N(0, 1), mean of all values."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()

@@ -26,13 +26,19 @@ class WeightsError(OSError):
     """A file of weights must not or can't be read; the message is one sentence for a person."""
 
 
+def find_file(model: str | os.PathLike, name: str, **where: Any) -> Path | None:
+    """A file of a model folder or Hub repository, downloaded unless the cache has it, or None."""
+    path = cached_file(model, name, **where, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else Path(path)
+
+
 def check_weights_file(
     model: str | os.PathLike, *, variant: str | None = None, **where: Any
 ) -> None:
     """Make sure that the weights of a folder or Hub repository may be read.
 
     Args:
-        model: a folder, or a Hub id; the file is downloaded unless the cache has it.
+        model: a folder or a Hub id.
         variant: as `from_pretrained` takes it: "fp16" means model.fp16.safetensors.
         where: those arguments of `from_pretrained` that are named in `WHERE`.
 
@@ -41,14 +47,13 @@ def check_weights_file(
             not what the Hub announced.
         OSError: as transformers raises it, when the repository can't be reached.
     """
-    missing_is_none = {"_raise_exceptions_for_missing_entries": False}
     name, index = (_of_variant(n, variant) for n in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
-    path = cached_file(model, name, **where, **missing_is_none)
+    path = find_file(model, name, **where)
     if path is None:
-        if cached_file(model, index, **where, **missing_is_none) is None:
+        if find_file(model, index, **where) is None:
             raise WeightsError(_nothing_to_read(model, name, where))
         return  # in parts: transformers checks that each one is there
-    _check_hash(Path(path), model)
+    _check_hash(path, model)
     try:
         with safe_open(path, framework="pt"):
             pass  # the header says how long the file must be, and opening compares
@@ -74,8 +79,7 @@ def _check_hash(path: Path, model: str | os.PathLike) -> None:
 
 
 def _of_variant(name: str, variant: str | None) -> str:
-    stem, dot, ending = name.partition(".safetensors")
-    return f"{stem}.{variant}{dot}{ending}" if variant else name
+    return name.replace(".safetensors", f".{variant}.safetensors") if variant else name
 
 
 def _nothing_to_read(model: str | os.PathLike, name: str, where: dict[str, Any]) -> str:

@@ -36,8 +36,7 @@ from evaluation.evaluate.prediction import (
     predict,
 )
 from evaluation.evaluate.summary import summarise
-from modeling import InspectionImageProcessor, ReconstructionModel
-from modeling.outputs import ReconstructionOutput
+from modeling import InspectionImageProcessor, ReconstructionModel, ReconstructionOutput
 from modeling.scoring import enlarge, raw_score, smooth_residual
 from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
@@ -83,7 +82,7 @@ def pictures_themselves(model: ReconstructionModel, pixel_values: Tensor) -> Ten
 
 def features(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
     """The model's target, (B, C, h, w), one vector a position of the map; all pixels within it."""
-    tiling = model.config.tiling.coarser(model.target.stride)
+    tiling = model.config.tiling.coarser(model.config.body_stride)
     values = tiling.join(model.target.encode(model.tiles_of(pixel_values)))
     side = model.config.image_size // model.config.map_stride
     return F.pixel_unshuffle(values, values.shape[-1] // side)

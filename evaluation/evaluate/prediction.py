@@ -17,8 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.rows import decode_picture
-from modeling import InspectionImageProcessor, ReconstructionModel, open_photo, verdict_of
-from modeling.outputs import ReconstructionOutput
+from modeling import (
+    InspectionImageProcessor,
+    ReconstructionModel,
+    ReconstructionOutput,
+    open_photo,
+    verdict_of,
+)
 from system.batches import batches_of, map_in_threads
 from system.cores import single_threaded
 from system.processes import state, together
