@@ -43,13 +43,15 @@ def provenance(
         "seed": recipe and recipe.seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": published_command("evaluation/evaluate.py", words),
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        "versions": versions_used(),
         # Not its number: each of several processes has a device of its own.
         "device": model.device.type if state().num_processes > 1 else str(model.device),
     }
+
+
+def versions_used() -> dict[str, str]:
+    """The version of Python and of each library that takes part in the figures."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def cost(

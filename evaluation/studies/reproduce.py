@@ -28,6 +28,7 @@ from typing import Any
 from data.rows import DatasetError
 from data.synthetic import PARTS
 from evaluation.documents.document import markdown_table
+from model_files import EXAMPLES, METRICS, PLOTS
 from modeling import load_model
 from system.command_line import run_command
 from training.held_out_calibration import TURNING
@@ -40,7 +41,7 @@ RECIPES = ROOT / "training" / "configs"
 DEFAULT = "default"
 MEASURED = ("bottle", "screw")  # the categories of MVTec AD on which the recipes are compared
 SEEDS = (0, 1, 2)
-KEPT = ("metrics.json", "roc.png", "calibration.png", "scores.png")  # beside a model that ships
+KEPT = (METRICS, *PLOTS)  # beside a model that ships
 MINUTES = re.compile(r"(?<=\| )\d+ min(?= \|)")
 RANKING = ("image_auroc", "pixel_auroc", "aupro")
 HEAD = ("category", "image AUROC", "pixel AUROC", "AUPRO", "F1", "false alarms", "misses")
@@ -82,14 +83,14 @@ class Reproduction:
     def evaluated(self, model: Path, category: str) -> dict[str, Any]:
         """Content of the metrics.json of a model on its category; one that ships has its floor."""
         folder = self.folder / "evaluations" / "-".join((model.parent.name, model.name))
-        if not (folder / "metrics.json").exists():
+        if not (folder / METRICS).exists():
             run(
                 *("evaluation/evaluate.py", "--model", model),
                 *("--data", self.source_of(category), "--category", category),
                 *("--output_dir", folder),
                 *(("--baseline",) if model.parent == SHIPPED else ()),
             )
-        return json.loads((folder / "metrics.json").read_text())
+        return json.loads((folder / METRICS).read_text())
 
     def study(self, name: str, *words: str) -> str:
         """What one of the studies of all models that ship prints."""
@@ -259,7 +260,7 @@ def update_cards(reproduction: Reproduction) -> None:
     """Put the evaluations of the models that ship beside them, and write their cards anew."""
     for model in sorted(SHIPPED.iterdir()):
         made = reproduction.folder / "evaluations" / f"{SHIPPED.name}-{model.name}"
-        names = (*KEPT, "examples.jpg") if model.name in PARTS else KEPT  # ours to show, or not
+        names = (*KEPT, EXAMPLES) if model.name in PARTS else KEPT  # ours to show, or not
         for name in names:
             shutil.copyfile(made / name, model / "evaluation" / name)
         run("-m", "publishing.model_card", model)

@@ -24,3 +24,20 @@ def test_memory_works_as_before_once_it_is_kept():
     taken, total = finished.stdout.split()
     assert taken in ("True", "False")
     assert float(total) == 2**20
+
+
+PEAK = """
+from system.memory import peak_memory
+before = peak_memory()
+large = b"x" * 2**27
+del large
+print(peak_memory() - before)
+"""
+
+
+def test_the_peak_of_memory_counts_what_was_freed_again():
+    finished = subprocess.run(
+        [sys.executable, "-c", PEAK], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert 2**26 < int(finished.stdout) < 2**28

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from evaluation.documents.document import (
 )
 from evaluation.documents.wording import figure as digits
 from evaluation.documents.wording import plural
-from evaluation.evaluate.provenance import LIBRARIES
+from evaluation.evaluate.provenance import versions_used
 from evaluation.studies.robustness.chart import capital, strength_chart
 from evaluation.studies.robustness.figures import (
     AUROC,
@@ -100,12 +98,11 @@ def write_report(
     """
     folder = output_dir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    versions = {library: version(library) for library in LIBRARIES}
     record = {
         "command": command,
         "seed": seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": versions_used(),
         "level": LEVEL,
         "resamples": RESAMPLES,
         "results": [_record(model) for model in models],
