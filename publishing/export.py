@@ -29,6 +29,7 @@ from modeling import ModelLoadError, ReconstructionModel, load_model
 from modeling.backends import ONNX_RUNTIME, OPENVINO, RUNTIMES
 from modeling.graph import DIGEST_KEY, INPUTS, OUTPUTS, DetectionGraph, digest_of
 from system.command_line import run_command
+from system.files import whole_file
 
 BATCH = Dim("batch", min=1, max=4096)
 NEEDS = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino",)}
@@ -93,9 +94,8 @@ def _write_onnx(program: ExportedProgram, made_from: str, folder: Path) -> Path:
         node.metadata_props.clear()
     exported.model.metadata_props[DIGEST_KEY] = made_from
     path = folder / RUNTIMES[ONNX_RUNTIME].file
-    with _draft(folder) as draft:
-        exported.save(draft / path.name, external_data=False)
-        os.replace(draft / path.name, path)
+    with whole_file(path) as draft:
+        exported.save(draft, external_data=False)
     return path
 
 
@@ -110,11 +110,11 @@ def _write_openvino(program: ExportedProgram, made_from: str, folder: Path) -> P
         port.get_tensor().set_names({name})
     graph.set_rt_info(made_from, DIGEST_KEY)
     runtime = RUNTIMES[OPENVINO]
-    with _draft(folder) as draft:
-        openvino.save_model(graph, draft / runtime.file, compress_to_fp16=False)
-        # The file that names the others moves last.
-        for name in (*runtime.more_files, runtime.file):
-            os.replace(draft / name, folder / name)
+    # Beside the files to be replaced, so that a broken export leaves the old ones.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as draft:
+        openvino.save_model(graph, Path(draft, runtime.file), compress_to_fp16=False)
+        for name in (*runtime.more_files, runtime.file):  # the one that names the others last
+            os.replace(Path(draft, name), folder / name)
     return folder / runtime.file
 
 
@@ -123,13 +123,6 @@ _WRITERS: dict[str, Callable[[ExportedProgram, str, Path], Path]] = {
     "openvino": _write_openvino,
 }
 FORMATS = tuple(_WRITERS)
-
-
-@contextlib.contextmanager
-def _draft(folder: Path) -> Iterator[Path]:
-    """A folder beside the files to be replaced, so that a broken export leaves the old ones."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as draft:
-        yield Path(draft)
 
 
 @contextlib.contextmanager

@@ -22,15 +22,7 @@ History = list[dict[str, float]]  # the learning curve, a row an epoch
 def facts_of_run(
     model: nn.Module, command: str, n_training: int, cost: Cost, accelerator: Accelerator
 ) -> TrainingRun:
-    """The facts of the run that ends now.
-
-    Args:
-        model: what was trained.
-        command: the command line, without paths of the machine.
-        n_training: number of good photos that it learned from.
-        cost: what it took.
-        accelerator: what it ran on.
-    """
+    """The facts of the run that ends now."""
     return TrainingRun(
         command=command,
         date=date.today().isoformat(),

@@ -207,4 +207,4 @@ def test_a_broken_export_leaves_the_old_graph(graphs, tmp_path, monkeypatch, cap
     assert main([str(folder), "--format", "onnx"]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert (folder / "model.onnx").read_bytes() == before
-    assert not [*folder.glob(".export-*")]
+    assert not [*folder.glob(".export-*"), *folder.glob(".unfinished-*")]
