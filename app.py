@@ -43,9 +43,8 @@ from page.components import translate
 from page.inspection.inspector import Inspector
 from page.models.catalogue import Catalogue
 from page.models.entries import ASSETS, find_models, shipped_models
-from page.server.gradio_sessions import forget_calls
+from page.server.gradio_internals import HeadScripts, forget_unused_sessions
 from page.server.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
-from page.server.head import HeadScripts
 from page.server.limits import MAX_UPLOAD_BYTES
 from page.server.login import Account, OwnPagesOnly
 from page.server.quotas import Quotas
@@ -86,7 +85,7 @@ def serve(
 ) -> None:
     """Serve the page until the process is stopped."""
     believe_the_proxy_of_a_space()
-    forget_calls()
+    forget_unused_sessions()
     with visitors_folder() as root:
         build(Inspector(catalogue), root).launch(
             server_name=host,

@@ -8,9 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from page.answers import Answers
+from page.answers import taking_home
+from page.answers.choosing import Choosing, charts
+from page.answers.many_photos import ManyPhotos
+from page.answers.one_photo import OnePhoto
 from page.api.programs import Programs, offer
-from page.components import Components, lay_out
+from page.components import Components
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT
 from page.session import CALIBRATED_THRESHOLD
@@ -47,10 +50,10 @@ def build(inspector: Inspector, root: Path) -> gr.Blocks:
         analytics_enabled=False,
         delete_cache=(600, 3600),  # seconds: looks every 10 minutes, deletes after an hour
     ) as blocks:
-        components = lay_out(inspector.catalogue, root)
+        components = Components(inspector.catalogue, root)
         # First, for Gradio gives a name to the first who asks: the page's own answers are private.
         offer(Programs(inspector, root), VISITORS_AT_ONCE)
-        Wiring(blocks, components, Answers(inspector)).connect()
+        Wiring(blocks, components, inspector).connect()
     # Else whoever calls /gradio_api/run/inspect goes past all who wait, and stops the page's loop.
     return blocks.queue(api_open=False)
 
@@ -63,14 +66,18 @@ def start_and_stop(*, is_running: bool) -> list[gr.Button]:
 class Wiring:
     """Connects components and answers; each method is one thing that a visitor does."""
 
-    def __init__(self, blocks: gr.Blocks, components: Components, answers: Answers) -> None:
-        self.blocks, self.components, self.answers = blocks, components, answers
+    def __init__(self, blocks: gr.Blocks, components: Components, inspector: Inspector) -> None:
+        self.blocks, self.components = blocks, components
+        self.choosing = Choosing(inspector)
+        self.one_photo, self.many_photos = OnePhoto(inspector), ManyPhotos(inspector)
+        self.asks_hub = inspector.catalogue.asks_hub
         c = components
         self.judged = [c.verdict, c.outlines, c.regions]
         self.result = [*self.judged, c.pictures, c.note, c.decision, c.saving]
         self.batch = [c.progress, c.totals, c.gallery, c.table]
         self.facts = [c.cost, c.about, c.charts]
         self.choice = [c.category, c.model]
+        self.chosen = [c.session, *self.choice, c.language]
         self.operating = [*self.choice, c.threshold, c.language]
 
     def connect(self) -> None:
@@ -97,44 +104,42 @@ class Wiring:
 
     def _opening(self) -> None:
         """The page's address names language, category and model."""
-        c, answers = self.components, self.answers
+        c = self.components
         examples = [c.example_box, c.examples]
         opened = self.blocks.load(
-            answers.open,
+            self.choosing.open,
             [c.session, c.language, *self.choice],
             [c.shown, *self.choice, *examples, c.language, c.languages, *self.result, c.progress],
             js=ASKED,
             **AT_ONCE,
         )
         described = opened.then(
-            answers.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
+            self.choosing.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
         )
-        if self.answers.catalogue.asks_hub:
+        if self.asks_hub:
             # The Hub may take its time, so both lists are brought up to date in a step of their
             # own, from what the visitor has chosen by then.
-            asked = described.then(answers.catalogue.refresh, None, None, **QUIET)
-            refreshed = c.refresh.click(answers.refresh, c.language, c.refresh, **QUIET)
+            asked = described.then(self.choosing.catalogue.refresh, None, None, **QUIET)
+            refreshed = c.refresh.click(self.choosing.refresh, c.language, c.refresh, **QUIET)
             told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.result]
             for listed in (asked, refreshed):
-                described = listed.then(
-                    answers.offer, [c.session, *self.choice, c.language], told, **QUIET
-                )
-        described.then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
+                described = listed.then(self.choosing.offer, self.chosen, told, **QUIET)
+        described.then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
         c.languages.input(
             None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
         )
 
     def _choosing(self) -> None:
-        c, answers = self.components, self.answers
+        c = self.components
         examples = [c.example_box, c.examples]
         chosen = c.category.change(
-            answers.choose_category,
+            self.choosing.choose_category,
             [c.session, *self.choice, c.shown, c.language],
             [c.shown, c.model, c.threshold, *examples, c.photo, *self.result, *self.facts],
             **AT_ONCE,
         )
         changed = c.model.change(
-            answers.choose_model,
+            self.choosing.choose_model,
             [c.session, c.model, c.shown, c.language],
             [c.shown, c.threshold, *self.result, *self.facts],
             **AT_ONCE,
@@ -143,42 +148,44 @@ class Wiring:
             linked = event.then(
                 None, self.choice, None, js="(...choice) => window.goldenSample.setLink(...choice)"
             )
-            linked.then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
+            linked.then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
 
     def _inspecting(self) -> None:
-        c, answers = self.components, self.answers
-        c.photo.change(answers.give_photo, [c.session, c.photo, c.language], self.result, **AT_ONCE)
+        c = self.components
+        c.photo.change(
+            self.one_photo.give, [c.session, c.photo, c.language], self.result, **AT_ONCE
+        )
         c.examples.click(lambda sample: sample[0], c.examples, c.photo, **AT_ONCE)
         # At once, for the inspection itself may wait in the queue.
-        c.inspect.click(answers.look_at, [c.session, c.photo, *self.choice], None, **AT_ONCE)
+        c.inspect.click(self.one_photo.look_at, [c.session, c.photo, *self.choice], None, **AT_ONCE)
         c.inspect.click(
-            answers.inspect,
+            self.one_photo.inspect,
             [c.session, c.photo, *self.operating],
             self.result,
             concurrency_limit=VISITORS_AT_ONCE,
             scroll_to_output=False,
             show_progress_on=c.verdict,
             **PRIVATE,
-        ).then(answers.prepare, [c.session, *self.choice, c.language], self.facts, **QUIET)
+        ).then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
 
     def _moving_the_threshold(self) -> None:
         """The browser flips the verdict at once; the server brings what has to be computed."""
-        c, answers = self.components, self.answers
+        c = self.components
         following = {"js": FOLLOWED, "trigger_mode": "always_last", **AT_ONCE}
         c.threshold.change(
-            answers.rejudge,
+            self.one_photo.rejudge,
             [c.session, c.threshold, *self.choice, c.language],
             [*self.judged, c.cost],
             **following,
         )
         c.threshold.change(
-            answers.rejudge_batch,
+            self.many_photos.rejudge,
             [c.session, c.threshold, *self.choice, c.language],
             self.batch[1:],
             **following,
         )
         c.threshold.change(
-            answers.charts,
+            charts,
             [c.session, c.threshold, c.language],
             c.charts,
             **following,
@@ -194,38 +201,40 @@ class Wiring:
         self._decide(c.note.blur, None, told)
 
     def _decide(self, event: Any, decision: str | None, told: Sequence[Any]) -> None:
-        c, answers = self.components, self.answers
+        c = self.components
         event(
-            lambda session, note, language: answers.decide(session, decision, note, language),
+            lambda session, note, language: self.one_photo.decide(
+                session, decision, note, language
+            ),
             [c.session, c.note, c.language],
             told,
             **AT_ONCE,
         )
 
     def _inspecting_many(self) -> None:
-        c, answers = self.components, self.answers
+        c = self.components
         c.many.select(lambda: gr.Column(visible=True), None, c.batch_box, **AT_ONCE)
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
         buttons = [c.start, c.cancel]
         c.start.click(
             lambda session, language: [
                 *start_and_stop(is_running=True),
-                answers.start(session, language),
+                self.many_photos.start(session, language),
             ],
             [c.session, c.language],
             [*buttons, c.progress],
             **AT_ONCE,
         ).then(
-            answers.inspect_batch,
+            self.many_photos.inspect,
             [c.session, c.files, *self.operating],
             self.batch,
             **QUIET | {"show_progress": "minimal"},  # whose place in the queue waiting.js reads
             show_progress_on=c.progress,
         ).then(lambda: start_and_stop(is_running=False), None, buttons, **AT_ONCE)
-        c.cancel.click(answers.cancel, [c.session, c.language], c.progress, **AT_ONCE)
+        c.cancel.click(self.many_photos.cancel, [c.session, c.language], c.progress, **AT_ONCE)
         for shown in (c.gallery, c.table):
             shown.select(
-                answers.show,
+                self.many_photos.show,
                 [c.session, c.language],
                 self.result,
                 trigger_mode="multiple",  # who walks fast sees the photo where they stop
@@ -233,13 +242,13 @@ class Wiring:
             )
 
     def _taking_home(self) -> None:
-        c, answers = self.components, self.answers
+        c = self.components
         text = "(text) => window.goldenSample.saveText(text, 'inspection.csv')"
         address = "(address) => window.goldenSample.saveUrl(address)"
         for button, answer, save in (
-            (c.csv, answers.csv, text),
-            (c.batch_csv, answers.batch_csv, text),
-            (c.zip, answers.zip, address),
-            (c.batch_zip, answers.batch_zip, address),
+            (c.csv, taking_home.csv, text),
+            (c.batch_csv, taking_home.batch_csv, text),
+            (c.zip, taking_home.photo_zip, address),
+            (c.batch_zip, taking_home.batch_zip, address),
         ):
             button.click(answer, c.session, c.saved, **QUIET).then(None, c.saved, None, js=save)

@@ -6,19 +6,12 @@ models. Gradio takes names, types and descriptions of the API from the signature
 `from __future__ import annotations` here, and it takes one line for an argument.
 """
 
-import html
 import importlib.util
-import itertools
-import json
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
-from gradio.context import Context
-from gradio.exceptions import InvalidPathError
-from gradio_client.utils import is_http_url_like, traverse
 
 from page.api.given_photos import GivenPhotoError, keep_given_photo, name_of
 from page.api.records import (
@@ -35,21 +28,15 @@ from page.inspection.inspector import Inspector
 from page.inspection.results import Result
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
 from page.inspection.uploads import MAX_PHOTOS
-from page.languages import Translation, text_in
 from page.models.entries import ModelEntry
+from page.server.gradio_internals import answer_mcp_in_json, refuse_wrong_inputs, take_as_given
+from page.server.refusals import checked_threshold, refusal, shown
 from page.session import CALIBRATED_THRESHOLD
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
 
-LANGUAGE = "language_code"  # the page's input that says what language the visitor reads
 CALLS_AT_ONCE = 8  # of each function; the rest waits in Gradio's queue
-EXAMPLE = """\
-from gradio_client import Client, handle_file
-
-app = Client("{address}")
-print(app.predict(api_name="/models"))
-print(app.predict(handle_file("photo.jpg"), {category}, api_name="/inspect"))"""
 
 
 class Asked(NamedTuple):
@@ -81,7 +68,7 @@ class Programs:
             for each model category, model, label, architecture, revision, default
         """
         self._inspector.catalogue.refresh()
-        named = name_models(self._inspector.catalogue.entries)
+        named = self._inspector.catalogue.named
         defaults = {category: name for category, name in reversed(named)}
         return [
             model_record(entry, name, default=defaults[category] == name)
@@ -160,7 +147,7 @@ class Programs:
 
     def _fitting(self, category: Any, model: Any) -> dict[tuple[str, str], ModelEntry]:
         """The models that can be meant, by category and name; what is not given is not asked."""
-        named = name_models(self._inspector.catalogue.entries)
+        named = self._inspector.catalogue.named
         return {
             key: entry
             for key, entry in named.items()
@@ -201,136 +188,15 @@ def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:
         programs: what to offer.
         concurrency_limit: how many calls of each function may be under way.
     """
-    blocks = Context.root_block
     for function in (programs.models, programs.inspect, programs.inspect_batch):
         name = function.__name__
         offered = gr.api(function, api_name=name, concurrency_limit=concurrency_limit)
-        for number in offered["inputs"]:
-            # Gradio would fetch an address itself, and answer later with what it showed first.
-            blocks.blocks[number].async_move_resource_to_block_cache = _as_given
-    _refuse_wrong_inputs(blocks)
+        take_as_given(offered["inputs"])
+    refuse_wrong_inputs()
     if mcp_is_installed():
-        _answer_mcp_in_json()
+        answer_mcp_in_json()
 
 
 def mcp_is_installed() -> bool:
     """Whether `launch(mcp_server=True)` can offer the functions as MCP tools."""
     return importlib.util.find_spec("mcp") is not None
-
-
-def name_models(entries: Iterable[ModelEntry]) -> dict[tuple[str, str], ModelEntry]:
-    """The models by category and a name that stays while the app runs.
-
-    A model on the Hub is called as there. The key of a folder is a path of the server, so it goes
-    by its own name, with a number where an earlier model of the category has that name.
-    """
-    named: dict[tuple[str, str], ModelEntry] = {}
-    for entry in entries:
-        plain = entry.key if entry.on_hub else entry.name
-        names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-        name = next(name for name in names if (entry.category, name) not in named)
-        named[entry.category, name] = entry
-    return named
-
-
-def refusal(sentence: str) -> gr.Error:
-    """An error that the caller can mend; the server's log stays quiet."""
-    return gr.Error(sentence, print_exception=False)
-
-
-def checked_threshold(value: Any) -> float:
-    """A threshold that somebody sent; refuses what is no number from 0 to 1, NaN among it."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= 1:
-        raise refusal(f"The threshold must be a number from 0 to 1, found {shown(value)}.")
-    return float(value)
-
-
-def shown(value: Any) -> str:
-    """What somebody sent, short enough for a sentence."""
-    words = repr(value)
-    return words if len(words) <= 80 else f"{words[:80]}..."
-
-
-def programs_html(text: Translation, address: str, category: str, has_mcp: bool) -> str:
-    """A short panel for the page: the three names, and an example to copy.
-
-    Args:
-        text: the language.
-        address: where the app runs, such as "http://127.0.0.1:7860/".
-        category: the one in the example.
-        has_mcp: whether the functions are offered as MCP tools.
-    """
-    names = "".join(
-        f"<li><code>/{name}</code> {html.escape(text(f'programs.{name}'))}</li>"
-        for name in ("models", "inspect", "inspect_batch")
-    )
-    example = html.escape(EXAMPLE.format(address=address, category=json.dumps(category)))
-    where = f"{address}gradio_api/mcp/"
-    mcp = f"<p>{html.escape(text('programs.mcp', address=where))}</p>" if has_mcp else ""
-    return (
-        f'<div class="programs"><p>{html.escape(text("programs.introduction"))}</p>'
-        f"<ul>{names}</ul><pre><code>{example}</code></pre>{mcp}</div>"
-    )
-
-
-async def _as_given(source: str) -> str:
-    """In the place of Gradio's fetching and copying."""
-    return source
-
-
-def _refuse_wrong_inputs(blocks: gr.Blocks) -> None:
-    """Answer a path that was not uploaded, and an address on the page, with a sentence.
-
-    Gradio refuses the path before a function is called, says nothing and logs a traceback; so it
-    does where arguments are missing. What is at the address it would fetch itself, for any input,
-    and hold in memory however much it is.
-    """
-    preprocess_data = blocks.preprocess_data
-
-    async def refusing(function: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        if len(inputs) < len(function.inputs):
-            raise refusal(
-                f"The function takes {len(function.inputs)} arguments, found {len(inputs)}; "
-                "/gradio_api/info describes them."
-            )
-        given = [*zip(function.inputs, inputs, strict=False)]
-        if any(_would_be_fetched(value) for block, value in given if not _is_as_given(block)):
-            language = next((value for block, value in given if block.elem_id == LANGUAGE), None)
-            raise refusal(text_in(str(language))("guards.no_addresses"))
-        try:
-            return await preprocess_data(function, inputs, *args, **kwargs)
-        except InvalidPathError as error:
-            raise refusal(
-                "The file was not uploaded to this app; upload it first, and give the path that "
-                "comes back."
-            ) from error
-
-    blocks.preprocess_data = refusing
-
-
-def _is_as_given(block: Any) -> bool:
-    return block.async_move_resource_to_block_cache is _as_given
-
-
-def _would_be_fetched(value: Any) -> bool:
-    """Whether a file with an address in the place of its path is somewhere in a value."""
-    found: list[Any] = []
-    traverse(value, found.append, _is_at_an_address)
-    return bool(found)
-
-
-def _is_at_an_address(value: Any) -> bool:
-    return isinstance(value, dict) and is_http_url_like(value.get("path"))
-
-
-def _answer_mcp_in_json() -> None:
-    """Have an MCP tool answer in JSON; Gradio would write what Python prints of a dictionary."""
-    import gradio.mcp
-
-    class Server(gradio.mcp.GradioMCPServer):
-        def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
-            answers = [each if isinstance(each, str) else json.dumps(each) for each in data]
-            return super().postprocess_output_data(answers, root_url)
-
-    gradio.mcp.GradioMCPServer = Server

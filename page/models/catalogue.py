@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from hub_models import PROJECT_TAG
 from page.models.downloads import DownloadProgress
-from page.models.entries import ModelEntry
+from page.models.entries import ModelEntry, name_models
 from page.models.memory import ModelMemory
 from page.models.requested import RequestedModels
 
@@ -68,6 +68,15 @@ class Catalogue:
     def categories(self) -> list[str]:
         """The products that can be inspected, in the order of the list."""
         return list(dict.fromkeys(entry.category for entry in self._entries))
+
+    @property
+    def named(self) -> dict[tuple[str, str], ModelEntry]:
+        """The models on offer, by category and the name by which page and programs ask for them."""
+        return name_models(self._entries)
+
+    def find(self, category: str | None, model: str | None) -> ModelEntry | None:
+        """The model of a name; None when it is no longer on offer."""
+        return self.named.get((category, model))
 
     def load(self, entry: ModelEntry) -> InspectionPipeline:
         """The model, from memory if it is there.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def find_models(sources: Sequence[str]) -> list[ModelEntry]:
     for source in sources:
         entries += _in_folder(Path(source)) if Path(source).is_dir() else [_on_hub(source)]
     return entries
+
+
+def name_models(entries: Iterable[ModelEntry]) -> dict[tuple[str, str], ModelEntry]:
+    """The models by category and a name that stays while the app runs.
+
+    A model on the Hub is called as there. The key of a folder is a path of the server, so it goes
+    by its own name, with a number where an earlier model of the category has that name.
+    """
+    named: dict[tuple[str, str], ModelEntry] = {}
+    for entry in entries:
+        plain = entry.key if entry.on_hub else entry.name
+        names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+        name = next(name for name in names if (entry.category, name) not in named)
+        named[entry.category, name] = entry
+    return named
 
 
 def examples_of(category: str) -> list[str]:

@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
-from gradio import route_utils
+
+from page.server.gradio_internals import delete_broken_uploads
 
 PREFIX = "golden-sample-"
 LOCK = "in_use"
@@ -71,29 +71,6 @@ def delete_abandoned_folders(own: Path) -> None:
             continue
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def delete_broken_uploads() -> None:
-    """From now on, have Gradio delete what has come of an upload that breaks off.
-
-    It deletes it only where the form is wrong: a visitor whose connection ends in the middle, or a
-    full disk, would leave a part of the file behind.
-    """
-    route_utils.GradioMultiPartParser = TidyParser
-
-
-class TidyParser(route_utils.GradioMultiPartParser):
-    """Reads an upload into files, and leaves none behind when reading fails."""
-
-    async def parse(self) -> Any:
-        """The form, its files complete."""
-        try:
-            return await super().parse()
-        except BaseException:  # also when the server stops meanwhile
-            for file in self._files_to_close_on_error:
-                file.close()
-                Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def _is_of_an_app(folder: Path, user: int) -> bool:

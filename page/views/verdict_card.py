@@ -17,11 +17,12 @@ RARE = 0.2  # a share up to this is said as "1 in n", a larger one in percent
 DECISIONS = {ACCEPT: ("accepted", "FAIL"), REJECT: ("rejected", "PASS")}
 
 
-def verdict_card(result: Result, text: Translation) -> str:
+def verdict_card(result: Result, text: Translation, keeps_threshold: bool = False) -> str:
     """The verdict by word, shape and colour; the score on its scale; what was found, how sure.
 
     All three badges are there and CSS shows the one of `data-verdict`, so that page.js can flip
-    the verdict with the slider while the server's answer is on its way.
+    the verdict with the slider while the server's answer is on its way; not of a part that
+    `keeps_threshold`, in which the slider has no say.
     """
     if result.record.error:
         return message_card(result.why_not(text), "error")
@@ -30,6 +31,7 @@ def verdict_card(result: Result, text: Translation) -> str:
         "result/verdict.html",
         text=text,
         result=result,
+        keeps_threshold=keeps_threshold,
         stamp=stamp,
         note=doubt_sentence(result, text) or _finding(result, text),
         decision=_decision(result, text),

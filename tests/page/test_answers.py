@@ -9,7 +9,11 @@ import gradio as gr
 import pytest
 from conftest import ROOT
 
-from page.answers import NOTHING_NEW, Answers
+from page.answers import taking_home
+from page.answers.choosing import Choosing, charts, cost
+from page.answers.many_photos import ManyPhotos
+from page.answers.one_photo import OnePhoto
+from page.answers.values import NOTHING_NEW, cleared
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, Result
 from page.models.catalogue import Catalogue
@@ -18,6 +22,14 @@ from page.session import Session
 
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
 DENT, GOOD = (str(ROOT / f"assets/examples/flange_nut/{name}.jpg") for name in ("dent", "good"))
+
+
+class Answers:
+    """All that one page answers with."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self.choosing = Choosing(inspector)
+        self.one_photo, self.many_photos = OnePhoto(inspector), ManyPhotos(inspector)
 
 
 class SlowInspector(Inspector):
@@ -47,36 +59,36 @@ def test_what_is_said_is_of_the_model_chosen_last(catalogue, tmp_path):
     session, said = Session(tmp_path), []
 
     def go_on_to_the_key() -> None:
-        answers.choose_category(session, *KEY, NUT, "en")
-        said.append(answers.prepare(session, *KEY, "en"))
+        answers.choosing.choose_category(session, *KEY, NUT, "en")
+        said.append(answers.choosing.prepare(session, *KEY, "en"))
 
     answers = Answers(SlowInspector(catalogue, {"flange_nut": go_on_to_the_key}))
     session.turn_to(*NUT)
-    late = answers.prepare(session, *NUT, "en")
+    late = answers.choosing.prepare(session, *NUT, "en")
     assert late == (gr.skip(),) * 3
-    assert said == [answers.prepare(session, *KEY, "en")]
-    assert session.calibration == answers.inspector.calibration_of(answers.find(*KEY))
+    assert said == [answers.choosing.prepare(session, *KEY, "en")]
+    assert session.calibration == Inspector(catalogue).calibration_of(catalogue.find(*KEY))
 
 
 def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catalogue, tmp_path):
     session, said = Session(tmp_path), []
 
     def move() -> None:
-        said.append(answers.rejudge(session, 0.8, *KEY, "en")[-1])
+        said.append(answers.one_photo.rejudge(session, 0.8, *KEY, "en")[-1])
 
     answers = Answers(SlowInspector(catalogue, {"key": move}))
     session.turn_to(*KEY)
-    cost, _, charts = answers.prepare(session, *KEY, "en")
+    price, _, drawn = answers.choosing.prepare(session, *KEY, "en")
     assert said == [gr.skip()]  # nothing that could come late and wipe out the answer
-    assert cost == answers.cost(session, 0.8, "en") != answers.cost(session, 0.0, "en")
-    assert charts == answers.charts(session, 0.8, "en")
+    assert price == cost(session, 0.8, "en") != cost(session, 0.0, "en")
+    assert drawn == charts(session, 0.8, "en")
 
 
 def press_inspect(answers, session, photo, threshold=0.5):
     """What is shown when a person has had a photo of the nut inspected."""
-    answers.give_photo(session, photo, "en")
-    answers.look_at(session, photo, *NUT)
-    *_, shown = answers.inspect(session, photo, *NUT, threshold, "en")
+    answers.one_photo.give(session, photo, "en")
+    answers.one_photo.look_at(session, photo, *NUT)
+    *_, shown = answers.one_photo.inspect(session, photo, *NUT, threshold, "en")
     return shown
 
 
@@ -92,29 +104,29 @@ def during_an_inspection(
 @pytest.mark.parametrize(
     "act",
     [
-        lambda answers, session: answers.give_photo(session, GOOD, "en"),
-        lambda answers, session: answers.give_photo(session, None, "en"),
-        lambda answers, session: answers.choose_category(session, "key", "key", NUT, "en"),
-        lambda answers, session: answers.choose_model(session, "another", NUT, "en"),
+        lambda answers, session: answers.one_photo.give(session, GOOD, "en"),
+        lambda answers, session: answers.one_photo.give(session, None, "en"),
+        lambda answers, session: answers.choosing.choose_category(session, "key", "key", NUT, "en"),
+        lambda answers, session: answers.choosing.choose_model(session, "another", NUT, "en"),
     ],
     ids=["photo", "removed", "category", "model"],
 )
 def test_an_answer_about_what_is_no_longer_looked_at_is_dropped(catalogue, tmp_path, act):
     session = Session(tmp_path)
-    answers, shown = during_an_inspection(catalogue, session, lambda answers: act(answers, session))
+    _, shown = during_an_inspection(catalogue, session, lambda answers: act(answers, session))
     assert shown == NOTHING_NEW
     assert session.result is None
-    assert answers.csv(session) == ""
+    assert taking_home.csv(session) == ""
 
 
 def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tmp_path):
     session = Session(tmp_path)
     answers = Answers(Inspector(catalogue))
-    answers.open(session, "en", *NUT)
-    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
+    answers.choosing.open(session, "en", *NUT)
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
     clicked = gr.EventData(None, {"number": 1})
-    answers.inspector = SlowInspector(
-        catalogue, {"dent.jpg": lambda: answers.show(session, "en", clicked)}
+    answers.one_photo.inspector = SlowInspector(
+        catalogue, {"dent.jpg": lambda: answers.many_photos.show(session, "en", clicked)}
     )
     assert press_inspect(answers, session, DENT) == NOTHING_NEW
     assert (session.number, session.result.file) == (1, "good.jpg")
@@ -125,18 +137,19 @@ def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tm
 def test_another_photo_takes_the_place_of_the_result_and_the_same_one_does_not(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
     press_inspect(answers, session, DENT)
-    assert answers.give_photo(session, DENT, "en") == NOTHING_NEW  # said late: Inspect was faster
+    said_late = answers.one_photo.give(session, DENT, "en")  # Inspect was faster
+    assert said_late == NOTHING_NEW
     assert session.result.record.verdict == "FAIL"
-    assert answers.give_photo(session, GOOD, "en").verdict == answers.cleared("en").verdict
+    assert answers.one_photo.give(session, GOOD, "en").verdict == cleared("en").verdict
     assert session.result is None
-    judged = answers.rejudge(session, 0.1, *NUT, "en")[:-1]
+    judged = answers.one_photo.rejudge(session, 0.1, *NUT, "en")[:-1]
     assert judged == (gr.skip(),) * len(judged)
 
 
 def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
     session = Session(tmp_path)
     _, shown = during_an_inspection(
-        catalogue, session, lambda answers: answers.rejudge(session, 1.0, *NUT, "en")
+        catalogue, session, lambda answers: answers.one_photo.rejudge(session, 1.0, *NUT, "en")
     )
     assert (session.result.record.verdict, session.result.record.threshold) == ("PASS", 1.0)
     assert 'data-verdict="PASS"' in shown.verdict
@@ -144,21 +157,21 @@ def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
 
 def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    answers.open(session, "en", *NUT)
-    answers.rejudge(session, 0.1, *NUT, "en")  # while the batch waits
-    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
+    answers.choosing.open(session, "en", *NUT)
+    answers.one_photo.rejudge(session, 0.1, *NUT, "en")  # while the batch waits
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
     batch = session.batch
     assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
-    answers.choose_category(session, "key", "key", NUT, "en")
-    answers.show(session, "en", gr.EventData(None, {"number": 1}))
+    answers.choosing.choose_category(session, "key", "key", NUT, "en")
+    answers.many_photos.show(session, "en", gr.EventData(None, {"number": 1}))
     for threshold in (0.5, 0.9):
-        assert answers.rejudge_batch(session, threshold, *KEY, "en") == (gr.skip(),) * 3
-        assert answers.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
+        assert answers.many_photos.rejudge(session, threshold, *KEY, "en") == (gr.skip(),) * 3
+        assert answers.one_photo.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
         assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
         assert (session.result.record.threshold, session.result.record.verdict) == (0.1, "FAIL")
-    assert "data-keeps-threshold" in answers.decide(session, ACCEPT, "", "en")[0]
-    answers.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
-    answers.rejudge_batch(session, 0.5, *NUT, "en")
+    assert "data-keeps-threshold" in answers.one_photo.decide(session, ACCEPT, "", "en")[0]
+    answers.choosing.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
+    answers.many_photos.rejudge(session, 0.5, *NUT, "en")
     assert batch.results[0].record.verdict == "PASS"
 
 
@@ -166,7 +179,7 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
     catalogue, tmp_path, monkeypatch
 ):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    list(answers.inspect_batch(session, [GOOD, DENT], *NUT, 0.5, "en"))
+    list(answers.many_photos.inspect(session, [GOOD, DENT], *NUT, 0.5, "en"))
     first, read_maps = session.batch, Result.read_maps
     reading, go_on = threading.Event(), threading.Event()
 
@@ -177,9 +190,9 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
 
     monkeypatch.setattr(Result, "read_maps", read_late)
     with ThreadPoolExecutor(1) as threads:
-        moved = threads.submit(answers.rejudge_batch, session, 0.4, *NUT, "en")
+        moved = threads.submit(answers.many_photos.rejudge, session, 0.4, *NUT, "en")
         assert reading.wait(60)
-        started = answers.inspect_batch(session, [GOOD], *NUT, 0.4, "en")
+        started = answers.many_photos.inspect(session, [GOOD], *NUT, 0.4, "en")
         next(started)  # the batch is replaced
         go_on.set()
         assert moved.result(60) == (gr.skip(),) * 3  # it is shown no longer
@@ -190,7 +203,7 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
 
 def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    list(answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en"))
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
     of_batch = {*session.batch.folder.path.iterdir()}
 
     def files() -> set[Path]:
@@ -200,14 +213,14 @@ def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tm
     for photo in (DENT, GOOD, DENT, GOOD):
         press_inspect(answers, session, photo)
         counts.append(len(files()))
-        assert Path(answers.zip(session).split("file=")[1]) in files()
+        assert Path(taking_home.photo_zip(session).split("file=")[1]) in files()
         assert session.result.photo in files()
     assert len({*counts}) == 1
     for _ in range(2):  # the same photo once more
         press_inspect(answers, session, GOOD)
     assert len(files()) <= 2 * counts[0] + 1
-    answers.give_photo(session, None, "en")
-    answers.give_photo(session, DENT, "en")
+    answers.one_photo.give(session, None, "en")
+    answers.one_photo.give(session, DENT, "en")
     assert not files()
     assert {*session.batch.folder.path.iterdir()} == of_batch
 
@@ -215,22 +228,22 @@ def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tm
 def test_an_answer_that_is_dropped_leaves_no_file(catalogue, tmp_path):
     session = Session(tmp_path)
     during_an_inspection(
-        catalogue, session, lambda answers: answers.give_photo(session, GOOD, "en")
+        catalogue, session, lambda answers: answers.one_photo.give(session, GOOD, "en")
     )
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_batch_that_is_stopped_while_it_waits_does_not_begin(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    assert "Waiting for the first result" in answers.start(session, "en")
-    stopped = answers.cancel(session, "en")
+    assert "Waiting for the first result" in answers.many_photos.start(session, "en")
+    stopped = answers.many_photos.cancel(session, "en")
     assert "Stopped before the first photo" in stopped
-    (only,) = answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en")
+    (only,) = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en")
     assert (only.progress, session.batch) == (stopped, None)
-    answers.start(session, "en")
-    *_, last = answers.inspect_batch(session, [GOOD], *NUT, 0.5, "en")
+    answers.many_photos.start(session, "en")
+    *_, last = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en")
     assert "done" in last.progress
-    assert answers.cancel(session, "en") == gr.skip()
+    assert answers.many_photos.cancel(session, "en") == gr.skip()
 
 
 def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
@@ -247,4 +260,4 @@ def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
         (("bolt", "org/gone"), ("nut", "nut")),
         ((None, None), ("nut", "nut")),
     ):
-        assert answers.open(Session(tmp_path), "en", *wanted)[0] == opened
+        assert answers.choosing.open(Session(tmp_path), "en", *wanted)[0] == opened

@@ -20,7 +20,7 @@ from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
 from page.languages import Translation
-from page.server.head import HeadScripts
+from page.server.gradio_internals import HeadScripts
 from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from page.server.head import HeadScripts
+from page.server.gradio_internals import HeadScripts
 
 PAGE = "<!doctype html><html><head><title>é</title></head><body><head></body></html>"
 

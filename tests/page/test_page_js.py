@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from page.inspection.results import ACCEPT, REJECT
 from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import NAMES, Translation, all_words
-from page.server.head import HeadScripts
+from page.server.gradio_internals import HeadScripts
 from page.views.result_pictures import outlines_html, pictures_html, regions_html, write_pictures
 from page.views.verdict_card import message_card, threshold_cost, verdict_card
 

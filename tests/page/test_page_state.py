@@ -34,7 +34,7 @@ from page.components import translate
 from page.inspection.inspector import Inspector
 from page.models.catalogue import Catalogue
 from page.models.entries import shipped_models
-from page.server.head import HeadScripts
+from page.server.gradio_internals import HeadScripts
 
 
 @pytest.fixture(scope="module")

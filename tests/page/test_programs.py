@@ -32,12 +32,13 @@ from PIL import Image
 from running_app import running_app
 
 from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
-from page.api.programs import Programs, name_models, programs_html
+from page.api.programs import Programs
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import Translation
 from page.models.catalogue import Catalogue
-from page.models.entries import ModelEntry, find_models
+from page.models.entries import ModelEntry, find_models, name_models
+from page.views.programs import programs_html
 from page.wiring import build
 
 MODEL = ROOT / "assets" / "models" / "flange_nut"
@@ -610,7 +611,7 @@ def test_the_panel_shows_the_three_names_and_an_example(address):
     panel = programs_html(Translation("en"), "http://a.test/", "<b>'\"", has_mcp=False)
     for name in ("/models", "/inspect", "/inspect_batch"):
         assert f"<code>{name}</code>" in panel
-    assert "handle_file(&quot;photo.jpg&quot;)" in panel
+    assert 'handle_file("photo.jpg")' in panel
     assert "<b>" not in panel
     assert "MCP" not in panel
     assert "http://a.test/gradio_api/mcp/" in programs_html(

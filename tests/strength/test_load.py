@@ -33,7 +33,7 @@ from page.inspection.inspector import UNEXPECTED, Inspector
 from page.languages import DEFAULT, Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import shipped_models
-from page.server.head import HeadScripts
+from page.server.gradio_internals import HeadScripts
 from tests.strength.app_process import free_port, started_app
 from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth
 from tests.strength.visitors import (

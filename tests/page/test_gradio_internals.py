@@ -1,4 +1,4 @@
-"""Callers without a session are forgotten; whoever has one is kept until the session ends."""
+"""Callers that keep nothing are forgotten; visitors of the page are kept until they have left."""
 
 from pathlib import Path
 
@@ -8,7 +8,12 @@ import pytest
 from gradio.state_holder import StateHolder
 from gradio_client.utils import synchronize_async
 
-from page.server.gradio_sessions import KEPT, SECONDS_UNUSED, Sessions, forget_calls
+from page.server.gradio_internals import (
+    KEPT,
+    SECONDS_UNUSED,
+    Sessions,
+    forget_unused_sessions,
+)
 from page.session import Session
 
 
@@ -44,7 +49,7 @@ def test_calls_are_forgotten_and_visitors_are_not(sessions):
     assert [*sessions["visitor"].state_data.values()] == ["a photo"]
 
 
-def test_a_visit_that_has_ended_is_forgotten_too(sessions):
+def test_a_session_that_has_ended_is_forgotten_too(sessions):
     call(sessions, "load", "visitor")
     sessions.delete_state("visitor")
     for number in range(2 * KEPT):
@@ -54,7 +59,7 @@ def test_a_visit_that_has_ended_is_forgotten_too(sessions):
 
 def test_an_app_is_made_with_them(monkeypatch, sessions):
     monkeypatch.setattr(gradio.routes, "StateHolder", StateHolder)  # given back afterwards
-    forget_calls()
+    forget_unused_sessions()
     app = gradio.routes.App.create_app(sessions.blocks)
     assert isinstance(app.state_holder, Sessions)
 

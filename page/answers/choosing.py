@@ -1,0 +1,183 @@
+"""Which product and which model, and what is known of the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from page.answers.values import cleared, unchanged
+from page.api.programs import mcp_is_installed
+from page.inspection.inspector import Inspector
+from page.languages import text_in
+from page.models.entries import examples_of
+from page.models.facts import defect_scores, read_facts
+from page.session import Session
+from page.views.about import about_html
+from page.views.batch import progress_html
+from page.views.charts import charts_html
+from page.views.programs import programs_html
+from page.views.verdict_card import notice_html, threshold_cost
+
+NO_FACTS = ("", "", "")  # nothing is said of what the threshold costs, nor of the model
+
+
+class Choosing:
+    """Answers about the lists of products and models.
+
+    Args:
+        inspector: whose models they are.
+    """
+
+    def __init__(self, inspector: Inspector) -> None:
+        self.inspector = inspector
+        self.catalogue = inspector.catalogue
+
+    def open(
+        self, session: Session, language: str, category: str | None, model: str | None
+    ) -> tuple[Any, ...]:
+        """The choice that the page's address asks for, as far as it is on offer."""
+        category, model = self._closest(category, model)
+        session.turn_to(category, model)
+        return (
+            (category, model),
+            gr.Dropdown(choices=self.catalogue.categories, value=category),
+            gr.Dropdown(choices=self._models_of(category), value=model),
+            *examples(category),
+            language,
+            language,
+            *cleared(language),
+            progress_html(None, text_in(language)),
+        )
+
+    def describe_programs(self, language: str, category: str, request: gr.Request) -> str:
+        """The panel for programs, with the address by which this visitor reaches the app."""
+        address = f"{str(request.request.base_url).rstrip('/')}/"
+        has_mcp = mcp_is_installed() and request.username is None  # not behind a login
+        return programs_html(text_in(language), address, category, has_mcp)
+
+    def choose_category(
+        self,
+        session: Session,
+        category: str,
+        model: str | None,
+        shown: tuple[str, str | None],
+        language: str,
+    ) -> tuple[Any, ...]:
+        """Offer the category's models and examples, and clear what belonged to the last one."""
+        choices = self._models_of(category)
+        names = [name for _, name in choices]
+        kept = model if model in names else next(iter(names), None)  # it may know both categories
+        changes = (
+            (category, kept),
+            gr.Dropdown(choices=choices, value=kept),
+            session.threshold_of(category, kept),
+            *examples(category),
+            None,
+            *cleared(language),
+            *NO_FACTS,
+        )
+        if category == shown[0]:
+            return unchanged(len(changes))
+        session.turn_to(category, kept)
+        return changes
+
+    def choose_model(
+        self, session: Session, model: str, shown: tuple[str, str | None], language: str
+    ) -> tuple[Any, ...]:
+        """Clear what belonged to the last model."""
+        threshold = session.threshold_of(shown[0], model)
+        changes = ((shown[0], model), threshold, *cleared(language), *NO_FACTS)
+        if model == shown[1]:
+            return unchanged(len(changes))
+        session.turn_to(shown[0], model)
+        return changes
+
+    def offer(
+        self, session: Session, category: str | None, model: str | None, language: str
+    ) -> tuple[Any, ...]:
+        """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
+        closest = self._closest(category, model)
+        is_kept = closest == (category, model)
+        if not is_kept:
+            session.turn_to(*closest)
+        # Without a value, what the visitor has chosen in the meantime stays too.
+        values = [{}, {}] if is_kept else [{"value": name} for name in closest]
+        notice, result = self.catalogue.notice, cleared(language)
+        return (
+            closest,
+            gr.Dropdown(choices=self.catalogue.categories, **values[0]),
+            gr.Dropdown(choices=self._models_of(closest[0]), **values[1]),
+            gr.Button(text_in(language)("page.refresh"), interactive=True),
+            gr.HTML(notice_html(notice), visible=bool(notice)),
+            *examples(closest[0]),
+            *(unchanged(len(result)) if is_kept else result),
+        )
+
+    def refresh(self, language: str) -> Iterator[gr.Button]:
+        """Ask the Hub anew; the button says so until `offer` has brought the lists up to date."""
+        yield gr.Button(text_in(language)("page.refreshing"), interactive=False)
+        self.catalogue.refresh(force=True)
+
+    def prepare(
+        self, session: Session, category: str, model: str, language: str
+    ) -> tuple[Any, Any, Any]:
+        """Load the chosen model ahead of the first photo; what there is to say about it."""
+        from modeling import ModelLoadError
+
+        if session.choice != (category, model):  # it may have waited in the queue
+            return unchanged(3)
+        entry, text = self.catalogue.find(category, model), text_in(language)
+        if entry is None:
+            return NO_FACTS
+        facts = read_facts(entry)
+        try:
+            calibration = self.inspector.calibration_of(entry)
+            backend = self.inspector.backend_of(entry)
+        except ModelLoadError:  # said when a photo is inspected
+            calibration = None
+        if session.choice != (category, model):
+            return unchanged(3)  # the visitor has gone on meanwhile
+        if calibration is None:
+            return "", about_html(facts, text), ""
+        session.facts, session.calibration = facts, calibration
+        session.defect_scores = defect_scores(facts, calibration)
+        threshold = session.threshold_of(category, model)  # it may have been moved meanwhile
+        return (
+            cost(session, threshold, language),
+            about_html(facts, text, backend),
+            charts(session, threshold, language),
+        )
+
+    def _models_of(self, category: str | None) -> list[tuple[str, str]]:
+        """(label, name) of a category's models, as the list takes them."""
+        named = self.catalogue.named.items()
+        return [(entry.label, name) for (of, name), entry in named if of == category]
+
+    def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
+        """The chosen category and model, else the nearest to them that is on offer."""
+        return min(
+            self.catalogue.named,
+            key=lambda named: (named != (category, model), named[1] != model, named[0] != category),
+        )
+
+
+def examples(category: str) -> tuple[gr.Column, gr.Dataset]:
+    """The category's example photos; nothing is shown where there are none."""
+    samples = [[path] for path in examples_of(category)]
+    return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
+
+
+def cost(session: Session, threshold: float, language: str) -> Any:
+    """What the threshold costs; before the model is loaded, that is left to `prepare`."""
+    if session.calibration is None:
+        return gr.skip()
+    return threshold_cost(session.calibration, threshold, session.defect_scores, text_in(language))
+
+
+def charts(session: Session, threshold: float, language: str) -> Any:
+    """Histogram and ROC curve with the threshold in them; as with the cost, see there."""
+    if session.facts is None or session.calibration is None:
+        return gr.skip()
+    return charts_html(session.facts, session.calibration, threshold, text_in(language))

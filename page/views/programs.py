@@ -1,0 +1,26 @@
+"""How programs reach the app: the page's panel about it."""
+
+from __future__ import annotations
+
+import json
+
+from page.languages import Translation
+from page.markup import render
+
+
+def programs_html(text: Translation, address: str, category: str, has_mcp: bool) -> str:
+    """A short panel for the page: the three names, and an example to copy.
+
+    Args:
+        text: the language.
+        address: where the app runs, such as "http://127.0.0.1:7860/".
+        category: the one in the example.
+        has_mcp: whether the functions are offered as MCP tools.
+    """
+    return render(
+        "programs.html",
+        text=text,
+        address=address,
+        category=json.dumps(category),
+        has_mcp=has_mcp,
+    )
