@@ -26,8 +26,6 @@ def about_html(facts: ModelFacts, text: Translation, backend: str | None = None)
         "about/panel.html",
         text=text,
         facts=facts,
-        training=training,
-        measured=measured,
         unknown=UNKNOWN,
         data=_paragraphs(facts.section(DATA)),
         runtime=RUNTIME_NAMES.get(backend, backend),
@@ -45,13 +43,11 @@ def _figures(measured: Metrics, text: Translation) -> dict[str, tuple[str, str]]
     """What was measured on all labelled test photos: by its name, value and interval."""
     n_anomalous, n_normal = measured.n_anomalous, measured.n_normal
     found = None if None in (n_anomalous, measured.misses) else n_anomalous - measured.misses
-    missed = measured.miss_rate_interval
+    missed, alarms = measured.miss_rate_interval, measured.false_alarm_rate_interval
     of_found = None if missed is None else (1 - missed[1], 1 - missed[0])
     counts = {
         "found": _counted(found, n_anomalous, of_found, text),
-        "rejected": _counted(
-            measured.false_alarms, n_normal, measured.false_alarm_rate_interval, text
-        ),
+        "rejected": _counted(measured.false_alarms, n_normal, alarms, text),
     }
     areas = ("image_auroc", "pixel_auroc", "aupro")
     return counts | {name: (_ratio(getattr(measured, name), text), UNKNOWN) for name in areas}

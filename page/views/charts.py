@@ -115,14 +115,12 @@ def roc_svg(
         return f"{left + rejected * ROC_SIDE:.1f} {bottom - found * ROC_SIDE:.1f}"
 
     curve = (at(*point) for point in roc_points(good, anomalous))
-    x, y = at(*operating_point(good, anomalous, threshold)).split()
     return render(
         "about/roc.html",
         text=text,
         summary=_roc_point(good, anomalous, threshold, text),
         curve="L".join(point for point, _ in groupby(curve)),
-        x_of_point=x,
-        y_of_point=y,
+        point=at(*operating_point(good, anomalous, threshold)).split(),
         width=WIDTH,
         side=ROC_SIDE,
         top=TOP,
@@ -146,10 +144,8 @@ def operating_point(
     good: Sequence[float], anomalous: Sequence[float], threshold: float
 ) -> tuple[float, float]:
     """(Share of good parts rejected, share of defects found) at a threshold."""
-    rejected, found = (
-        _count_above(scores, threshold) / len(scores) for scores in (good, anomalous)
-    )
-    return rejected, found
+    rejected = _count_above(good, threshold) / len(good)
+    return rejected, _count_above(anomalous, threshold) / len(anomalous)
 
 
 def count_by_bin(scores: Sequence[float]) -> list[int]:

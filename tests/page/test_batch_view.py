@@ -240,7 +240,7 @@ def page(browser, batch) -> Page:
         quiet=True,
         css=(ROOT / "page" / "static" / "batch.css").read_text(),
         app_kwargs={"middleware": [Middleware(HeadScripts)]},
-        allowed_paths=[str(batch.workplace.path)],
+        allowed_paths=[str(batch.folder.path)],
     )
     page = browser.new_page(viewport=DESKTOP)
     page.goto(address)
