@@ -65,19 +65,10 @@ def load_inspection_dataset(
 def load_categories(
     data: str | os.PathLike, categories: Sequence[str] = (), *, seed: int = 0, **where: Any
 ) -> datasets.DatasetDict:
-    """Load several categories as one dataset.
+    """Load several categories as `load_inspection_dataset` loads one, in the order given.
 
-    Args:
-        data: as `load_inspection_dataset` takes it; `synthetic:all` holds all synthetic parts.
-        categories: the products; `["all"]` takes every one there is, and none the only one.
-        seed: as there.
-        where: `token` and `revision`, as there.
-
-    Returns:
-        The splits that each of them has, category after category in the order given.
-
-    Raises:
-        DatasetError: as `load_inspection_dataset` does.
+    `["all"]` takes every one there is, and none the only one; `synthetic:all` has all synthetic
+    parts. The result has the splits that each category has.
     """
     # Each once: a photo that is there twice could be held out and learned from.
     names: list[str | None] = list(dict.fromkeys(categories)) or [None]
@@ -143,12 +134,7 @@ def split_calibration(
 
 
 def num_held_out(n_photos: int, fraction: float) -> int:
-    """How many of a category's good photos `split_calibration` holds out.
-
-    Args:
-        n_photos: at least 3.
-        fraction: share to hold out, in (0, 1).
-    """
+    """How many of a category's good photos, 3 or more, `split_calibration` holds out."""
     return min(max(2, round(fraction * n_photos)), n_photos - 1)
 
 

@@ -16,15 +16,7 @@ PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def read_folder(root: Path, category: str | None) -> dict[str, Rows]:
-    """Find and check the photos of one category.
-
-    Args:
-        root: the folder that holds the categories, or one category's own.
-        category: the product; may be None where there is only one.
-
-    Returns:
-        Rows with the columns of `data.rows.FEATURES`, the pictures as paths, for `train` and
-        `test`, and for `validation` where there is such a folder.
+    """Rows of one category by split, the pictures as paths, all of them whole.
 
     Raises:
         DatasetError: when something is missing or damaged.

@@ -29,17 +29,7 @@ MASK_COLUMNS = ("mask", "mask_path")
 def read_hub_dataset(
     repo: str, category: str | None, *, token: str | None = None, revision: str | None = None
 ) -> dict[str, Rows]:
-    """Download one category of a Hub dataset, and only that one.
-
-    Args:
-        repo: ORG/NAME.
-        category: the product.
-        token: access token for a private dataset.
-        revision: branch, tag or commit.
-
-    Returns:
-        Rows with the columns of `FEATURES` for `train` and `test`, and for `validation` where a
-        dataset of layout 1 has it.
+    """Rows of one category by split, `validation` from layout 1 alone; no other is downloaded.
 
     Raises:
         DatasetError: when the dataset can't be reached, has another layout or no such category.

@@ -17,15 +17,7 @@ SEEDS_PER_SPLIT = 1_000_000  # keeps the seeds of train and test photos apart
 
 
 def draw_dataset(name: str, category: str | None, seed: int) -> dict[str, Rows]:
-    """Draw one part; the seeds of train, good and defective test photos never meet.
-
-    Args:
-        name: as `data.dataset.load_inspection_dataset` takes it.
-        category: the part, which `synthetic:all` needs.
-        seed: decides which parts are drawn, >= 0.
-
-    Returns:
-        Rows with the columns of `data.rows.FEATURES` for `train` and `test`.
+    """Rows of one part by split; the seeds of train, good and defective test photos never meet.
 
     Raises:
         DatasetError: when there is no such part, or a number can't be used.

@@ -72,16 +72,10 @@ def fit(
     accelerator: Accelerator,
     cost: Cost,
 ) -> History:
-    """Train the weights in place.
+    """Train the weights in place on the good photos.
 
-    Args:
-        model: the model to train.
-        good: good photos that the weights learn from.
-        held_out: good photos whose loss is only watched; it decides nothing.
-        processor: prepares the photos.
-        recipe: hyper-parameters.
-        accelerator: devices, processes, checkpoints, tracker.
-        cost: goes into the checkpoints, up to date.
+    The loss of the held-out ones is watched and decides nothing; `cost` goes into the checkpoints,
+    up to date.
 
     Returns:
         `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.

@@ -21,10 +21,7 @@ def build_model(
 ) -> tuple[ReconstructionModel, BackboneAndConfig | None]:
     """An untrained model, its initial weights decided by the recipe's seed.
 
-    Args:
-        recipe: architecture, target and their fields.
-        categories: what the model will know.
-        backbone: what an earlier call returned, so that it is loaded once.
+    It will know the `categories`. A `backbone` that an earlier call returned is not loaded again.
 
     Returns:
         The model, its backbone's weights published and rounded to half, as they will be saved; and

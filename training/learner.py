@@ -38,13 +38,9 @@ class Learner:
 
     @classmethod
     def of(cls, model: nn.Module, recipe: Recipe, steps: int, accelerator: Accelerator) -> Learner:
-        """One that follows the recipe.
+        """One that trains the weights that require a gradient of a model on its device.
 
-        Args:
-            model: on its device; its weights that require a gradient will be trained.
-            recipe: hyper-parameters.
-            steps: in which the learning rate rises and falls to 0.
-            accelerator: processes and precision.
+        The learning rate rises and falls to 0 in so many steps.
         """
         if recipe.torch_compile:
             model.compile()

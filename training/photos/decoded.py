@@ -100,12 +100,7 @@ class PreparedPhotos(TorchDataset):
 
 
 class PreparedTiles(TorchDataset):
-    """Good photos as the model's body sees them, tile by tile; an item is (3, side, side) in 0..1.
-
-    Args:
-        photos: good photos.
-        tiling: how they are cut; a single tile leaves them whole.
-    """
+    """Good photos cut into the tiles that the model's body sees; an item is (3, side, side)."""
 
     def __init__(self, photos: PreparedPhotos, tiling: Tiling) -> None:
         self.photos, self.tiling = photos, tiling
