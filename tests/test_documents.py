@@ -61,7 +61,11 @@ MORE = {
     "training/train.py": {"--image_size": "64", "--epochs": "1", "--checkpoint_every": "1"},
     "evaluation/evaluate.py": {"--num_pictures": "1"},
     "evaluation.studies.throughput": {"--image_size": "64"},
-    "evaluation.studies.compare_residuals": {"--photos": "4", "--copies": "1"},
+    "evaluation.studies.compare_residuals": {
+        "--photos": "4",
+        "--copies": "1",
+        "--residual_normalisation": "none",
+    },
     "evaluation.studies.robustness": {"--changes": "brightness", "--limit": "1"},
     "evaluation.studies.cross_category": {"--limit": "1"},
     "evaluation.studies.benchmark": {"--runs": "1", "--batch_sizes": "1"},
