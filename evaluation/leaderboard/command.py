@@ -34,7 +34,7 @@ from evaluation.leaderboard.published import (
     sources_in_words,
 )
 from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from system.command_line import published_command
+from system.command_line import published_command, run_command
 
 TITLE = "Leaderboard"
 FILE = "leaderboard.html"
@@ -197,26 +197,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     command = published_command("evaluation/leaderboard.py", words)
-    try:
-        published = read_published(options.published)
-        evaluations = read_evaluations(options.runs)
-        rows = rows_of(evaluations, published, options.sort_by)
-        sections = sections_of(rows, published, options.sort_by, command)
-        lead = _lead(rows)
-        print(as_markdown(TITLE, lead, sections))
-        if options.output_dir:
-            write_document(options.output_dir / FILE, TITLE, lead, sections)
-    except (PublishedError, StoredEvaluationError) as error:
-        print(f"leaderboard.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"leaderboard.py: {error.filename or options.output_dir} can't be read or written "
-            f"({error.strerror or error}); check the paths.",
-            file=sys.stderr,
-        )
-        return 2
-    return 0
+    return run_command(
+        "leaderboard.py",
+        lambda: _compare(options, command),
+        bad_input=(PublishedError, StoredEvaluationError),
+        paths=(options.output_dir or Path(), "the paths"),
+    )
+
+
+def _compare(options: argparse.Namespace, command: str) -> None:
+    published = read_published(options.published)
+    rows = rows_of(read_evaluations(options.runs), published, options.sort_by)
+    sections = sections_of(rows, published, options.sort_by, command)
+    lead = _lead(rows)
+    print(as_markdown(TITLE, lead, sections))
+    if options.output_dir:
+        write_document(options.output_dir / FILE, TITLE, lead, sections)
 
 
 def _measured(evaluation: StoredEvaluation) -> Row:
