@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 UNDEFINED = "-"
@@ -70,6 +70,16 @@ def megabytes(size: float | None) -> str:
         '5.9 MB'
     """
     return UNDEFINED if size is None else f"{size / 1e6:.1f} MB"
+
+
+def defined(value: float | None, words: Callable[[float], str]) -> str:
+    """A number in some words.
+
+    Example:
+        >>> defined(1200, "{:,}".format), defined(None, "{:,}".format)
+        ('1,200', '-')
+    """
+    return UNDEFINED if value is None else words(value)
 
 
 def plural(count: int, noun: str) -> str:

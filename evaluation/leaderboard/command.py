@@ -24,9 +24,11 @@ from evaluation.documents.document import (
     as_markdown,
     write_document,
 )
-from evaluation.documents.wording import UNDEFINED, duration, figure, megabytes, plural
+from evaluation.documents.wording import duration, figure, megabytes, plural
 from evaluation.leaderboard.published import (
+    FIGURES,
     MEAN,
+    PROTOCOL,
     PUBLISHED,
     Published,
     PublishedError,
@@ -34,20 +36,11 @@ from evaluation.leaderboard.published import (
     sources_in_words,
 )
 from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from system.command_line import published_command
+from system.command_line import published_command, run_command
 
 TITLE = "Leaderboard"
 FILE = "leaderboard.html"
-HEAD = (
-    "model",
-    "category",
-    "image AUROC",
-    "pixel AUROC",
-    "AUPRO (30 %)",
-    "time a photo",
-    "weights",
-    "training",
-)
+AVERAGED = ("image_auroc", "pixel_auroc", "aupro", "seconds_per_photo")  # fields of a row
 
 
 @dataclass(frozen=True)
@@ -75,6 +68,26 @@ class Row:
     published: bool = False
 
 
+def _model(row: Row) -> str:
+    return f"{row.model}\n({row.architecture})" if row.architecture else row.model
+
+
+def _time(row: Row) -> str:
+    is_quoted = row.published and row.seconds_per_photo is not None
+    return duration(row.seconds_per_photo) + ("\n(measured here)" if is_quoted else "")
+
+
+# Name of a column to what makes its cell.
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "model": _model,
+    "category": lambda row: row.category,
+    "image AUROC": lambda row: figure(row.image_auroc),
+    "pixel AUROC": lambda row: figure(row.pixel_auroc),
+    "AUPRO (30 %)": lambda row: figure(row.aupro),
+    "time a photo": _time,
+    "weights": lambda row: megabytes(row.weights_bytes),
+    "training": lambda row: duration(row.training_seconds),
+}
 # What the rows of a category can be sorted by: name in words, and the key; the best one first.
 ORDERS: dict[str, tuple[str, Callable[[Row], float | None]]] = {
     "image_auroc": ("image AUROC, highest first", lambda row: _negative(row.image_auroc)),
@@ -132,49 +145,29 @@ def sections_of(
     used = {rows[index].model for index in quoted}
     entries = [entry for entry in published if entry.method in used]
     table = Table(
-        HEAD,
-        [_cells(row) for row in rows],
+        [*COLUMNS],
+        [[cell(row) for cell in COLUMNS.values()] for row in rows],
         f"By category, then by {ORDERS[sort_by][0]}; {MEAN} is the mean over MVTec AD. A dash: "
         "not measured, or not published.",
         quoted,
         mark="published",
         faint=True,
     )
-    blocks = [table]
-    if quoted:
-        blocks.insert(
-            0,
-            Paragraph(
-                "Rows marked as published are quoted, not measured here: other code, other "
-                "resolution, other choice of checkpoint. Only the unmarked rows were measured by "
-                "one procedure. The times of published methods were measured here, on untrained "
-                "networks of their kind."
-            ),
-        )
+    what_is_quoted = Paragraph(
+        "Rows marked as published are quoted, not measured here: other code, other resolution, "
+        "other choice of checkpoint. Only the unmarked rows were measured by one procedure. The "
+        "times of published methods were measured here, on untrained networks of their kind."
+    )
+    blocks = [what_is_quoted, table] if quoted else [table]
     sections = [Section("Models and categories", blocks)]
     if entries:
-        head = (
-            "method",
-            "resolution",
-            "crop",
-            "checkpoint",
-            "mask is true",
-            "models",
-            "remarks",
-            "source",
+        how_we_measure = Paragraph(
+            "Measured rows: the whole photo is judged, the last checkpoint, masks that are true "
+            "above half, thresholds and choices without test labels."
         )
-        sections.append(
-            Section(
-                "What the published rows rest on",
-                [
-                    Table(head, sources_in_words(entries)),
-                    Paragraph(
-                        "Measured rows: the whole photo is judged, the last checkpoint, masks "
-                        "that are true above half, thresholds and choices without test labels."
-                    ),
-                ],
-            )
-        )
+        head = ("method", *PROTOCOL.values(), "remarks", "source")
+        blocks = [Table(head, sources_in_words(entries)), how_we_measure]
+        sections.append(Section("What the published rows rest on", blocks))
     if command:
         sections.append(Section("How this was made", [Code(command)]))
     return sections
@@ -197,26 +190,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     command = published_command("evaluation/leaderboard.py", words)
-    try:
-        published = read_published(options.published)
-        evaluations = read_evaluations(options.runs)
-        rows = rows_of(evaluations, published, options.sort_by)
-        sections = sections_of(rows, published, options.sort_by, command)
-        lead = _lead(rows)
-        print(as_markdown(TITLE, lead, sections))
-        if options.output_dir:
-            write_document(options.output_dir / FILE, TITLE, lead, sections)
-    except (PublishedError, StoredEvaluationError) as error:
-        print(f"leaderboard.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"leaderboard.py: {error.filename or options.output_dir} can't be read or written "
-            f"({error.strerror or error}); check the paths.",
-            file=sys.stderr,
-        )
-        return 2
-    return 0
+    return run_command(
+        "leaderboard.py",
+        lambda: _compare(options, command),
+        bad_input=(PublishedError, StoredEvaluationError),
+        paths=(options.output_dir or Path(), "the paths"),
+    )
+
+
+def _compare(options: argparse.Namespace, command: str) -> None:
+    published = read_published(options.published)
+    rows = rows_of(read_evaluations(options.runs), published, options.sort_by)
+    sections = sections_of(rows, published, options.sort_by, command)
+    lead = _lead(rows)
+    print(as_markdown(TITLE, lead, sections))
+    if options.output_dir:
+        write_document(options.output_dir / FILE, TITLE, lead, sections)
 
 
 def _measured(evaluation: StoredEvaluation) -> Row:
@@ -240,47 +229,15 @@ def _means(rows: Sequence[Row]) -> list[Row]:
         own = [row for row in rows if row.model == model]
         if len({row.category for row in own}) > 1:
             names = ", ".join(sorted(row.category for row in own))
-            means.append(
-                Row(
-                    model,
-                    f"mean of {len(own)}: {names}",
-                    _mean([row.image_auroc for row in own]),
-                    _mean([row.pixel_auroc for row in own]),
-                    _mean([row.aupro for row in own]),
-                    _mean([row.seconds_per_photo for row in own]),
-                    architecture=own[0].architecture,
-                )
-            )
+            averaged = {key: _mean([getattr(row, key) for row in own]) for key in AVERAGED}
+            category, architecture = f"mean of {len(own)}: {names}", own[0].architecture
+            means.append(Row(model, category, **averaged, architecture=architecture))
     return means
 
 
 def _quoted(entry: Published, category: str) -> Row:
-    figures = entry.results[category]
-    return Row(
-        model=entry.method,
-        category=category,
-        image_auroc=figures.get("image_auroc"),
-        pixel_auroc=figures.get("pixel_auroc"),
-        aupro=figures.get("aupro"),
-        seconds_per_photo=entry.latency,
-        published=True,
-    )
-
-
-def _cells(row: Row) -> list[str]:
-    seconds = duration(row.seconds_per_photo)
-    if row.published and seconds != UNDEFINED:
-        seconds += "\n(measured here)"
-    return [
-        f"{row.model}\n({row.architecture})" if row.architecture else row.model,
-        row.category,
-        figure(row.image_auroc),
-        figure(row.pixel_auroc),
-        figure(row.aupro),
-        seconds,
-        megabytes(row.weights_bytes),
-        duration(row.training_seconds),
-    ]
+    figures = {key: entry.results[category].get(key) for key in FIGURES}
+    return Row(entry.method, category, **figures, seconds_per_photo=entry.latency, published=True)
 
 
 def _lead(rows: Sequence[Row]) -> str:

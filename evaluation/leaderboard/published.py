@@ -10,7 +10,13 @@ from typing import Any
 import yaml
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-PROTOCOL = ("resolution", "crop", "checkpoint", "mask_threshold", "models")
+PROTOCOL = {  # key, and its name in words
+    "resolution": "resolution",
+    "crop": "crop",
+    "checkpoint": "checkpoint",
+    "mask_threshold": "mask is true",
+    "models": "models",
+}
 FIGURES = ("image_auroc", "pixel_auroc", "aupro")
 KEYS = {"method", "source", "protocol", "results", "latency"}
 MEAN = "mean of 15"  # the category of a mean over all of MVTec AD

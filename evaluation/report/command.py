@@ -19,7 +19,7 @@ from evaluation.documents.wording import percent, plural
 from evaluation.report import overview, provenance
 from evaluation.report.details import details_of
 from evaluation.stored import StoredEvaluation, StoredEvaluationError, read_evaluations
-from system.command_line import published_command
+from system.command_line import published_command, run_command
 
 
 def write_report(folders: Sequence[Path], output: Path, command: str | None = None) -> None:
@@ -101,17 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output.suffix.lower() not in (".html", ".htm"):
         parser.error(f"--output: expected a file that ends in .html, found {options.output}")
     command = published_command("evaluation/report.py", words)
-    try:
+
+    def write() -> None:
         write_report(options.evaluations, options.output, command)
-    except StoredEvaluationError as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"report.py: {error.filename or options.output} can't be read or written "
-            f"({error.strerror or error}); check the folders and --output.",
-            file=sys.stderr,
-        )
-        return 2
-    print(f"The report is in {options.output} and {options.output.with_suffix('.md')}")
-    return 0
+        print(f"The report is in {options.output} and {options.output.with_suffix('.md')}")
+
+    return run_command(
+        "report.py",
+        write,
+        bad_input=(StoredEvaluationError,),
+        paths=(options.output, "the folders and --output"),
+    )
