@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from evaluation.documents.charts import (
     calibration_chart,
     learning_curve_chart,
@@ -37,6 +35,29 @@ SHOWN = {
     "heatmap": "where it deviates",
     "truth": "where the defect is",
 }
+# What to see in a chart, and what is said where it can't be drawn.
+CURVES = {
+    "roc": (
+        "The closer the line keeps to the upper left corner, the fewer good parts fail for the "
+        "anomalous ones that are found; the dot is where the threshold stands.",
+        "No ROC curve: it needs the scores of good and of anomalous photos.",
+    ),
+    "precision": (
+        "As long as the line stays at the top, a FAIL can be believed; where it drops, finding "
+        "the last anomalous parts costs good ones.",
+        "No precision-recall curve: it needs good and anomalous photos.",
+    ),
+    "scores": (
+        "Good photos (smooth) should lie left of the dashed threshold and anomalous ones (hatched) "
+        "right of it; what lies on the other side is a false alarm or a miss.",
+        "No score histogram: the scores were not kept.",
+    ),
+    "learning": (
+        "Both lines fall and then level out when the training was long enough; if the dashed "
+        "one rose again, the model would be learning its photos by heart.",
+        "The learning curve was not kept beside this evaluation.",
+    ),
+}
 # Title, key of their number in metrics.json, what they are, and in which order they stand.
 ERRORS = {
     "miss": ("Missed", "misses", "anomalous photo", "passed, the weakest score first"),
@@ -63,80 +84,36 @@ def details_of(evaluation: StoredEvaluation, among: Sequence[StoredEvaluation]) 
 
 
 def _curves(evaluation: StoredEvaluation) -> list[Block]:
-    charts, missing = [], []
-    for chart, sentence in (_roc(evaluation), _precision_recall(evaluation), _scores(evaluation)):
-        if chart is not None:
-            charts.append((chart, sentence))
-        else:
-            missing.append(sentence)
-    curve = evaluation.learning_curve
-    if curve is None:
-        missing.append("The learning curve was not kept beside this evaluation.")
-    else:
-        chart = learning_curve_chart(
+    metrics, labels, scores = evaluation.metrics, evaluation.labels, evaluation.raw_scores
+    both_classes, curve = len(set(labels)) > 1, evaluation.learning_curve
+    area, precision = metrics.image_auroc, metrics.average_precision
+    roc_point = _point(metrics.false_alarm_rate, metrics.recall)
+    precision_point = _point(metrics.recall, metrics.precision)
+    drawn = {
+        "roc": roc_chart(labels, scores, area, roc_point, "ROC curve")
+        if area is not None and both_classes
+        else None,
+        "precision": precision_recall_chart(
+            labels, scores, precision, precision_point, "Precision and recall"
+        )
+        if precision is not None and both_classes
+        else None,
+        "scores": scores_chart(labels, scores, metrics.raw_threshold, "Scores", CHART_WIDTH)
+        if scores
+        else None,
+        "learning": learning_curve_chart(
             curve.epochs, curve.loss, curve.held_out_loss, "Learning curve"
         )
-        sentence = (
-            "Both lines fall and then level out when the training was long enough; if the dashed "
-            "one rose again, the model would be learning its photos by heart."
-        )
-        charts.append((chart, sentence))
-    return [*([Charts(charts)] if charts else []), *(Paragraph(text, "note") for text in missing)]
+        if curve
+        else None,
+    }
+    charts = [(chart, CURVES[name][0]) for name, chart in drawn.items() if chart]
+    missing = [Paragraph(CURVES[name][1], "note") for name, chart in drawn.items() if not chart]
+    return [Charts(charts), *missing]
 
 
-def _roc(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
-    area = evaluation.metrics.image_auroc
-    if area is None or len(set(evaluation.labels)) < 2:
-        return None, "No ROC curve: it needs the scores of good and of anomalous photos."
-    chart = roc_chart(
-        evaluation.labels,
-        evaluation.raw_scores,
-        area,
-        _point(evaluation, "false_alarm_rate", "recall"),
-        "ROC curve",
-    )
-    return chart, (
-        "The closer the line keeps to the upper left corner, the fewer good parts fail for the "
-        "anomalous ones that are found; the dot is where the threshold stands."
-    )
-
-
-def _precision_recall(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
-    area = evaluation.metrics.average_precision
-    if area is None or len(set(evaluation.labels)) < 2:
-        return None, "No precision-recall curve: it needs good and anomalous photos."
-    chart = precision_recall_chart(
-        evaluation.labels,
-        evaluation.raw_scores,
-        area,
-        _point(evaluation, "recall", "precision"),
-        "Precision and recall",
-    )
-    return chart, (
-        "As long as the line stays at the top, a FAIL can be believed; where it drops, finding "
-        "the last anomalous parts costs good ones."
-    )
-
-
-def _scores(evaluation: StoredEvaluation) -> tuple[Figure | None, str]:
-    if not evaluation.raw_scores:
-        return None, "No score histogram: the scores were not kept."
-    chart = scores_chart(
-        evaluation.labels,
-        evaluation.raw_scores,
-        evaluation.metrics.raw_threshold,
-        "Scores",
-        CHART_WIDTH,
-    )
-    return chart, (
-        "Good photos (smooth) should lie left of the dashed threshold and anomalous ones (hatched) "
-        "right of it; what lies on the other side is a false alarm or a miss."
-    )
-
-
-def _point(evaluation: StoredEvaluation, x: str, y: str) -> tuple[float, float] | None:
-    point = getattr(evaluation.metrics, x), getattr(evaluation.metrics, y)
-    return None if None in point else point
+def _point(x: float | None, y: float | None) -> tuple[float, float] | None:
+    return None if x is None or y is None else (x, y)
 
 
 def _promise(evaluation: StoredEvaluation) -> list[Block]:
