@@ -21,11 +21,12 @@ def draft_of(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, outlives_machine: bool = True) -> Iterator[Path]:
     """A file that is there as a whole or not at all; an older one stays until then.
 
     Args:
         path: the file's name, in a folder that exists.
+        outlives_machine: wait until its bytes are on the disk, which takes milliseconds.
 
     Yields:
         Where to write it: beside it and with the same suffix. An error deletes what was begun.
@@ -36,11 +37,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     draft = draft_of(path)
     try:
         yield draft
-        _flush(draft)
+        if outlives_machine:
+            _flush(draft)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+    if not outlives_machine:
+        return
     with suppress(OSError):  # some network disks can't flush a folder, and need not
         _flush(path.parent)
 

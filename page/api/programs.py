@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from page.api.given_photos import GivenPhotoError, keep_given_photo, name_of
-from page.api.records import (
-    BatchRecord,
-    InspectionRecord,
-    ModelRecord,
+from page.api.json_answers import (
+    BatchAnswer,
+    InspectionAnswer,
+    ModelAnswer,
     PhotoFile,
-    batch_record,
-    inspection_record,
-    model_record,
+    batch_answer,
+    inspection_answer,
+    model_answer,
     picture_files,
 )
 from page.inspection.inspector import Inspector
@@ -61,7 +61,7 @@ class Programs:
         self._inspector = inspector
         self._root = root
 
-    def models(self) -> list[ModelRecord]:
+    def models(self) -> list[ModelAnswer]:
         """List the models that can inspect photos, by category.
 
         Returns:
@@ -71,7 +71,7 @@ class Programs:
         named = self._inspector.catalogue.named
         defaults = {category: name for category, name in reversed(named)}
         return [
-            model_record(entry, name, default=defaults[category] == name)
+            model_answer(entry, name, default=defaults[category] == name)
             for (category, name), entry in named.items()
         ]
 
@@ -82,7 +82,7 @@ class Programs:
         model: str | None = None,
         threshold: float = CALIBRATED_THRESHOLD,
         pictures: bool = False,
-    ) -> InspectionRecord:
+    ) -> InspectionAnswer:
         """Inspect a photo of a part: PASS, FAIL or CHECK (can't be judged), where and how strong.
 
         Args:
@@ -98,11 +98,11 @@ class Programs:
             good_parts_at_least (count, total), photo_size (width, height)
         """
         asked = self._understand(category, model, threshold)
-        record, inspection = self._inspect(photo, asked)
+        answer, inspection = self._inspect(photo, asked)
         if inspection is None:
-            raise refusal(record["error"])
+            raise refusal(answer["error"])
         try:
-            return {**record, **picture_files(inspection)} if pictures else record
+            return {**answer, **picture_files(inspection)} if pictures else answer
         except NoRoomError as error:
             raise refusal(str(error)) from error
 
@@ -112,7 +112,7 @@ class Programs:
         category: str | None = None,
         model: str | None = None,
         threshold: float = CALIBRATED_THRESHOLD,
-    ) -> BatchRecord:
+    ) -> BatchAnswer:
         """Inspect many photos of one product; one that can't be read says so, the rest goes on.
 
         Args:
@@ -128,7 +128,7 @@ class Programs:
         if not isinstance(photos, list) or not 0 < len(photos) <= MAX_PHOTOS:
             raise refusal(f"A batch is a list of 1 to {MAX_PHOTOS} photos; divide a longer one.")
         asked = self._understand(category, model, threshold)
-        return batch_record([self._inspect(photo, asked)[0] for photo in photos])
+        return batch_answer([self._inspect(photo, asked)[0] for photo in photos])
 
     def _understand(self, category: Any, model: Any, threshold: Any) -> Asked:
         """Check what a program asked for, of whatever types it is; null means the default."""
@@ -162,8 +162,8 @@ class Programs:
         of_category = f" of the category {category}" if category else ""
         return f"There is no model {shown(model)}{of_category}; name one of {', '.join(names)}."
 
-    def _inspect(self, photo: Any, asked: Asked) -> tuple[InspectionRecord, "Inspection | None"]:
-        """One photo's record and what it was made from; None where it could not be read."""
+    def _inspect(self, photo: Any, asked: Asked) -> tuple[InspectionAnswer, "Inspection | None"]:
+        """One photo's answer and what it was made from; None where it could not be read."""
         from modeling import InspectionRecord, ModelLoadError
 
         file, entry = name_of(photo), asked.entry
@@ -178,7 +178,7 @@ class Programs:
             result, inspection = Result.of(file, None, entry, record), None
         except ModelLoadError as error:
             raise refusal(str(error)) from error
-        return inspection_record(result, asked.name, entry.revision), inspection
+        return inspection_answer(result, asked.name, entry.revision), inspection
 
 
 def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:

@@ -230,7 +230,7 @@ class Batch:
 
 
 def _check(threshold: float) -> None:
-    """NaN differs even from itself: photos would be judged at the newest threshold for ever."""
+    """NaN is refused too: it differs from itself, so `_take` would judge a photo for ever."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"The threshold must be a number from 0 to 1, found {threshold}.")
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from page.languages import DEFAULT, Translation
+from system.files import whole_file
 
-UNFINISHED = "unfinished-"  # before the name of a file that is being written
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's share of it
 NO_ROOM_WORDS = "batch.no_room"  # key of the sentence that says so
 
@@ -35,24 +35,13 @@ def needing_room() -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Let the block write a file that is there as a whole or, when writing fails, not at all.
-
-    Args:
-        path: of the file; one that lies there already stays until the new one is whole.
-
-    Yields:
-        Where to write it until then, with the same suffix.
+    """As `system.files.whole_file`, for what nobody needs after the machine has stopped.
 
     Raises:
         NoRoomError: when the disk is full.
     """
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    with needing_room():
-        try:
-            yield unfinished
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with needing_room(), whole_file(path, outlives_machine=False) as unfinished:
+        yield unfinished
 
 
 class TemporaryFolder:

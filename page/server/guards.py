@@ -1,7 +1,7 @@
-"""What every answer tells the browser: to load from this app alone, and show it nowhere else.
+"""Middleware around Gradio: headers for the browser, and refusals in one sentence.
 
-Should a file's name or a note ever get onto the page as markup, the policy is what still keeps a
-script in it from running. And what of Gradio's answers nobody gets, and what they get instead.
+The headers tell a browser to load from this app alone, and to show it in no other site. If a
+file's name or a note ever got onto the page as markup, a script in it would still not run.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SecurityHeaders:
     """ASGI middleware that adds the headers to every answer, and to nothing else.
 
     There is no X-Frame-Options: it can't name the Hub, and browsers that know `frame-ancestors`
-    pass over it. Whether the app is reached by https alone is known to what stands before it.
+    ignore it. Strict-Transport-Security is left to the proxy, which knows whether there is https.
 
     Example:
         ```python
@@ -113,16 +113,16 @@ class SecurityHeaders:
 
 
 class OwnFilesOnly:
-    """ASGI middleware that keeps Gradio from showing what lies at an address elsewhere.
+    """ASGI middleware that refuses to show a file of another server.
 
-    It would, to anybody and as much as comes, so that whoever asks would seem to be this app.
+    Gradio would fetch it for anybody, of any size, and pass it on in this app's name.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; in a scope's path, what was written as %68 is an h already."""
+        """Answer a request; a path's %-codes are decoded already."""
         if scope["type"] == "http" and FILE_ELSEWHERE.search(scope["path"]):
             sentence = sentence_for(scope, "own_files_only")
             await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
@@ -131,10 +131,10 @@ class OwnFilesOnly:
 
 
 class ErrorsInSentences:
-    """ASGI middleware, innermost, that answers with one sentence where Gradio raises.
+    """ASGI middleware, innermost, that answers with one sentence where Gradio raises an error.
 
-    Without it such an answer would be made outside of all guards. What a program can mend is told
-    it; all else is raised anew, for the server's log.
+    Without it, the web server would answer, and that answer would lack the headers of the other
+    guards. An error that the caller did not cause is raised again, for the server's log.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -164,10 +164,10 @@ class ErrorsInSentences:
 
 
 def mistake_in_a_call(path: str, error: Exception) -> tuple[int, str] | None:
-    """Status and sentence for who called what isn't there, or with arguments that don't fit.
+    """Status and sentence for a call of no function, or with arguments that don't fit; else None.
 
-    Gradio catches what its functions raise; what comes out of a call's route is raised before, when
-    function and arguments are looked for.
+    Gradio itself answers errors of the functions. What is raised at a call's path comes from its
+    search for the function and its reading of the arguments.
     """
     if not path.startswith(CALLS):
         return None

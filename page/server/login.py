@@ -1,7 +1,7 @@
 """Who may see the page, where APP_USERNAME and APP_PASSWORD are set: one account for all.
 
-Gradio asks for them, keeps the session and lets nobody else call or see a file. Here is what the
-words are compared with, and that a session serves this app's own pages only.
+Gradio asks for name and password, keeps who is logged in, and refuses everybody else. Here they
+are compared, and a page of another site is kept from calling in the visitor's name.
 """
 
 from __future__ import annotations

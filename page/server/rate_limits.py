@@ -1,12 +1,12 @@
-"""Who asks too much within a minute is told to wait: calls, bytes and wrong passwords.
+"""An address that makes too many calls, sends too much or guesses passwords is told to wait.
 
-What is counted is what makes work or takes room: requests with a body. Reading the page, its
-pictures and its static files is not. A call that the server answers at once, such as the
-threshold's, and an upload, whose bytes are counted anyway, count an eighth.
+Requests with a body are counted; reading the page, its pictures and its static files is free. A
+call that the server answers at once, such as the threshold's, and an upload, whose bytes are
+counted anyway, count an eighth.
 
 The address is the one that uvicorn names: that of the connection or, where it comes from one of
-FORWARDED_ALLOW_IPS (this machine, unless it is set), the one that this proxy says it had. Nobody
-else is believed, for who could choose an address could choose a new one each time.
+FORWARDED_ALLOW_IPS (this machine, unless it is set), the one that this proxy names. Nobody else
+is believed: a visitor could name a new address each time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What visitors leave on the disk lies in one folder, which ends with the app, however that ends.
+"""All files of visitors lie in one folder, which is deleted when the app ends, or later.
 
-A process that is killed deletes nothing. So each app locks its folder, the kernel releases the lock
-of whoever dies, and the next app to start on the machine deletes the folders that nobody holds.
+An app that is killed deletes nothing. So each app locks its folder; the kernel releases the lock
+when the process ends; and the next app that starts deletes the folders that are not locked.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import huggingface_hub.constants
 import pytest
 from loopback_hub import OWNER_TOKEN, serve
 
-from page.inspection.temporary_folder import UNFINISHED
+from system.files import draft_of
 
 
 @pytest.fixture
@@ -32,4 +32,4 @@ def hub_client(hub, tmp_path, monkeypatch):
 @pytest.fixture
 def full_disk() -> Callable[[Path], None]:
     """Lets the writing of one file find the disk full, as the kernel says it of /dev/full."""
-    return lambda path: path.with_name(f"{UNFINISHED}{path.name}").symlink_to("/dev/full")
+    return lambda path: draft_of(path).symlink_to("/dev/full")

@@ -17,11 +17,12 @@ from modeling import InspectionRecord
 from page.inspection.batch import THUMBNAIL_SIDE, Batch, count_verdicts
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT, UNDECIDED, Result
-from page.inspection.temporary_folder import UNFINISHED, TemporaryFolder
+from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
 from page.languages import Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, shipped_models
+from system.files import UNFINISHED
 
 DEFECTS = ("good", "missing_part", "good", "scratch", "good")
 MANY = 200

@@ -20,12 +20,13 @@ from data.synthetic import render
 from modeling import InspectionPipeline
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, REJECT, Result
-from page.inspection.temporary_folder import UNFINISHED, NoRoomError, TemporaryFolder
+from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
 from page.models.catalogue import Catalogue
 from page.models.entries import shipped_models
 from page.views import export
 from page.views.export import COLUMNS, CSV_ENCODING, ZIP_NAME, csv_text, write_zip
 from page.views.marking import caption_of
+from system.files import UNFINISHED
 
 SIZE = (300, 200)  # width, height of the photos: neither square nor the model's size
 

@@ -31,7 +31,7 @@ class PhotoFile(TypedDict):
     meta: FileDataMeta
 
 
-class ModelRecord(TypedDict):
+class ModelAnswer(TypedDict):
     """A model on offer; `category` and `model` are what the other functions take."""
 
     category: str
@@ -42,7 +42,7 @@ class ModelRecord(TypedDict):
     default: bool  # whether it is taken for the category where no model is named
 
 
-class RegionRecord(TypedDict):
+class RegionAnswer(TypedDict):
     """One area above the threshold."""
 
     number: int  # from 1, strongest first
@@ -53,21 +53,21 @@ class RegionRecord(TypedDict):
     at_outline: bool
 
 
-class CountRecord(TypedDict):
+class CountAnswer(TypedDict):
     """How many of how many."""
 
     count: int
     total: int
 
 
-class SizeRecord(TypedDict):
+class SizeAnswer(TypedDict):
     """Of the upright photo, in pixels."""
 
     width: int
     height: int
 
 
-class InspectionRecord(TypedDict, total=False):
+class InspectionAnswer(TypedDict, total=False):
     """What there is to say of one photo; of one that can't be read, `error` and no verdict."""
 
     file: str
@@ -81,16 +81,16 @@ class InspectionRecord(TypedDict, total=False):
     verdict: Literal["PASS", "FAIL", "CHECK"]
     doubt: str | None  # why the photo can't be judged, with the verdict CHECK
     note: str  # one sentence
-    regions: list[RegionRecord]
-    good_parts_at_least: CountRecord  # held-out good parts with this score or more
-    photo_size: SizeRecord
+    regions: list[RegionAnswer]
+    good_parts_at_least: CountAnswer  # held-out good parts with this score or more
+    photo_size: SizeAnswer
     heatmap: PhotoFile  # JPEG: the photo with the deviation painted over it
     reconstruction: PhotoFile  # JPEG: how the part should look
     mask: PhotoFile  # PNG: white where the score exceeds the threshold
 
 
-TotalsRecord = TypedDict(
-    "TotalsRecord",
+TotalsAnswer = TypedDict(
+    "TotalsAnswer",
     {
         "photos": int,
         "passed": int,
@@ -102,14 +102,14 @@ TotalsRecord = TypedDict(
 )
 
 
-class BatchRecord(TypedDict):
+class BatchAnswer(TypedDict):
     """A batch; its results are in the order of the photos."""
 
-    results: list[InspectionRecord]
-    totals: TotalsRecord
+    results: list[InspectionAnswer]
+    totals: TotalsAnswer
 
 
-def model_record(entry: ModelEntry, name: str, default: bool) -> ModelRecord:
+def model_answer(entry: ModelEntry, name: str, default: bool) -> ModelAnswer:
     """A model as `/models` lists it; it is not loaded."""
     config = None if entry.on_hub else read_config(Path(entry.source) / "config.json")
     return {
@@ -122,7 +122,7 @@ def model_record(entry: ModelEntry, name: str, default: bool) -> ModelRecord:
     }
 
 
-def inspection_record(result: Result, name: str, revision: str | None) -> InspectionRecord:
+def inspection_answer(result: Result, name: str, revision: str | None) -> InspectionAnswer:
     """One photo as `/inspect` answers it.
 
     Args:
@@ -130,41 +130,41 @@ def inspection_record(result: Result, name: str, revision: str | None) -> Inspec
         name: of the model, as `/models` lists it.
         revision: of the model, if it is on the Hub.
     """
-    found = result.record
-    record: InspectionRecord = {
+    record = result.record
+    answer: InspectionAnswer = {
         "file": result.file,
         "category": result.category,
         "model": name,
         "revision": revision,
         "time": result.time,
     }
-    if found.error is not None:
-        return {**record, "error": found.error}
-    height, width = found.photo_size
-    as_different = result.calibration.at_least(found.score)
+    if record.error is not None:
+        return {**answer, "error": record.error}
+    height, width = record.photo_size
+    as_different = result.calibration.at_least(record.score)
     return {
-        **record,
-        "score": found.score,
-        "threshold": found.threshold,
-        "verdict": found.verdict,
-        "doubt": found.doubt,
-        "note": found.note,
+        **answer,
+        "score": record.score,
+        "threshold": record.threshold,
+        "verdict": record.verdict,
+        "doubt": record.doubt,
+        "note": record.note,
         "regions": [
             {"number": number, **region}
-            for number, region in enumerate(found.region_facts(), start=1)
+            for number, region in enumerate(record.region_facts(), start=1)
         ],
         "good_parts_at_least": {"count": as_different.count, "total": as_different.total},
         "photo_size": {"width": width, "height": height},
     }
 
 
-def batch_record(records: Sequence[InspectionRecord]) -> BatchRecord:
+def batch_answer(answers: Sequence[InspectionAnswer]) -> BatchAnswer:
     """The photos of a batch and how many came out how."""
-    totals = count_verdicts(record.get("verdict", "ERROR") for record in records)
+    totals = count_verdicts(answer.get("verdict", "ERROR") for answer in answers)
     return {
-        "results": list(records),
+        "results": list(answers),
         "totals": {
-            "photos": len(records),
+            "photos": len(answers),
             **totals._asdict(),
             "yield": totals.good_share if totals.judged else None,
         },
