@@ -82,7 +82,10 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
     """
     try:
         content = _content(stored.photo)
-        photo, mode, file_format = _open(content)
+        with _verified(content) as image:
+            mode, file_format = image.mode, image.format or ""
+            image.load()
+            photo = open_photo(image)
     except Exception as error:  # each format's decoder raises its own kinds
         return None, [_problem("unreadable_photo", stored, _reason(error))]
     mask, problems = _read_mask(stored, photo.size)
@@ -121,13 +124,11 @@ def variance_of_laplacian(luminance: np.ndarray) -> float:
     return float(laplacian.var(dtype=np.float64)) if laplacian.size else 0.0
 
 
-def _open(content: bytes) -> tuple[Image.Image, str, str]:
+def _verified(content: bytes) -> Image.Image:
+    """A picture whose checksums are right, which the decoder reads over and training refuses."""
     with Image.open(BytesIO(content)) as image:
-        image.verify()  # checksums, which the decoder reads over and training refuses
-    with Image.open(BytesIO(content)) as image:
-        mode, file_format = image.mode, image.format or ""
-        image.load()
-        return open_photo(image), mode, file_format
+        image.verify()
+    return Image.open(BytesIO(content))
 
 
 def _read_mask(
@@ -138,10 +139,7 @@ def _read_mask(
         missing = stored.split == TEST and not stored.is_good
         return None, [_problem("photo_without_mask", stored)] if missing else []
     try:
-        content = _content(stored.mask)
-        with Image.open(BytesIO(content)) as image:
-            image.verify()
-        with Image.open(BytesIO(content)) as image:
+        with _verified(_content(stored.mask)) as image:
             mask = np.asarray(image.convert("L")) > HALF_GREY
     except Exception as error:  # each format's decoder raises its own kinds
         return None, [_problem("unreadable_mask", stored, _reason(error))]
