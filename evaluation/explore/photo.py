@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,7 @@ from evaluation.explore.sources import TEST, Problem, StoredPhoto
 from evaluation.pixel_metrics import EIGHT_CONNECTED
 from modeling import open_photo
 
-# Near copies are found by small grey pictures of the whole photo, and of what remains when a share
-# of its width or height is cut off (left, top, right, bottom).
-VIEW_SIDE = 24  # pixels
-CUTS = (*product((0, 0.01), repeat=4), (0.02,) * 4)
-REDUCED_SIDE = 128  # of what the views are made from
+GREY_SIDE = 64  # of the small grey picture that near copies are found by
 COLOUR_SIDE = 16  # of the small colour picture that says how a photo looks as a whole
 THUMBNAIL_SIDE = 192  # longer side, pixels
 THUMBNAIL_QUALITY = 80
@@ -53,7 +48,7 @@ class PhotoFacts:
         components: number of 8-connected regions of the mask; None without.
         file_digest: BLAKE2 of the file.
         pixel_digest: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
-        views: (V, 24, 24) float16, grey levels after each of the `CUTS`.
+        grey: (64, 64) uint8.
         colour: (16, 16, 3) uint8.
         thumbnail: JPEG, the mask outlined.
     """
@@ -69,7 +64,7 @@ class PhotoFacts:
     components: int | None
     file_digest: str
     pixel_digest: str
-    views: np.ndarray
+    grey: np.ndarray
     colour: np.ndarray
     thumbnail: bytes
 
@@ -107,7 +102,7 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
         components=components,
         file_digest=_hash(content),
         pixel_digest=_hash(repr(photo.size).encode(), np.asarray(photo)),
-        views=_views(luminance),
+        grey=np.asarray(luminance.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)),
         colour=np.asarray(
             photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
         ),
@@ -165,21 +160,6 @@ def _brightness_and_contrast(luminance: Image.Image) -> tuple[float, float]:
     levels = np.arange(256) / 255
     mean = np.average(levels, weights=counts)
     return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
-
-
-def _views(luminance: Image.Image) -> np.ndarray:
-    side = REDUCED_SIDE
-    reduced = luminance.resize((side, side), Image.Resampling.BILINEAR).convert("F")
-    return np.stack(
-        [
-            reduced.resize(
-                (VIEW_SIDE, VIEW_SIDE),
-                Image.Resampling.BILINEAR,
-                box=(left * side, top * side, (1 - right) * side, (1 - bottom) * side),
-            )
-            for left, top, right, bottom in CUTS
-        ]
-    ).astype(np.float16)
 
 
 def _thumbnail(photo: Image.Image, mask: np.ndarray | None) -> bytes:
