@@ -75,7 +75,7 @@ def _read(category: Category, progress: bool) -> tuple[list[PhotoFacts], list[Pr
 
 
 def as_record(exploration: Exploration) -> dict[str, Any]:
-    """The content of exploration.json without what made it, as EXPLORATION.md describes it."""
+    """The content of exploration.json without what made it, as docs/exploration.md describes it."""
     return {
         "categories": {
             name: {

@@ -48,7 +48,7 @@ def by_group(photos: Iterable[PhotoFacts]) -> Groups:
 
 
 def summarise_group(photos: Sequence[PhotoFacts]) -> dict[str, Any]:
-    """Counts and spreads of one group, as exploration.json has them (see EXPLORATION.md)."""
+    """Counts and spreads of one group, as exploration.json has them (see docs/exploration.md)."""
     return {
         "photos": len(photos),
         "sizes": _counts("{}x{}".format(*photo.size) for photo in photos),

@@ -200,7 +200,7 @@ def test_what_is_not_finite_names_the_photo(predictions, maps, masks, calibratio
 
 
 def keys_of(metrics: dict, path: str = "") -> Iterator[str]:
-    """Paths of all values, with names in capitals where METRICS.md has them."""
+    """Paths of all values, with names in capitals where docs/metrics.md has them."""
     for key, value in metrics.items():
         if not isinstance(value, dict):
             yield path + key
