@@ -20,7 +20,7 @@ from PIL import Image
 from data.dataset import load_inspection_dataset
 from evaluation.evaluate.baselines import BASELINES
 from evaluation.evaluate.command import main
-from evaluation.stored import read_evaluation, read_evaluations
+from evaluation.stored import read_evaluations
 from modeling import load_pipeline
 
 SMALL = "train=4&test_good=5&test_per_defect=1&size=96"
@@ -75,7 +75,10 @@ def test_two_processes_find_to_the_last_bit_what_one_finds(trained_model, tmp_pa
     for path in (tmp_path / "one" / "maps").glob("*.npz"):
         twin = tmp_path / "two" / "maps" / path.name
         assert np.array_equal(np.load(path)["anomaly_map"], np.load(twin)["anomaly_map"])
-    costs = [read_evaluation(tmp_path / name).metrics["cost"] for name in ("one", "two")]
+    costs = [
+        json.loads((tmp_path / name / "metrics.json").read_text())["cost"]
+        for name in ("one", "two")
+    ]
     assert [cost["processes"] for cost in costs] == [1, 2]
     assert finished.stdout.count("Results are in") == 1
 
