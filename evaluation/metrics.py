@@ -9,7 +9,8 @@ Pure functions, numpy in and numbers out. Anomalous is the positive class everyw
   intervals, since a test set of twenty good parts says little about a rate of one percent.
 
 What the data cannot answer (only one class) is NaN with an `UndefinedMetricWarning`, never a number
-that looks like an answer. A score that is not finite is a `MetricError` that names the image.
+that looks like an answer. A score that is not finite is a `MetricError` that names the image, and
+so are shapes that differ and labels that are neither 0 for normal nor 1 for anomalous.
 """
 
 from __future__ import annotations
@@ -65,18 +66,12 @@ def image_auroc(labels: Labels, scores: Scores, image_ids: Sequence[str] | None 
     """Probability that an anomalous photo scores higher than a good one; ties count half.
 
     The area under the ROC curve (Hanley and McNeil, "The Meaning and Use of the Area under a
-    Receiver Operating Characteristic (ROC) Curve", Radiology 1982), by scikit-learn.
+    Receiver Operating Characteristic (ROC) Curve", Radiology 1982), by scikit-learn; in 0..1.
 
     Args:
         labels: (N,) 0 for normal, 1 for anomalous.
         scores: (N,) raw scores, any finite range, higher is more anomalous.
         image_ids: (N,) names for error messages.
-
-    Returns:
-        The area in 0..1; NaN with a warning when a class is missing.
-
-    Raises:
-        MetricError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
 
     Example:
         >>> image_auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
@@ -99,18 +94,9 @@ def image_auroc_interval(
     The 95 % percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
     chapter 13), stratified: each resample draws as many good and as many anomalous photos as there
     are, with replacement, each from its own class. Where no photo is out of order the interval is
-    the single point 1, which says more of the test set's size than of the detector. Other
-    arguments, NaN and errors as in `image_auroc`.
-
-    Args:
-        labels: (N,) 0 for normal, 1 for anomalous.
-        scores: (N,) raw scores.
-        image_ids: (N,) names for error messages.
-        resamples: how many; each takes 16 bytes a photo.
-        seed: of the draws; the same one gives the same interval.
-
-    Returns:
-        Both ends in 0..1.
+    the single point 1, which says more of the test set's size than of the detector. Each resample
+    takes 16 bytes a photo; the same seed gives the same interval. Other arguments as in
+    `image_auroc`.
     """
     labels, scores, is_defined = _checked("the interval of image AUROC", labels, scores, image_ids)
     if not is_defined:
@@ -136,8 +122,8 @@ def average_precision(
 
     Precision at each threshold times the recall it adds. Straight lines between the points would
     promise too much (Davis and Goadrich, "The Relationship Between Precision-Recall and ROC
-    Curves", ICML 2006). Unlike AUROC it depends on how many of the photos are anomalous. Arguments,
-    NaN and errors as in `image_auroc`.
+    Curves", ICML 2006). Unlike AUROC it depends on how many of the photos are anomalous. Arguments
+    as in `image_auroc`.
 
     Example:
         >>> average_precision([0, 1, 1], [0.1, 0.2, 0.3])
@@ -152,8 +138,7 @@ def image_f1_max(labels: Labels, scores: Scores, image_ids: Sequence[str] | None
 
     As WinCLIP reports it (Jeong et al., CVPR 2023), from scikit-learn's precision-recall curve. The
     test labels choose this threshold, so it is a ceiling for comparisons and no promise; what the
-    calibrated threshold reaches is `verdict_metrics(...).f1`. Arguments, NaN and errors as in
-    `image_auroc`.
+    calibrated threshold reaches is `verdict_metrics(...).f1`. Arguments as in `image_auroc`.
 
     Example:
         >>> image_f1_max([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
@@ -177,12 +162,6 @@ def verdict_metrics(labels: Labels, failed: Sequence[bool] | np.ndarray) -> Verd
     Args:
         labels: (N,) 0 for normal, 1 for anomalous.
         failed: (N,) True where the verdict is FAIL.
-
-    Returns:
-        The metrics; what is undefined is NaN, with a warning.
-
-    Raises:
-        MetricError: shapes differ or a label is neither 0 nor 1.
     """
     labels = _check_labels(labels)
     failed = np.asarray(failed, dtype=bool)
@@ -210,13 +189,8 @@ def false_alarm_curve(
 ) -> tuple[list[float], list[Rate]]:
     """Promised against realised false-alarm rate, at every threshold that calibration can choose.
 
-    Args:
-        held_out_scores: n raw scores of good parts that calibrated the model.
-        good_scores: raw scores of other good parts.
-
-    Returns:
-        The n rates that split conformal prediction promises, ascending, and what `good_scores` say
-        of each.
+    The n raw scores of good parts that calibrated the model give the n rates that split conformal
+    prediction promises, ascending; the raw scores of other good parts say what comes of each.
 
     Example:
         >>> promised, realised = false_alarm_curve([1.0, 2.0, 3.0], [0.5, 2.5])
@@ -231,11 +205,7 @@ def false_alarm_curve(
 
 
 def image_names(image_ids: Sequence[str] | None, count: int) -> Sequence[str]:
-    """What to call the images in an error message: their ids, or else their numbers.
-
-    Raises:
-        MetricError: there are ids, but not `count` of them.
-    """
+    """What to call the images in an error message: their ids, or else their numbers."""
     if image_ids is None:
         return [f"image number {index}" for index in range(count)]
     if len(image_ids) != count:

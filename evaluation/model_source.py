@@ -13,12 +13,7 @@ from system.command_line import public_path
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model was loaded from.
-
-    Attributes:
-        name: its folder or Hub id.
-        revision: the branch, tag or commit of the Hub repository that was asked for.
-    """
+    """A model's folder or Hub id, and the branch, tag or commit of the Hub that was asked for."""
 
     name: str
     revision: str | None = None

@@ -6,6 +6,8 @@ apart to the last digit. With more, a level is a float's sign, exponent and firs
 bits: 1,000 maps of 1024 x 1024 then need hardly more memory than one, whatever share of them is
 anomalous. Pixels that fall into one level have lost their order, so each metric comes with a bound
 on what any order could change. A bound takes the worst case: what it really costs is far less.
+
+A metric lies in 0..1; without anomalous or without normal pixels it is NaN with a warning.
 """
 
 from __future__ import annotations
@@ -30,11 +32,9 @@ ROUNDED_LEVELS = 2 ** (1 + 8 + MANTISSA_BITS)  # a sign, an exponent and the man
 
 
 class Estimate(NamedTuple):
-    """A metric, and how far it may be from the one of pixels that are all told apart.
+    """A metric, and how far it may be from the one of pixels that are all told apart: 0 if exact.
 
-    Attributes:
-        value: in 0..1; NaN where it is undefined.
-        error_bound: 0 when exact; NaN where the value is undefined.
+    Both are NaN where the metric is undefined.
     """
 
     value: float
@@ -69,9 +69,7 @@ class PixelRanks:
     Attributes:
         above: (L,) int64, normal pixels at higher levels.
         tied: (L,) int64, normal pixels at this level.
-        pixels: (L,) int64, anomalous pixels at this level, at least 1.
-        overlap: (L,) float64, the shares of their regions that these pixels are, summed.
-        regions: how many regions they are.
+        pixels, overlap, regions: of a `LevelTally`; at least 1 pixel at each level.
         normal_pixels: how many normal pixels there are.
         exact: whether pixels of one level are equal, and not only nearly so.
     """
@@ -183,9 +181,6 @@ def pixel_auroc(ranks: PixelRanks) -> Estimate:
     so that one large defect outweighs many small ones; `aupro` does not.
 
     Bound: half the share of pairs that tie, since each may be in the right or in the wrong order.
-
-    Returns:
-        The area in 0..1; NaN with a warning without anomalous or without normal pixels.
     """
     if not _both_kinds_of_pixels(ranks, "pixel AUROC"):
         return UNDEFINED
@@ -204,9 +199,6 @@ def pixel_average_precision(ranks: PixelRanks) -> Estimate:
     Bound: at most, a level's anomalous pixels all lie above its normal ones. At least, they come
     one by one after them; the precision then rises along a concave curve, which lies above the
     straight line between its ends.
-
-    Returns:
-        The area in 0..1; NaN with a warning without anomalous or without normal pixels.
     """
     if not _both_kinds_of_pixels(ranks, "pixel average precision"):
         return UNDEFINED
@@ -228,9 +220,6 @@ def pixel_f1_max(ranks: PixelRanks) -> Estimate:
     ceiling for comparisons and no promise.
 
     Bound: at best, a threshold inside a level has all of its anomalous pixels and no normal one.
-
-    Returns:
-        The F1 in 0..1; NaN with a warning without anomalous or without normal pixels.
     """
     if not _both_kinds_of_pixels(ranks, "the largest pixel F1"):
         return UNDEFINED
@@ -241,10 +230,11 @@ def pixel_f1_max(ranks: PixelRanks) -> Estimate:
 
 
 def aupro(ranks: PixelRanks, limit: float = 0.3) -> Estimate:
-    """Area under the per-region overlap curve up to a false-positive rate, divided by that rate.
+    """Area under the per-region overlap curve up to a limit, divided by that limit.
 
     The curve is the share of a region that lies above the threshold, averaged over all regions,
-    against the share of normal pixels above it: each defect counts the same, however small
+    against the share of normal pixels above it, the false-positive rate, in which the limit lies
+    above 0 and up to 1 (or it is a `MetricError`). Each defect counts the same, however small
     (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, which integrates to 0.3).
     0.05 is the limit of MVTec LOCO AD (Bergmann et al., IJCV 2022) and MVTec AD 2: 30 % of a good
     photo marked is more than a person would accept.
@@ -254,13 +244,6 @@ def aupro(ranks: PixelRanks, limit: float = 0.3) -> Estimate:
     level's own line up to the limit is known, and the curve's area is their sum.
 
     Bound: the curve rises through the rectangle that its line is a diagonal of.
-
-    Args:
-        ranks: from `PixelCounts.ranks`.
-        limit: the false-positive rate to integrate to, above 0 and up to 1.
-
-    Returns:
-        The area in 0..1; NaN with a warning without anomalous or without normal pixels.
     """
     if not 0.0 < limit <= 1.0:
         raise MetricError(f"limit must lie above 0 and up to 1, found {limit}")
@@ -328,9 +311,8 @@ def _by_level(photos: Iterator[_Photo], exact_pixels: int) -> tuple[Iterable[_Ph
             return rounded, ROUNDED_LEVELS, False
     if not held:
         return [], 0, True
-    values, level = np.unique(
-        np.concatenate([photo.pixels.ravel() for photo in held]), return_inverse=True
-    )
+    every_pixel = np.concatenate([photo.pixels.ravel() for photo in held])
+    values, level = np.unique(every_pixel, return_inverse=True)
     ends = np.cumsum([photo.pixels.size for photo in held])
     levelled = [
         photo._replace(pixels=part.reshape(photo.pixels.shape))

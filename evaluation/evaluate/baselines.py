@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -72,12 +73,6 @@ class Baseline(NamedTuple):
 
     describe: Callable[[ReconstructionModel, Tensor], Tensor]
     learn: Callable[[Iterable[Tensor], int], Residual]
-
-
-def pictures_themselves(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
-    """(B, 3, H, W), as they are."""
-    del model
-    return pixel_values
 
 
 def features(model: ReconstructionModel, pixel_values: Tensor) -> Tensor:
@@ -165,7 +160,7 @@ def bank_of(good: Iterable[Tensor], photos: int) -> Tensor:
 
 
 BASELINES = {
-    "mean_image": Baseline(pictures_themselves, mean_image),
+    "mean_image": Baseline(lambda _, pictures: pictures, mean_image),
     "gaussian_per_location": Baseline(some_features, gaussian_per_location),
     "nearest_neighbours": Baseline(features, nearest_neighbours),
 }
@@ -203,34 +198,23 @@ def baseline_metrics(
     batch_size: int = BATCH_SIZE,
     **how: Any,
 ) -> dict[str, dict[str, float]]:
-    """Metrics of every baseline on a test set, by its name.
+    """What every baseline, having learned the good photos of a category, measures on a test set.
 
-    Args:
-        model: gives features, input size and smoothing.
-        image_processor: the model's own.
-        good: good training photos of the category.
-        test: the labelled photos.
-        batch_size: photos at a time.
-        how: further arguments of `predict`.
+    The model gives features, input size and smoothing; `how` goes to `predict`. Raises as
+    `evaluate` does.
 
     Returns:
-        `METRICS`, and the "seconds" that it took to learn and to judge; what is undefined is NaN.
-        Empty in all processes but the main one.
-
-    Raises:
-        DatasetError: a photo can't be decoded.
-        MetricError: a map is not finite, or a mask has not the size of its photo.
+        By the baseline's name its `METRICS`, and the "seconds" that it took to learn and to judge;
+        what is undefined is NaN. Empty in all processes but the main one.
     """
     found: dict[str, dict[str, float]] = {}
     for name, baseline in BASELINES.items():
         start = time.perf_counter()
-        residual = everywhere(
-            lambda baseline=baseline: _learn(baseline, model, image_processor, good, batch_size)
-        )
-        how |= {"title": name, "detect": detector(model, baseline, residual)}
+        learn = partial(_learn, baseline, model, image_processor, good, batch_size)
+        how |= {"title": name, "detect": detector(model, baseline, everywhere(learn))}
         predictions = predict(model, image_processor, test, batch_size=batch_size, **how)
         seconds = time.perf_counter() - start
-        metrics = on_main(lambda found=predictions: _metrics_of(found, image_processor, test))
+        metrics = on_main(partial(_metrics_of, predictions, image_processor, test))
         if metrics is not None:
             found[name] = {**metrics, "seconds": round(seconds, 2)}
     return found
@@ -243,7 +227,6 @@ def _learn(
     good: Dataset,
     batch_size: int,
 ) -> Residual:
-    """Show a baseline all the good photos."""
     photos = good.select_columns(["image", "image_id"])
 
     def describe(batch: range) -> Tensor:

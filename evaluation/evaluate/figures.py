@@ -43,13 +43,7 @@ class PictureRow:
 
 
 def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:
-    """Draw a grid with one row a photo (input, reconstruction, heatmap, truth) as a picture.
-
-    Args:
-        path: the file to write, PNG or JPEG.
-        rows: at least one.
-        title: printed above.
-    """
+    """Write a grid of one row or more under a title, as PNG or JPEG: its columns are `COLUMNS`."""
     height = PICTURE_INCHES * len(rows) + 0.7
     width = PICTURE_INCHES * len(COLUMNS) + CAPTION_INCHES
     figure = Figure(figsize=(width, height), layout="constrained")

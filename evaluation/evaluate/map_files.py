@@ -28,13 +28,10 @@ def write_maps(
     predictions: Sequence[Prediction],
     anomaly_maps: Sequence[np.ndarray],
 ) -> None:
-    """Write maps/, instead of what an earlier evaluation has left there.
+    """Write maps/ as one of `FORMATS`, or as None nothing, instead of what an earlier one has left.
 
-    Args:
-        output_dir: the evaluation folder.
-        kind: one of `FORMATS`; None writes nothing.
-        predictions: N of them.
-        anomaly_maps: N maps, (H, W) float32 at the size of their photos, >= 0 and finite.
+    There are as many maps as predictions, (H, W) float32 at the size of their photos, >= 0 and
+    finite.
     """
     folder = output_dir / FOLDER
     remove_old(folder, LIST)
@@ -43,25 +40,19 @@ def write_maps(
     folder.mkdir(exist_ok=True)
     # The raw score is the map's largest value, and resizing makes no larger ones.
     scale = max(prediction.raw_score for prediction in predictions) / WHITE or 1.0
-    files = []
+    scale = scale if kind == PNG16 else 1.0
+    maps = []
     for index, prediction in enumerate(predictions):
-        name = f"{index:05d}-{_plain(prediction.image_id)}"
-        anomaly_map = anomaly_maps[index]
+        # An image id as part of a file name, whatever signs it has.
+        plain_name = re.sub(r"[^\w.-]+", "_", prediction.image_id)[-100:]
+        file = f"{index:05d}-{plain_name}.{'png' if kind == PNG16 else 'npz'}"
         if kind == PNG16:
-            files.append(f"{name}.png")
-            pixels = np.rint(anomaly_map / scale).clip(0, WHITE).astype(np.uint16)
-            Image.fromarray(pixels).save(folder / files[-1])
+            pixels = np.rint(anomaly_maps[index] / scale).clip(0, WHITE).astype(np.uint16)
+            Image.fromarray(pixels).save(folder / file)
         else:
-            files.append(f"{name}.npz")
-            np.savez_compressed(folder / files[-1], anomaly_map=anomaly_map)
-    listed = {
-        "format": kind,
-        "scale": scale if kind == PNG16 else 1.0,
-        "maps": [
-            {"image_id": prediction.image_id, "file": file}
-            for prediction, file in zip(predictions, files, strict=True)
-        ],
-    }
+            np.savez_compressed(folder / file, anomaly_map=anomaly_maps[index])
+        maps.append({"image_id": prediction.image_id, "file": file})
+    listed = {"format": kind, "scale": scale, "maps": maps}
     (folder / LIST).write_text(json.dumps(listed, indent=2) + "\n")
 
 
@@ -69,8 +60,3 @@ def remove_old(folder: Path, mark: str) -> None:
     """Remove a folder of an earlier evaluation, known by a file in it; never somebody else's."""
     if (folder / mark).is_file():
         shutil.rmtree(folder)
-
-
-def _plain(image_id: str) -> str:
-    """An image id as part of a file name, whatever signs it has."""
-    return re.sub(r"[^\w.-]+", "_", image_id)[-100:]

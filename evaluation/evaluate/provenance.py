@@ -25,12 +25,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What made the figures, so that somebody else can make them again.
 
-    Args:
-        model: what was evaluated.
-        source: where it was loaded from.
-        data: where the photos come from.
-        category: what they show.
-        words: the command line.
+    A model from a source saw photos of one category from `data`, as the words of a command asked.
     """
     recipe = RecipeFacts.parse_untrusted(bounded_text(source.file(RECIPE)))
     return {
@@ -59,11 +54,7 @@ def cost(
 ) -> dict[str, Any]:
     """What a model weighs and takes; None where its files do not say.
 
-    Args:
-        model: what was evaluated.
-        source: where it was loaded from.
-        photos: how many it has seen.
-        seconds: from the first photo read to the last one judged.
+    It saw so many photos in so many seconds, from the first one read to the last one judged.
     """
     weights = source.file(SAFE_WEIGHTS_NAME)
     run = TrainingRun.parse_untrusted(bounded_text(source.file(TRAINING)))

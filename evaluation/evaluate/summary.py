@@ -38,16 +38,11 @@ def summarise(
 ) -> dict[str, Any]:
     """All metrics of a test set, as nested plain values; what is undefined is NaN.
 
-    docs/metrics.md says what each key holds. A kind of defect is measured against all the good
+    N predictions, the model's calibration, and as many maps, (H, W) at the size of their photos, and
+    masks, (H, W) bool or None. docs/metrics.md says what each key holds. A kind of defect is measured against all the good
     photos, its pixels against all the normal pixels. Anomalous photos without a mask, or with an
     empty one, take no part in pixel metrics. A photo that the model refuses to judge counts by its
     score, as every other one. Maps and masks are asked for once, one photo at a time.
-
-    Args:
-        predictions: N of them.
-        anomaly_maps: N maps, (H, W) at the size of their photos.
-        masks: N masks, (H, W) bool, or None.
-        calibration: the model's, None while uncalibrated.
 
     Raises:
         MetricError: a score or map is not finite, or a mask does not fit; the message names it.
@@ -80,7 +75,7 @@ def summarise(
             "anomalous": _rounded(one.raw_score for one in anomalous),
         },
         "calibration_scores": None if calibration is None else _rounded(calibration.normal_scores),
-        "notes": _notes(len(good), len(anomalous), counts.photos, calibration, checks),
+        "notes": _notes(len(good), len(anomalous), counts.photos, calibration is None, checks),
     }
 
 
@@ -104,12 +99,7 @@ def format_table(metrics: dict[str, Any]) -> str:
 
 
 def short_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Three figures of each row as text for a terminal, such as of baselines.
-
-    Args:
-        title: of the column of names.
-        rows: metrics by name, at least one.
-    """
+    """Three figures of each row, metrics by name, as text for a terminal, such as of baselines."""
     width = max(map(len, rows))
     lines = [f"{title:<{width}}  image AUROC  pixel AUROC  AUPRO"]
     lines += [
@@ -185,53 +175,40 @@ def _spell_out(name: str, count_name: str, share: Rate) -> dict[str, Any]:
 
 
 def _operating_point(calibration: Calibration | None) -> dict[str, Any]:
-    if calibration is None:
-        names = ("threshold", "raw_threshold", "asked_false_alarm_rate")
-        return dict.fromkeys((*names, "promised_false_alarm_rate", "n_calibration"))
     return {
-        "threshold": THRESHOLD,
-        "raw_threshold": calibration.raw_threshold,
-        "asked_false_alarm_rate": calibration.false_alarm_rate,
-        "promised_false_alarm_rate": calibration.promised_false_alarm_rate,
-        "n_calibration": len(calibration.normal_scores),
+        "threshold": calibration and THRESHOLD,
+        "raw_threshold": calibration and calibration.raw_threshold,
+        "asked_false_alarm_rate": calibration and calibration.false_alarm_rate,
+        "promised_false_alarm_rate": calibration and calibration.promised_false_alarm_rate,
+        "n_calibration": calibration and len(calibration.normal_scores),
     }
 
 
 def _notes(
-    n_normal: int,
-    n_anomalous: int,
-    n_with_mask: int,
-    calibration: Calibration | None,
-    checks: Rate,
+    n_normal: int, n_anomalous: int, n_with_mask: int, is_uncalibrated: bool, checks: Rate
 ) -> list[str]:
     """One sentence for everything that limits what the metrics say."""
-    notes = []
-    if calibration is None:
-        notes.append(
-            "The model is not calibrated, so threshold, F1, false-alarm and miss rate are "
-            "undefined; train it with training/train.py or call model.calibrate with good photos "
-            "that it was not trained on."
-        )
-    if n_anomalous == 0:
-        notes.append("No test photo is anomalous, so AUROC, AUPRO, F1 and miss rate are undefined.")
-    if n_normal == 0:
-        notes.append(
-            "No test photo is good, so image AUROC, F1 and false-alarm rate are undefined."
-        )
-    if 0 == n_with_mask < n_anomalous:
-        notes.append("No anomalous photo has a mask, so pixel AUROC and AUPRO are undefined.")
-    elif n_with_mask < n_anomalous:
-        notes.append(
-            f"{n_anomalous - n_with_mask} of {n_anomalous} anomalous photos have no mask and take "
-            "no part in pixel AUROC and AUPRO."
-        )
-    if checks.count:
-        notes.append(
-            f"{checks.count} of {checks.total} photos would be CHECK in the app, which judges no "
-            "photo that does not look like the product; these figures count every photo by its "
-            "score."
-        )
-    return notes
+    limits = {
+        "The model is not calibrated, so threshold, F1, false-alarm and miss rate are undefined; "
+        "train it with training/train.py or call model.calibrate with good photos that it was not "
+        "trained on.": is_uncalibrated,
+        "No test photo is anomalous, so AUROC, AUPRO, F1 and miss rate are undefined.": (
+            n_anomalous == 0
+        ),
+        "No test photo is good, so image AUROC, F1 and false-alarm rate are undefined.": (
+            n_normal == 0
+        ),
+        "No anomalous photo has a mask, so pixel AUROC and AUPRO are undefined.": (
+            0 == n_with_mask < n_anomalous
+        ),
+        f"{n_anomalous - n_with_mask} of {n_anomalous} anomalous photos have no mask and take no "
+        "part in pixel AUROC and AUPRO.": 0 < n_with_mask < n_anomalous,
+        f"{checks.count} of {checks.total} photos would be CHECK in the app, which judges no photo "
+        "that does not look like the product; these figures count every photo by its score.": (
+            checks.count > 0
+        ),
+    }
+    return [sentence for sentence, applies in limits.items() if applies]
 
 
 def _ranking_sentences(metrics: dict[str, Any]) -> list[str]:
