@@ -20,7 +20,6 @@ with them and decide nothing.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import warnings
@@ -39,12 +38,7 @@ from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from evaluation.evaluate.baselines import baseline_metrics
 from evaluation.evaluate.map_files import FORMATS
-from evaluation.evaluate.prediction import (
-    BATCH_SIZE,
-    maps_of_photo_size,
-    masks_of,
-    predict,
-)
+from evaluation.evaluate.prediction import BATCH_SIZE, maps_of_photo_size, masks_of, predict
 from evaluation.evaluate.provenance import cost, provenance
 from evaluation.evaluate.results import Evaluation, write_results
 from evaluation.evaluate.selection import Pair, model_folders, pair_up
@@ -64,7 +58,7 @@ from modeling.backends import AUTO, BACKENDS, TORCH
 from system.command_line import run_command, whole_number_from
 from system.cores import use_fair_share_of_cores
 from system.memory import keep_freed_memory
-from system.processes import ElsewhereError, everywhere, on_main, state
+from system.processes import ElsewhereError, everywhere, on_main, processes_here, state
 
 NAME = "evaluate.py"
 BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError)
@@ -78,11 +72,8 @@ def evaluate(
 ) -> Evaluation:
     """Show a model every photo of a labelled dataset and measure what it says.
 
-    Args:
-        model: calibrated or not; without calibration there is no verdict and what needs one is NaN.
-        image_processor: the model's own.
-        dataset: with the features of `data.dataset.load_inspection_dataset`.
-        how: further arguments of `predict`.
+    Arguments are those of `predict`. Without calibration there is no verdict, and what needs one is
+    NaN.
 
     Raises:
         DatasetError: a photo can't be read.
@@ -92,14 +83,13 @@ def evaluate(
     start = time.perf_counter()
     predictions = predict(model, image_processor, dataset, **how)
     seconds = time.perf_counter() - start
-    masks = masks_of(dataset)
 
     def measured() -> dict[str, Any]:
         maps = maps_of_photo_size(predictions, image_processor)
         calibration = model.calibration_of(model.category_if_several(predictions[0].category))
-        return summarise(predictions, maps, masks, calibration)
+        return summarise(predictions, maps, masks_of(dataset), calibration)
 
-    return Evaluation(predictions, on_main(measured) or {}, masks, seconds)
+    return Evaluation(predictions, on_main(measured) or {}, seconds)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -161,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     transformers.utils.logging.disable_progress_bar()
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    use_fair_share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    use_fair_share_of_cores(processes_here())
     device = options.device
     if state().num_processes > 1:
         device = device or str(state().device)  # each process has its own one
@@ -188,12 +178,7 @@ class EvaluationRun:
         self.photos = lru_cache(maxsize=1)(partial(load_inspection_dataset, options.data))
 
     def pairs(self) -> list[Pair]:
-        """What is to be evaluated.
-
-        Raises:
-            ModelLoadError: when a model can't be loaded.
-            DatasetError: when the data has not what was asked for.
-        """
+        """What is to be evaluated; raises as `load_pipeline` and `pair_up` do."""
         options = self.options
         known = {
             model: self.pipeline(model).model.config.categories
@@ -210,7 +195,6 @@ class EvaluationRun:
         """The model of a pair and its photos; makes the folder for the results.
 
         Raises:
-            ModelLoadError: when the model can't be loaded.
             DatasetError: when there are no such photos, or the model does not know the category.
         """
         pipe, splits = self.pipeline(pair.model), self.photos(pair.category)
@@ -245,12 +229,7 @@ def _run(run: EvaluationRun) -> int:
 
 
 def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, dict[str, Any]]:
-    """Evaluate one model on one category, write and print the results.
-
-    Returns:
-        Content of metrics.json by its folder; in all processes but the main one nothing is written,
-        printed or returned.
-    """
+    """Content of metrics.json by its folder; written and printed by the main process alone."""
     options = run.options
     pipe, splits = everywhere(lambda: run.open(pair))
     model, processor, test = pipe.model, pipe.image_processor, splits["test"]
@@ -276,10 +255,10 @@ def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, dict[str, Any]]:
         }
         write_results(
             pair.folder,
-            evaluation,
+            evaluation.predictions,
+            metrics,
             pipe,
             test,
-            metrics,
             num_pictures=options.num_pictures,
             maps=options.maps,
             learning_curve=source.file(LEARNING_CURVE),

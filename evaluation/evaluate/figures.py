@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.documents.charts import ANOMALOUS
+from evaluation.documents.charts import ANOMALOUS, DOTS_PER_INCH
 
-DOTS_PER_INCH = 120
 PICTURE_INCHES = 1.9
 CAPTION_INCHES = 2.0
 CAPTION_CHARACTERS = 32  # that fit into CAPTION_INCHES at the font size of a caption
@@ -23,14 +22,14 @@ COLUMNS = ("input", "reconstruction", "heatmap", "truth")
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One photo of the picture grid.
+    """One photo of the picture grid; its pictures are RGB.
 
     Attributes:
         caption: lines of text beside the pictures; the first one is printed bold.
         is_error: the verdict is wrong, so the first line is marked by colour.
-        photo: RGB.
-        reconstruction: RGB, how the part should look.
-        heatmap: RGB, the photo with the deviation painted over it.
+        photo: what was shown.
+        reconstruction: how the part should look.
+        heatmap: the photo with the deviation painted over it.
         truth: (H, W) bool, where the photo is anomalous; None when nobody drew a mask.
     """
 
@@ -80,13 +79,21 @@ def _show_truth(axes: Axes, truth: np.ndarray | None) -> None:
     if truth is None:
         axes.text(0.5, 0.5, "no mask", ha="center", va="center", transform=axes.transAxes)
         return
-    mask = Image.fromarray(truth.astype(np.uint8) * 255)
-    axes.imshow(_thumbnail(mask), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(_thumbnail(mask_picture(truth)), cmap="gray", vmin=0, vmax=255)
+
+
+def mask_picture(truth: np.ndarray) -> Image.Image:
+    """A mask, (H, W) bool, as a grey picture: anomalous is white."""
+    return Image.fromarray(truth.astype(np.uint8) * 255)
 
 
 def _thumbnail(picture: Image.Image) -> np.ndarray:
     """No more pixels than the grid can show, so that large photos do not fill the memory."""
-    side = int(2 * PICTURE_INCHES * DOTS_PER_INCH)
-    picture = picture.copy()
-    picture.thumbnail((side, side))
-    return np.asarray(picture)
+    return np.asarray(no_larger(picture, int(2 * PICTURE_INCHES * DOTS_PER_INCH)))
+
+
+def no_larger(picture: Image.Image, side: int) -> Image.Image:
+    """A copy whose long side has at most so many pixels."""
+    copy = picture.copy()
+    copy.thumbnail((side, side))
+    return copy

@@ -38,9 +38,7 @@ Detect = Callable[[Tensor, Sequence[str] | None], ReconstructionOutput]
 class MadeOnDemand(Sequence[Element]):
     """A sequence whose elements are made when asked for, since all at once may not fit in memory.
 
-    Args:
-        make: makes the element at an index from 0 to length - 1.
-        length: how many there are.
+    Its element at an index from 0 to length - 1 is what `make` gives for the index.
     """
 
     def __init__(self, make: Callable[[int], Element], length: int) -> None:
@@ -137,7 +135,7 @@ def predict(
         ElsewhereError: the same in another process.
     """
     model.eval()
-    predictor = _Predictor(model, image_processor, dataset, detect or model.detect)
+    predict_batch = _predictor(model, image_processor, dataset, detect or model.detect)
     rank, count = state().process_index, state().num_processes
     batches = batches_of(len(dataset), batch_size)
     # One batch a process and round; in the last round some have none, but wait for the others.
@@ -147,7 +145,7 @@ def predict(
     with tempfile.TemporaryFile(dir=scratch_dir) as file:
         with (
             single_threaded() as threads,
-            closing(map_in_threads(predictor, own, model.device, threads)) as judged,
+            closing(map_in_threads(predict_batch, own, model.device, threads)) as judged,
             tqdm(total=len(dataset), desc=title, unit="photo", disable=not progress) as bar,
         ):
             for _ in range(rounds):
@@ -157,65 +155,51 @@ def predict(
                         found += facts
                         bar.update(len(facts))
         file.flush()
-        stored = _read_maps(file, len(found), model.config.image_size)
+        shape = (len(found), *[model.config.image_size] * 2)
+        # Whoever writes to them writes to a copy: torch takes no array that can't be written to.
+        stored = np.memmap(file, np.float32, mode="c", shape=shape) if found else ()
     return [
         Prediction(**facts, anomaly_map=anomaly_map)
         for facts, anomaly_map in zip(found, stored, strict=True)
     ]
 
 
-class _Predictor:
-    """A batch of photos to what is known of each, a dictionary a photo, and maps, (B, h, w)."""
+def _predictor(
+    model: ReconstructionModel,
+    image_processor: InspectionImageProcessor,
+    dataset: Dataset,
+    detect: Detect,
+) -> Callable[[range], tuple[list[dict[str, Any]], np.ndarray]]:
+    """A batch of photos to the fields of each one's `Prediction`, and the maps, (B, h, w)."""
+    known = dataset.select_columns(["image_id", "category", "defect", "label"])
+    anomalous = dataset.features["label"].str2int("anomalous")
+    photos = dataset.select_columns(["image", "image_id"])
 
-    def __init__(
-        self,
-        model: ReconstructionModel,
-        image_processor: InspectionImageProcessor,
-        dataset: Dataset,
-        detect: Detect,
-    ) -> None:
-        self.model, self.image_processor, self.detect = model, image_processor, detect
-        self.facts = dataset.remove_columns(["image", "mask"])
-        self.anomalous = dataset.features["label"].str2int("anomalous")
-        self.photos = dataset.select_columns(["image", "image_id"])
-
-    def __call__(self, batch: range) -> tuple[list[dict[str, Any]], np.ndarray]:
+    def predict_batch(batch: range) -> tuple[list[dict[str, Any]], np.ndarray]:
         if not batch:
             return [], np.empty((0, 0, 0), np.float32)
-        pictures = [open_photo(decode_picture(self.photos, index, "image")) for index in batch]
-        rows = [self.facts[index] for index in batch]
-        categories = [self.model.category_if_several(row["category"]) for row in rows]
-        pixel_values = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
-        output = self.detect(
-            pixel_values.to(self.model.device, self.model.dtype),
-            None if None in categories else categories,
-        )
-        failed = [None] * len(batch)
-        if output.is_anomalous is not None:
-            failed = output.is_anomalous.tolist()
+        pictures = [open_photo(decode_picture(photos, index, "image")) for index in batch]
+        rows = [known[index] for index in batch]
+        categories = [model.category_if_several(row["category"]) for row in rows]
+        pixel_values = image_processor(pictures, return_tensors="pt")["pixel_values"]
+        pixel_values = pixel_values.to(model.device, model.dtype)
+        output = detect(pixel_values, None if None in categories else categories)
+        fails = output.is_anomalous
+        found = {
+            "label": [int(row["label"] == anomalous) for row in rows],
+            "raw_score": output.raw_score.tolist(),
+            "score": output.anomaly_score.tolist(),
+            "failed": [None] * len(batch) if fails is None else fails.tolist(),
+            "doubt": output.doubt_names(),
+            "photo_size": [(picture.height, picture.width) for picture in pictures],
+        }
         facts = [
-            {
-                "image_id": row["image_id"],
-                "category": row["category"],
-                "defect": row["defect"],
-                "label": int(row["label"] == self.anomalous),
-                "raw_score": raw_score,
-                "score": score,
-                "failed": fails,
-                "doubt": doubt,
-                "photo_size": (picture.height, picture.width),
-            }
-            for row, picture, raw_score, score, fails, doubt in zip(
-                rows,
-                pictures,
-                output.raw_score.tolist(),
-                output.anomaly_score.tolist(),
-                failed,
-                output.doubt_names(),
-                strict=True,
-            )
+            {**row, **dict(zip(found, values, strict=True))}
+            for row, *values in zip(rows, *found.values(), strict=True)
         ]
         return facts, output.anomaly_map.float().cpu().numpy()
+
+    return predict_batch
 
 
 def maps_of_photo_size(
@@ -243,14 +227,3 @@ def masks_of(dataset: Dataset) -> Sequence[np.ndarray | None]:
         return None if mask is None else np.asarray(mask.convert("L")) > 127
 
     return MadeOnDemand(decode, len(stored))
-
-
-def _read_maps(file: Any, count: int, side: int) -> np.ndarray:
-    """(count, side, side) float32 in a file, read where it is looked at.
-
-    Whoever writes to them writes to a copy: torch takes no array that can't be written to.
-    """
-    shape = (count, side, side)
-    if count == 0:
-        return np.empty(shape, np.float32)
-    return np.memmap(file, np.float32, mode="c", shape=shape)

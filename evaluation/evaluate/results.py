@@ -6,18 +6,22 @@ import csv
 import math
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
-from evaluation.documents.charts import calibration_chart, roc_chart, scores_chart
-from evaluation.evaluate.cases import NUM_CASES, Pictures, write_cases, write_sheets
-from evaluation.evaluate.figures import DOTS_PER_INCH
+from evaluation.documents.charts import (
+    DOTS_PER_INCH,
+    calibration_chart,
+    roc_chart,
+    scores_chart,
+)
+from evaluation.evaluate.cases import pictures_of, write_cases, write_sheets
 from evaluation.evaluate.map_files import write_maps
-from evaluation.evaluate.prediction import Prediction, maps_of_photo_size
+from evaluation.evaluate.prediction import Prediction, maps_of_photo_size, masks_of
 from model_files import CALIBRATION_PLOT, LEARNING_CURVE, ROC_PLOT, SCORES_PLOT, write_metrics
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from system.cores import single_threaded
@@ -31,93 +35,88 @@ class Evaluation:
         predictions: one a photo, in the order of the dataset.
         metrics: nested plain values (see `evaluation.evaluate.summary.summarise`), the content of
             metrics.json without provenance, cost and baselines; what is undefined is NaN.
-        masks: (H, W) bool or None a photo, decoded when asked for.
         seconds: from the first photo read to the last one judged.
     """
 
     predictions: list[Prediction]
     metrics: dict[str, Any]
-    masks: Sequence[np.ndarray | None]
     seconds: float
 
 
 def write_results(
     output_dir: Path,
-    evaluation: Evaluation,
+    predictions: Sequence[Prediction],
+    metrics: dict[str, Any],
     pipe: InspectionPipeline,
     dataset: Dataset,
-    metrics: dict[str, Any],
     *,
     num_pictures: int,
     maps: str | None = None,
     learning_curve: Path | None = None,
 ) -> None:
-    """Write everything that is kept of an evaluation.
+    """Write everything that is kept of an evaluation into a folder that exists.
 
     What has nothing to show (a ROC curve of one class) is not written, and that of an earlier run
     is removed, so that the folder never mixes two evaluations.
 
     Args:
-        output_dir: an existing folder.
-        evaluation: what `evaluate` returned.
+        output_dir: gets the files.
+        predictions: of the photos of `dataset`.
+        metrics: the content of metrics.json.
         pipe: the pipeline of the same model; paints the pictures.
         dataset: the photos that were evaluated.
-        metrics: the content of metrics.json, the evaluation's own metrics among it.
         num_pictures: number of rows of pictures.png; 0 writes no pictures of photos at all.
         maps: one of `evaluation.evaluate.map_files.FORMATS`, or None.
         learning_curve: the model's own, to lie beside its figures; None where it has none.
     """
-    predictions = evaluation.predictions
     write_metrics(output_dir, metrics)
     _write_predictions(output_dir / "predictions.csv", predictions)
-    _copy(learning_curve, output_dir / LEARNING_CURVE)
+    if learning_curve is None:
+        (output_dir / LEARNING_CURVE).unlink(missing_ok=True)
+    else:
+        with suppress(shutil.SameFileError):
+            shutil.copyfile(learning_curve, output_dir / LEARNING_CURVE)
     calibration = pipe.model.calibration_of(pipe.model.category_if_several(predictions[0].category))
-    _draw_figures(output_dir, evaluation, calibration, metrics["category"])
+    _draw_figures(output_dir, predictions, metrics, calibration)
     with single_threaded():  # a single photo is too little work to be shared
-        pictures = Pictures(pipe, dataset, predictions, evaluation.masks)
-        write_sheets(output_dir, pictures, metrics["category"], num_pictures)
-        write_cases(output_dir, pictures, NUM_CASES if num_pictures else 0)
+        pictures = pictures_of(pipe, dataset, predictions, masks_of(dataset))
+        write_sheets(output_dir, predictions, pictures, metrics["category"], num_pictures)
+        write_cases(output_dir, predictions, pictures if num_pictures else None)
     anomaly_maps = maps_of_photo_size(predictions, pipe.image_processor)
     write_maps(output_dir, maps, predictions, anomaly_maps)
 
 
 def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """One line a photo; numbers with all their digits, so that metrics can be recomputed."""
-    rows = []
-    for prediction in predictions:
-        is_judged = prediction.failed is not None
-        row = {
+    rows = [
+        {
             "image_id": prediction.image_id,
             "category": prediction.category,
             "defect": prediction.defect,
             "label": prediction.label_name,
-            "raw_score": repr(prediction.raw_score),
-            "score": repr(prediction.score) if is_judged else "",
-            "threshold": repr(THRESHOLD) if is_judged else "",
+            "raw_score": prediction.raw_score,
+            "score": None if prediction.failed is None else prediction.score,
+            "threshold": None if prediction.failed is None else THRESHOLD,
             "verdict": prediction.verdict,
-            "doubt": prediction.doubt or "",
+            "doubt": prediction.doubt,
         }
-        rows.append(row)
+        for prediction in predictions
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _copy(source: Path | None, destination: Path) -> None:
-    if source is None:
-        destination.unlink(missing_ok=True)
-    elif source.resolve() != destination.resolve():
-        shutil.copyfile(source, destination)
-
-
 def _draw_figures(
-    output_dir: Path, evaluation: Evaluation, calibration: Calibration | None, category: str
+    output_dir: Path,
+    predictions: Sequence[Prediction],
+    metrics: dict[str, Any],
+    calibration: Calibration | None,
 ) -> None:
-    metrics = evaluation.metrics
-    labels = [prediction.label for prediction in evaluation.predictions]
-    raw_scores = [prediction.raw_score for prediction in evaluation.predictions]
-    title = f"{category}: {len(labels)} test photos"
+    labels = [prediction.label for prediction in predictions]
+    raw_scores = [prediction.raw_score for prediction in predictions]
+    title = f"{metrics['category']}: {len(labels)} test photos"
     charts = {
         SCORES_PLOT: scores_chart(labels, raw_scores, metrics["raw_threshold"], title),
         ROC_PLOT: None,

@@ -6,22 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers.utils import CONFIG_NAME
+
 from data.dataset import load_inspection_dataset
 from data.rows import DatasetError, UnknownCategoryError
 
 ALL = "all"
-CONFIG = "config.json"  # a folder is taken for a model by it
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One model and one category.
-
-    Attributes:
-        model: folder or Hub id.
-        category: None for the only one that the data has.
-        folder: gets the results.
-    """
+    """A model's folder or Hub id, a category or None for the data's only one, and their results."""
 
     model: str
     category: str | None
@@ -33,19 +28,15 @@ def model_folders(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         folder = Path(name)
-        within = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG}"))
-        if (folder / CONFIG).is_file() or not within:
+        within = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG_NAME}"))
+        if (folder / CONFIG_NAME).is_file() or not within:
             within = [str(folder) if folder.is_dir() else name]
         found += within
     return list(dict.fromkeys(found))
 
 
 def categories_of(data: str) -> list[str]:
-    """The categories that a source of photos holds.
-
-    Raises:
-        DatasetError: as `load_inspection_dataset` does.
-    """
+    """The categories that a source of photos holds; raises as `load_inspection_dataset` does."""
     try:
         return load_inspection_dataset(data)["train"]["category"][:1]
     except UnknownCategoryError as error:
@@ -59,8 +50,9 @@ def pair_up(
 ) -> list[Pair]:
     """Every model with every category that was asked for.
 
-    Several models get a folder each in the output folder; there, or for a single model, several
-    categories get one each. A single pair gets the output folder itself.
+    Pairs come category after category; models without one are left out. Several models get a folder
+    each in the output folder; there, or for a single model, several categories get one each. A
+    single pair gets the output folder itself.
 
     Args:
         known: models, with the categories that they know.
@@ -68,9 +60,6 @@ def pair_up(
             none takes the only one that the data has.
         data: where the photos come from.
         output_dir: gets the results.
-
-    Returns:
-        The pairs, category after category; models without one are left out.
 
     Raises:
         DatasetError: when the data lacks a category, or no model knows one that it has.
@@ -102,16 +91,11 @@ def pair_up(
     several_models = len({model for model, _ in chosen}) > 1
     several = several_models or len({category for _, category in chosen}) > 1
     names = _names_of_folders(list(known))
-    return [
-        Pair(
-            model,
-            category,
-            output_dir
-            / (names[model] if several_models else "")
-            / ((category or "") if several else ""),
-        )
-        for model, category in chosen
-    ]
+    pairs = []
+    for model, category in chosen:
+        folder = output_dir / names[model] if several_models else output_dir
+        pairs.append(Pair(model, category, folder / category if several and category else folder))
+    return pairs
 
 
 def short_names(paths: Sequence[Sequence[str]], joint: str) -> list[str]:
@@ -125,7 +109,6 @@ def short_names(paths: Sequence[Sequence[str]], joint: str) -> list[str]:
 
 
 def _names_of_folders(models: Sequence[str]) -> dict[str, str]:
-    """A name for the results of each model."""
     paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models]
     parts = [[part for part in path.parts if part != path.anchor] for path in paths]
     return dict(zip(models, short_names(parts, "--"), strict=True))

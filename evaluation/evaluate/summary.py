@@ -38,11 +38,11 @@ def summarise(
 ) -> dict[str, Any]:
     """All metrics of a test set, as nested plain values; what is undefined is NaN.
 
-    N predictions, the model's calibration, and as many maps, (H, W) at the size of their photos, and
-    masks, (H, W) bool or None. docs/metrics.md says what each key holds. A kind of defect is measured against all the good
+    docs/metrics.md says what each key holds. A kind of defect is measured against all the good
     photos, its pixels against all the normal pixels. Anomalous photos without a mask, or with an
     empty one, take no part in pixel metrics. A photo that the model refuses to judge counts by its
-    score, as every other one. Maps and masks are asked for once, one photo at a time.
+    score, as every other one. Of N predictions there are N maps, (H, W) at the size of their
+    photos, and N masks, (H, W) bool or None; both are asked for once, one photo at a time.
 
     Raises:
         MetricError: a score or map is not finite, or a mask does not fit; the message names it.
