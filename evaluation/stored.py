@@ -118,12 +118,12 @@ def find_evaluations(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_evaluations(paths: Iterable[Path]) -> list[StoredEvaluation]:
-    """Every evaluation that `find_evaluations` finds, in order; raises as `read_evaluation` does."""
+    """What `find_evaluations` finds, read and in order; raises as `read_evaluation` does."""
     return [read_evaluation(folder) for folder in find_evaluations(paths)]
 
 
 def read_evaluation(folder: Path) -> StoredEvaluation:
-    """One evaluation folder; raises `StoredEvaluationError` without a metrics.json, and of damage."""
+    """One evaluation folder; a `StoredEvaluationError` where metrics.json is missing, or damage."""
     metrics = _read_metrics(folder / METRICS)
     labels, raw_scores = _read_scores(folder / PREDICTIONS, metrics)
     # evaluate.py of older days left the curve in the model folder around.
