@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -20,6 +20,7 @@ from model_files import LEARNING_CURVE, METRICS, Metrics
 
 PREDICTIONS = "predictions.csv"
 CASES = Path("cases", "cases.json")
+PICTURES = ("photo", "reconstruction", "heatmap", "truth")  # of a case
 LABELS = {"normal": 0, "anomalous": 1}
 AGAIN = "evaluate the model again"
 # What reading damaged files raises; a broken PNG is a SyntaxError to Pillow.
@@ -33,15 +34,8 @@ class StoredEvaluationError(ValueError):
     """An evaluation folder that can't be read; the message names the file and the way out."""
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """The loss over the training.
-
-    Attributes:
-        epochs: (E,) ascending.
-        loss: (E,) on the training photos.
-        held_out_loss: (E,) on held-out good photos.
-    """
+class LearningCurve(NamedTuple):
+    """Losses on the training photos and on held-out good ones, (E,) each, over ascending epochs."""
 
     epochs: Sequence[float]
     loss: Sequence[float]
@@ -56,10 +50,8 @@ class Case:
         image_id: name of the photo.
         defect: kind of defect, "good" for a normal photo.
         error: "miss" or "false alarm".
-        raw_score: unbounded; None where the file does not say.
-        score: 0..1; None where the file does not say.
-        pictures: files by what they show ("photo", "reconstruction", "heatmap", "truth"); None
-            where there is none.
+        raw_score, score: unbounded, and 0..1; None where the file does not say.
+        pictures: files by `PICTURES`; None where there is none.
     """
 
     image_id: str
@@ -109,10 +101,9 @@ class StoredEvaluation:
 
 
 def find_evaluations(paths: Iterable[Path]) -> list[Path]:
-    """Every folder with a metrics.json, at or below the paths, once each and in order.
+    """Every folder with a metrics.json, at or below each of the paths, once each and in order.
 
-    Raises:
-        StoredEvaluationError: there is none at or below one of the paths.
+    A path without any is a `StoredEvaluationError`.
     """
     folders: list[Path] = []
     for path in paths:
@@ -127,38 +118,25 @@ def find_evaluations(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_evaluations(paths: Iterable[Path]) -> list[StoredEvaluation]:
-    """Every evaluation at or below the paths, in order.
-
-    Raises:
-        StoredEvaluationError: there is none, or one is damaged.
-    """
+    """What `find_evaluations` finds, read and in order; raises as `read_evaluation` does."""
     return [read_evaluation(folder) for folder in find_evaluations(paths)]
 
 
 def read_evaluation(folder: Path) -> StoredEvaluation:
-    """One evaluation folder.
-
-    Raises:
-        StoredEvaluationError: metrics.json is missing, or one of the files is damaged.
-    """
+    """One evaluation folder; a `StoredEvaluationError` where metrics.json is missing, or damage."""
     metrics = _read_metrics(folder / METRICS)
     labels, raw_scores = _read_scores(folder / PREDICTIONS, metrics)
-    curve = folder / LEARNING_CURVE
-    if not curve.is_file():  # evaluate.py of older days left it in the model folder around
-        curve = folder.parent / LEARNING_CURVE
-    cases = folder / CASES
-    return StoredEvaluation(
-        folder,
-        metrics,
-        labels,
-        raw_scores,
-        _read_learning_curve(curve) if curve.is_file() else None,
-        _read_cases(cases) if cases.is_file() else None,
-    )
+    # evaluate.py of older days left the curve in the model folder around.
+    files = [place / LEARNING_CURVE for place in (folder, folder.parent)]
+    curve = next((_read_learning_curve(file) for file in files if file.is_file()), None)
+    cases = _read_cases(folder / CASES) if (folder / CASES).is_file() else None
+    return StoredEvaluation(folder, metrics, labels, raw_scores, curve, cases)
 
 
 @contextmanager
-def _damage_told(path: Path, expected: str, remedy: str = AGAIN) -> Iterator[None]:
+def _damage_told(
+    path: Path, expected: str, found: str = "a file that can't be read ({})", remedy: str = AGAIN
+) -> Iterator[None]:
     """Tell in one sentence what is wrong with a file; errors that do so already pass."""
     try:
         yield
@@ -166,19 +144,20 @@ def _damage_told(path: Path, expected: str, remedy: str = AGAIN) -> Iterator[Non
         raise
     except DAMAGE as error:
         raise StoredEvaluationError(
-            f"{path}: expected {expected}, found something else ({error}); {remedy}."
+            f"{path}: expected {expected}, found {found.format(error)}; {remedy}."
         ) from error
 
 
 def _read_metrics(path: Path) -> Metrics:
-    try:
-        metrics = Metrics.parse(path.read_text(encoding="utf-8"))
-        metrics.require(["category"])
-    except (OSError, ValueError) as error:
+    content = _read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("category"), str):
         raise StoredEvaluationError(
-            f"{path}: {error}; {AGAIN} for an object with the text 'category' and figures."
-        ) from error
-    return metrics
+            f"{path}: expected an object with the text 'category', found another content; {AGAIN}."
+        )
+    try:
+        return Metrics.parse(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoredEvaluationError(f"{path}: {error}; {AGAIN}.") from error
 
 
 def _read_scores(path: Path, metrics: Metrics) -> tuple[list[int], list[float]]:
@@ -186,49 +165,56 @@ def _read_scores(path: Path, metrics: Metrics) -> tuple[list[int], list[float]]:
         good, anomalous = metrics.scores.good, metrics.scores.anomalous
         return [0] * len(good) + [1] * len(anomalous), [*good, *anomalous]
     columns = "the columns label (normal or anomalous) and raw_score (a number) in every line"
-    with _damage_told(path, columns):
-        rows = _read_csv(path)
+    rows = _read_csv(path)
+    with _damage_told(path, columns, "{}"):
         return [LABELS[row["label"]] for row in rows], [float(row["raw_score"]) for row in rows]
 
 
 def _read_learning_curve(path: Path) -> LearningCurve | None:
     names = ("epoch", "loss", "held_out_loss")
     columns = "the columns epoch, loss and held_out_loss with a number in every line"
-    with _damage_told(path, columns, "copy the file from the model folder again"):
-        rows = _read_csv(path)
-        return (
-            LearningCurve(*([float(row[name]) for row in rows] for name in names)) if rows else None
-        )
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    rows = _read_csv(path)
+    with _damage_told(path, columns, "{}", "copy the file from the model folder again"):
+        curve = LearningCurve(*([float(row[name]) for row in rows] for name in names))
+    return curve if rows else None
 
 
 def _read_cases(path: Path) -> list[Case]:
-    with _damage_told(path, "a list of cases with image_id, defect and error"):
-        return [_read_case(entry, path.parent) for entry in json.loads(path.read_text("utf-8"))]
+    entries = _read_json(path)
+    expected = "a list of cases with image_id, defect and error"
+    with _damage_told(path, expected, "another content ({})"):
+        return [_read_case(entry, path.parent) for entry in entries]
 
 
 def _read_case(entry: dict[str, Any], folder: Path) -> Case:
     pictures = {}
-    for name in ("photo", "reconstruction", "heatmap", "truth"):
+    for name in PICTURES:
         # Only the name counts: a report must not carry a file from elsewhere on the machine.
         file = folder / Path(entry[name]).name if entry.get(name) else None
-        pictures[name] = file if file is not None and _is_picture(file) else None
-    numbers = {
-        name: None if entry.get(name) is None else float(entry[name])
-        for name in ("raw_score", "score")
-    }
-    words = {name: str(entry[name]) for name in ("image_id", "defect", "error")}
-    return Case(**words, **numbers, pictures=pictures)
+        pictures[name] = _checked(file) if file and file.is_file() else None
+    scores = [entry.get(name) for name in ("raw_score", "score")]
+    return Case(
+        *(str(entry[name]) for name in ("image_id", "defect", "error")),
+        *(None if score is None else float(score) for score in scores),
+        pictures,
+    )
 
 
-def _is_picture(path: Path) -> bool:
-    """False where there is no file; one that is none is an error."""
-    if not path.is_file():
-        return False
+def _checked(path: Path) -> Path:
+    """A file that is a picture."""
     with _damage_told(path, "a picture"), Image.open(path) as picture:
         picture.verify()
-    return True
+    return path
+
+
+def _read_json(path: Path) -> Any:
+    with _damage_told(path, "JSON from evaluate.py"):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with (
+        _damage_told(path, "a table of comma-separated values"),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
+        return list(csv.DictReader(file))

@@ -1,13 +1,13 @@
 """The curves of an evaluation as matplotlib figures, for a PNG or inline in a page.
 
 Blue is good and vermilion is anomalous everywhere (Okabe and Ito's palette, which colour-blind
-people can tell apart); line style and hatching say the same in grey print.
+people can tell apart); line style and hatching say the same in grey print. `labels` are (N,), 0 for
+normal and 1 for anomalous; `raw_scores` are (N,), higher is more anomalous.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +17,11 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.metrics import false_alarm_curve
 
-DOTS_PER_INCH = 120  # of a figure in a file of its own
 GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
 MOST_NAME = 28  # characters of a name beside an axis
+SQUARE = {"width": 5.2, "height": 5.0}  # inches, of a chart whose axes are both shares
+CURVE = {"color": GOOD, "linewidth": 2}
+EXPECTED = {"color": "0.6", "linestyle": ":"}  # what a curve is compared with
 
 
 def roc_chart(
@@ -29,22 +31,16 @@ def roc_chart(
     operating_point: tuple[float, float] | None,
     title: str,
 ) -> Figure:
-    """The ROC curve of whole photos.
+    """The ROC curve of whole photos, both classes among them.
 
-    Args:
-        labels: (N,) 0 for normal, 1 for anomalous; both must be present.
-        raw_scores: (N,) higher is more anomalous.
-        area: the image AUROC, printed in the legend.
-        operating_point: (false-alarm rate, recall) of the verdicts; None while uncalibrated.
-        title: printed above.
+    `area` is the image AUROC, printed in the legend; `operating_point` (false-alarm rate, recall)
+    of the verdicts, None while uncalibrated.
     """
     false_alarms, found, _ = roc_curve(labels, raw_scores, drop_intermediate=False)
-    figure, axes = new_axes(title, width=5.2, height=5.0)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
-    axes.plot(false_alarms, found, color=GOOD, linewidth=2, label=f"AUROC {area:.3f}")
-    if operating_point is not None:
-        at = f"{operating_point[0]:.1%} false alarms, {operating_point[1]:.1%} found"
-        _mark(axes, operating_point, f"calibrated threshold:\n{at}")
+    figure, axes = new_axes(title, **SQUARE)
+    axes.plot([0, 1], [0, 1], label="chance", **EXPECTED)
+    axes.plot(false_alarms, found, label=f"AUROC {area:.3f}", **CURVE)
+    _mark_threshold(axes, operating_point, "{:.1%} false alarms, {:.1%} found")
     axes.set(
         xlabel="good photos that fail (false-alarm rate)",
         ylabel="anomalous photos that fail (recall)",
@@ -65,29 +61,16 @@ def precision_recall_chart(
 ) -> Figure:
     """The precision-recall curve of whole photos, as the steps that average precision sums.
 
-    Args:
-        labels: (N,) 0 for normal, 1 for anomalous; both must be present.
-        raw_scores: (N,) higher is more anomalous.
-        area: the average precision, printed in the legend.
-        operating_point: (recall, precision) of the verdicts; None while uncalibrated.
-        title: printed above.
+    As in `roc_chart`, but `area` is the average precision, `operating_point` (recall, precision).
     """
     precision, recall, _ = precision_recall_curve(labels, raw_scores)
     share = float(np.mean(labels))
-    figure, axes = new_axes(title, width=5.2, height=5.0)
-    axes.axhline(share, color="0.6", linestyle=":", label=f"chance ({share:.0%} are anomalous)")
+    figure, axes = new_axes(title, **SQUARE)
+    axes.axhline(share, label=f"chance ({share:.0%} are anomalous)", **EXPECTED)
     # From no photo failing to all: the steps are drawn in the direction of falling thresholds.
-    axes.step(
-        recall[::-1],
-        precision[::-1],
-        where="pre",
-        color=GOOD,
-        linewidth=2,
-        label=f"average precision {area:.3f}",
-    )
-    if operating_point is not None:
-        at = f"{operating_point[0]:.1%} found, {operating_point[1]:.1%} of FAILs are right"
-        _mark(axes, operating_point, f"calibrated threshold:\n{at}")
+    label = f"average precision {area:.3f}"
+    axes.step(recall[::-1], precision[::-1], where="pre", label=label, **CURVE)
+    _mark_threshold(axes, operating_point, "{:.1%} found, {:.1%} of FAILs are right")
     axes.set(
         xlabel="anomalous photos that fail (recall)",
         ylabel="failing photos that are anomalous (precision)",
@@ -106,14 +89,9 @@ def scores_chart(
     title: str,
     width: float = 7.0,
 ) -> Figure:
-    """How raw scores are distributed in each class, with the threshold.
+    """How raw scores are distributed in each class, with the calibrated threshold if there is one.
 
-    Args:
-        labels: (N,) 0 for normal, 1 for anomalous.
-        raw_scores: (N,) higher is more anomalous.
-        raw_threshold: the calibrated threshold on the raw score; None while uncalibrated.
-        title: printed above.
-        width: inches; in a narrow chart the legend has a line for each entry.
+    In a chart of 6 inches or less, the legend has a line for each entry.
     """
     labels, raw_scores = np.asarray(labels), np.asarray(raw_scores, dtype=float)
     edges = _bins_around(raw_threshold or np.median(raw_scores) or 1.0, raw_scores)
@@ -159,28 +137,18 @@ def calibration_chart(
 ) -> Figure:
     """Promised against realised false-alarm rate, over all rates, with 95 % Wilson intervals.
 
-    Args:
-        held_out_scores: (n,) raw scores of the good parts that calibrated the model.
-        asked: the rate promised at the calibrated threshold, 0..1; None where it is unknown.
-        good_scores: (N,) raw scores of good test photos, at least one.
-        title: printed above.
+    `held_out_scores` (n,) are raw scores of the good parts that calibrated the model, `good_scores`
+    (N,) of good test photos, at least one; `asked` is the rate promised at the calibrated
+    threshold, 0..1, None where it is unknown.
     """
     promised, realised = false_alarm_curve(held_out_scores, good_scores)
-    figure, axes = new_axes(title, width=5.2, height=5.0)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as promised")
+    figure, axes = new_axes(title, **SQUARE)
+    axes.plot([0, 1], [0, 1], label="as promised", **EXPECTED)
+    values, lows, highs = zip(*(share[:3] for share in realised), strict=True)
     axes.fill_between(
-        promised,
-        [share.low for share in realised],
-        [share.high for share in realised],
-        color=GOOD,
-        alpha=0.15,
-        linewidth=0,
-        label="95 % interval",
+        promised, lows, highs, color=GOOD, alpha=0.15, linewidth=0, label="95 % interval"
     )
-    values = [share.value for share in realised]
-    axes.plot(
-        promised, values, color=GOOD, linewidth=2, label=f"{len(good_scores)} good test photos"
-    )
+    axes.plot(promised, values, label=f"{len(good_scores)} good test photos", **CURVE)
     if asked is not None:
         label = f"calibrated threshold: {asked:.1%}"
         axes.axvline(asked, color=THRESHOLD, linestyle="--", label=label)
@@ -198,23 +166,11 @@ def calibration_chart(
 def learning_curve_chart(
     epochs: Sequence[float], loss: Sequence[float], held_out_loss: Sequence[float], title: str
 ) -> Figure:
-    """Training and held-out loss over the epochs.
-
-    Args:
-        epochs: (E,) ascending.
-        loss: (E,) on the training photos.
-        held_out_loss: (E,) on held-out good photos.
-        title: printed above.
-    """
+    """Losses on training photos and on held-out good ones over ascending epochs, (E,) each."""
     figure, axes = new_axes(title, width=5.2, height=4.0)
-    axes.plot(epochs, loss, color=GOOD, linewidth=2, label="training photos")
+    axes.plot(epochs, loss, label="training photos", **CURVE)
     axes.plot(
-        epochs,
-        held_out_loss,
-        color=ANOMALOUS,
-        linestyle="--",
-        linewidth=2,
-        label="held-out good photos",
+        epochs, held_out_loss, "--", label="held-out good photos", color=ANOMALOUS, linewidth=2
     )
     positive = min(*loss, *held_out_loss) > 0
     axes.set(xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
@@ -225,38 +181,25 @@ def learning_curve_chart(
 def spread_chart(
     rows: Sequence[tuple[str, float, tuple[float, float] | None]], quantity: str, title: str
 ) -> Figure:
-    """One dot a row on a common axis, the lowest marked by shape and colour.
+    """One dot a row on a common axis of a quantity in 0..1, the lowest marked by shape and colour.
 
-    Args:
-        rows: (name, value, interval or None), from top to bottom; at least one.
-        quantity: what the axis shows, in 0..1.
-        title: printed above.
+    At least one row, (name, value, interval or None), from top to bottom.
     """
     names, values, intervals = zip(*rows, strict=True)
     places = np.arange(len(rows))
     figure, axes = new_axes(title, width=5.2, height=1.3 + 0.3 * len(rows))
+    plain = {"marker": "o", "markersize": 7, "color": GOOD}
+    worst = {"marker": "D", "markersize": 8, "color": ANOMALOUS}
     for place, value, ends in zip(places, values, intervals, strict=True):
-        is_worst = value == min(values) < max(values)
         if ends is not None:
             axes.plot(ends, [place, place], color="0.55", linewidth=1.5, zorder=1)
-        axes.plot(
-            value,
-            place,
-            marker="D" if is_worst else "o",
-            markersize=8 if is_worst else 7,
-            color=ANOMALOUS if is_worst else GOOD,
-            clip_on=False,
-        )
+        style = worst if value == min(values) < max(values) else plain
+        axes.plot(value, place, clip_on=False, **style)
     axes.set_yticks(places, [shortened(name) for name in names])
     lowest = min([*values, *(ends[0] for ends in intervals if ends is not None)])
     axes.set(xlabel=quantity, ylim=(len(rows) - 0.5, -0.5), xlim=(min(lowest, 0.98) - 0.01, 1.0))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as the picture that the ending of its path names, PNG or JPEG."""
-    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def new_axes(title: str, width: float, height: float) -> tuple[Figure, Axes]:
@@ -271,17 +214,12 @@ def new_axes(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _mark(axes: Axes, point: tuple[float, float], label: str) -> None:
-    axes.plot(
-        *point,
-        marker="o",
-        markersize=9,
-        color=ANOMALOUS,
-        markeredgecolor="white",
-        linestyle="none",
-        clip_on=False,
-        label=label,
-    )
+def _mark_threshold(axes: Axes, point: tuple[float, float] | None, words: str) -> None:
+    """A dot where the verdicts stand; `words` has a place for both coordinates."""
+    if point is not None:
+        dot = {"marker": "o", "markersize": 9, "color": ANOMALOUS, "markeredgecolor": "white"}
+        label = f"calibrated threshold:\n{words.format(*point)}"
+        axes.plot(*point, linestyle="none", clip_on=False, label=label, **dot)
 
 
 def _bins_around(centre: float, raw_scores: np.ndarray) -> np.ndarray:

@@ -46,13 +46,9 @@ class Code:
 class Table:
     """A table; columns of numbers are set to the right, the first column names its row.
 
-    Attributes:
-        head: names of the columns.
-        rows: cells; None is an empty cell. In HTML, what follows a line break is small.
-        caption: text above.
-        marked: indices of the rows that stand out.
-        mark: the word beside the name of a marked row, since colour alone says nothing in grey.
-        faint: let the marked rows step back instead of stand out.
+    None is an empty cell; in HTML, what follows a line break in a cell is small. The rows `marked`,
+    by their indices, stand out, or step back if `faint`; the word `mark` stands beside their names,
+    since colour alone says nothing in grey.
     """
 
     head: Sequence[str]
@@ -105,13 +101,9 @@ def as_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def write_document(output: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write the HTML page and, beside it, the same as Markdown.
+    """Write the HTML page and, beside it with the ending .md, the same as Markdown.
 
-    Args:
-        output: the HTML file; its folder is made. The Markdown has the same name with ".md".
-        title: of the page.
-        lead: the paragraph above the sections.
-        sections: in order.
+    The folder of `output` is made; `lead` is the paragraph above the sections.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(as_html(title, lead, sections), encoding="utf-8")
@@ -129,8 +121,7 @@ def _markdown(block: Block) -> str:
             return f"{fence}\n{text}\n{fence}"
         case Table():
             return _markdown_table(block)
-        case _:
-            return ""
+    return ""
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -144,8 +135,8 @@ def _markdown_table(table: Table) -> str:
     for number, row in enumerate(table.rows):
         cells = ["" if cell is None else _plain(str(cell)) for cell in row]
         if number in table.marked:
-            cells[0] = f"{cells[0]} ({table.mark})"
-            cells[0] = cells[0] if table.faint else f"**{cells[0]}**"
+            name = f"{cells[0]} ({table.mark})"
+            cells[0] = name if table.faint else f"**{name}**"
         rows.append(cells)
     caption = [_plain(table.caption), ""] if table.caption else []
     return "\n".join([*caption, markdown_table([_plain(cell) for cell in table.head], rows)])

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -28,25 +28,8 @@ SVG_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "golden-sample"}
 FONTS = "'DejaVu Sans', Verdana, 'Liberation Sans', Arial, sans-serif"
 
 
-class EmbeddedPicture(NamedTuple):
-    """A picture that travels inside the page: its address, and its size in pixels."""
-
-    url: str
-    width: int
-    height: int
-
-
 def render_page(title: str, sections: Sequence[tuple[str, Markup]], lead: Markup) -> str:
-    """A whole page.
-
-    Args:
-        title: text.
-        sections: (heading as text, content as HTML).
-        lead: HTML above the sections.
-
-    Returns:
-        The HTML document, complete in itself.
-    """
+    """An HTML document, complete in itself, of sections: (heading as text, content as HTML)."""
     page = TEMPLATES.get_template("documents/templates/page.html")
     return page.render(title=title, sections=sections, lead=lead)
 
@@ -58,11 +41,9 @@ def render_block(block: Any) -> Markup:
 
 
 def svg(figure: Figure, label: str = "") -> Markup:
-    """A matplotlib figure, inlined.
+    """A figure with text in DejaVu Sans, matplotlib's own, inlined.
 
-    Args:
-        figure: drawn with text in DejaVu Sans, matplotlib's own.
-        label: what it shows, for those who can't see it.
+    `label` says what it shows to those who can't see it.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(SVG_STYLE):
@@ -82,17 +63,15 @@ def svg(figure: Figure, label: str = "") -> Markup:
     return Markup(drawing.strip().replace("<svg", opening, 1) + "\n")
 
 
-def embedded(source: Path | bytes) -> EmbeddedPicture:
-    """A picture file as it is, byte for byte.
+def embedded(source: Path | bytes) -> tuple[str, int, int]:
+    """A picture file, byte for byte, as an address; and its width and height in pixels.
 
-    Raises:
-        OSError: it can't be read or is no picture.
+    Raises `OSError` of what can't be read or is no picture.
     """
     content = source if isinstance(source, bytes) else source.read_bytes()
     with Image.open(io.BytesIO(content)) as image:
         kind, (width, height) = (image.format or "").lower(), image.size
-    url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return EmbeddedPicture(url, width, height)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height
 
 
 def tied(text: str) -> str:
@@ -107,15 +86,12 @@ def lines(content: Any) -> list[str]:
 
 def column_classes(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Markup]:
     """The class attribute of each column; the first column names its row and holds no numbers."""
-    columns = [column[1:] for column in zip(head, *rows, strict=True)]
-    return [
-        Markup(' class="number"') if place > 0 and all(map(_is_number, cells)) else Markup()
-        for place, cells in enumerate(columns)
-    ]
-
-
-def _is_number(content: Any) -> bool:
-    return NUMBER.fullmatch(" ".join(lines(content)).strip()) is not None
+    columns = []
+    for place, (_, *cells) in enumerate(zip(head, *rows, strict=True)):
+        texts = [" ".join(lines(cell)).strip() for cell in cells]
+        is_number = place > 0 and all(map(NUMBER.fullmatch, texts))
+        columns.append(Markup(' class="number"') if is_number else Markup())
+    return columns
 
 
 TEMPLATES = Environment(

@@ -9,11 +9,9 @@ UNDEFINED = "-"
 
 
 def figure(value: float | None, ends: Sequence[float | None] | None = None) -> str:
-    r"""A figure in 0..1 with three digits, and on a line below its interval where there is one.
+    """A figure in 0..1 with three digits, and on a line below its interval where there is one.
 
-    Example:
-        >>> figure(0.9984), figure(0.9984, (0.99, 1.0)), figure(None)
-        ('0.998', '0.998\n(0.990 to 1.000)', '-')
+    Such as "0.998", and below it "(0.990 to 1.000)".
     """
     if value is None:
         return UNDEFINED
@@ -21,21 +19,14 @@ def figure(value: float | None, ends: Sequence[float | None] | None = None) -> s
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage.
-
-    Example:
-        >>> percent(0.0465)
-        '4.7 %'
-    """
+    """A share as a percentage, such as "4.7 %"."""
     return UNDEFINED if share is None else f"{100 * share:.1f} %"
 
 
 def counted(count: int | None, total: int | None, ends: Sequence[float | None] | None) -> str:
-    r"""How many of how many, and on a line below the share with its interval.
+    """How many of how many, and on a line below the share with its interval.
 
-    Example:
-        >>> counted(2, 20, (0.028, 0.301))
-        '2 of 20\n(10.0 %; 2.8 to 30.1 %)'
+    Such as "2 of 20", and below it "(10.0 %; 2.8 to 30.1 %)".
     """
     if count is None or not total:
         return UNDEFINED
@@ -44,12 +35,7 @@ def counted(count: int | None, total: int | None, ends: Sequence[float | None] |
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the unit that suits it.
-
-    Example:
-        >>> duration(0.0614), duration(4.2), duration(690.4), duration(8000)
-        ('61 ms', '4.2 s', '11 min 30 s', '2 h 13 min')
-    """
+    """A time in the unit that suits it: "61 ms", "4.2 s", "11 min 30 s", or "2 h 13 min"."""
     if seconds is None:
         return UNDEFINED
     if seconds < 1:
@@ -63,32 +49,17 @@ def duration(seconds: float | None) -> str:
 
 
 def megabytes(size: float | None) -> str:
-    """Bytes as MB, of a million each.
-
-    Example:
-        >>> megabytes(5874432)
-        '5.9 MB'
-    """
+    """Bytes as MB of a million each, such as "5.9 MB"."""
     return UNDEFINED if size is None else f"{size / 1e6:.1f} MB"
 
 
 def defined(value: float | None, words: Callable[[float], str]) -> str:
-    """A number in some words.
-
-    Example:
-        >>> defined(1200, "{:,}".format), defined(None, "{:,}".format)
-        ('1,200', '-')
-    """
+    """A number in some words, such as "{:,}".format."""
     return UNDEFINED if value is None else words(value)
 
 
 def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    Example:
-        >>> plural(1, "category"), plural(3, "category"), plural(2, "photo")
-        ('1 category', '3 categories', '2 photos')
-    """
+    """A count with its noun, such as "1 category", "3 categories" and "2 photos"."""
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"

@@ -40,20 +40,15 @@ from system.command_line import published_command, run_command
 
 TITLE = "Leaderboard"
 FILE = "leaderboard.html"
-AVERAGED = ("image_auroc", "pixel_auroc", "aupro", "seconds_per_photo")  # fields of a row
+COSTS = ("seconds_per_photo", "weights_bytes", "training_seconds")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model on a category.
+    """A model on a category, or on several as their mean; what is unknown is None.
 
-    Attributes:
-        model: its name.
-        category: the product, or a mean over several.
-        image_auroc, pixel_auroc, aupro: 0..1; None where unknown.
-        seconds_per_photo, weights_bytes, training_seconds: None where unknown.
-        architecture: what kind of model; empty where the name says it.
-        published: quoted from others and not measured here.
+    The figures lie in 0..1. The architecture is empty where the model's name says it; a row is
+    `published` if it is quoted from others and not measured here.
     """
 
     model: str
@@ -88,28 +83,23 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "weights": lambda row: megabytes(row.weights_bytes),
     "training": lambda row: duration(row.training_seconds),
 }
-# What the rows of a category can be sorted by: name in words, and the key; the best one first.
-ORDERS: dict[str, tuple[str, Callable[[Row], float | None]]] = {
-    "image_auroc": ("image AUROC, highest first", lambda row: _negative(row.image_auroc)),
-    "aupro": ("AUPRO, highest first", lambda row: _negative(row.aupro)),
-    "latency": ("time a photo, shortest first", lambda row: row.seconds_per_photo),
-    "size": ("size of the weights, smallest first", lambda row: row.weights_bytes),
-    "training": ("training time, shortest first", lambda row: row.training_seconds),
+# What the rows of a category can be sorted by: in words, and the field; those in 0..1 descend.
+ORDERS = {
+    "image_auroc": ("image AUROC, highest first", "image_auroc"),
+    "aupro": ("AUPRO, highest first", "aupro"),
+    "latency": ("time a photo, shortest first", "seconds_per_photo"),
+    "size": ("size of the weights, smallest first", "weights_bytes"),
+    "training": ("training time, shortest first", "training_seconds"),
 }
 
 
 def rows_of(
     evaluations: Sequence[StoredEvaluation], published: Sequence[Published], sort_by: str
 ) -> list[Row]:
-    """Measured and published rows, category by category and each sorted.
+    """Measured and published rows, category by category and each sorted by one of `ORDERS`.
 
     A published figure is shown for a category that was measured, and as the mean over all of
     MVTec AD, which is beside the mean over the measured categories of a model and not equal to it.
-
-    Args:
-        evaluations: what was measured.
-        published: what others say.
-        sort_by: one of `ORDERS`.
     """
     measured = [_measured(evaluation) for evaluation in evaluations]
     categories = sorted({row.category for row in measured})
@@ -121,11 +111,12 @@ def rows_of(
         if category in entry.results
     ]
     places = [*categories, *sorted({row.category for row in rows} - {*categories, MEAN}), MEAN]
-    key = ORDERS[sort_by][1]
+    field = ORDERS[sort_by][1]
+    sign = -1 if field in FIGURES else 1
 
     def order(row: Row) -> tuple[int, bool, float, str]:
-        value = key(row)
-        return places.index(row.category), value is None, value or 0.0, row.model
+        value = getattr(row, field)
+        return places.index(row.category), value is None, sign * (value or 0.0), row.model
 
     return sorted(rows, key=order)
 
@@ -133,14 +124,7 @@ def rows_of(
 def sections_of(
     rows: Sequence[Row], published: Sequence[Published], sort_by: str, command: str = ""
 ) -> list[Section]:
-    """The table, and what the published rows rest on.
-
-    Args:
-        rows: from `rows_of`.
-        published: the same that made the rows.
-        sort_by: one of `ORDERS`.
-        command: what made this; empty leaves it out.
-    """
+    """The table of `rows_of`, what its published rows rest on, and the command, if any."""
     quoted = {index for index, row in enumerate(rows) if row.published}
     used = {rows[index].model for index in quoted}
     entries = [entry for entry in published if entry.method in used]
@@ -209,17 +193,11 @@ def _compare(options: argparse.Namespace, command: str) -> None:
 
 
 def _measured(evaluation: StoredEvaluation) -> Row:
-    return Row(
-        model=evaluation.model,
-        category=evaluation.category,
-        image_auroc=evaluation.metrics.image_auroc,
-        pixel_auroc=evaluation.metrics.pixel_auroc,
-        aupro=evaluation.metrics.aupro,
-        seconds_per_photo=evaluation.metrics.cost.seconds_per_photo,
-        weights_bytes=evaluation.metrics.cost.weights_bytes,
-        training_seconds=evaluation.metrics.cost.training_seconds,
-        architecture=evaluation.metrics.architecture or "",
-    )
+    metrics = evaluation.metrics
+    figures = {name: getattr(metrics, name) for name in FIGURES}
+    costs = {name: getattr(metrics.cost, name) for name in COSTS}
+    kind = metrics.architecture or ""
+    return Row(evaluation.model, evaluation.category, **figures, **costs, architecture=kind)
 
 
 def _means(rows: Sequence[Row]) -> list[Row]:
@@ -229,7 +207,10 @@ def _means(rows: Sequence[Row]) -> list[Row]:
         own = [row for row in rows if row.model == model]
         if len({row.category for row in own}) > 1:
             names = ", ".join(sorted(row.category for row in own))
-            averaged = {key: _mean([getattr(row, key) for row in own]) for key in AVERAGED}
+            averaged = {}
+            for name in (*FIGURES, "seconds_per_photo"):
+                values = [getattr(row, name) for row in own]
+                averaged[name] = None if None in values else fmean(values)
             category, architecture = f"mean of {len(own)}: {names}", own[0].architecture
             means.append(Row(model, category, **averaged, architecture=architecture))
     return means
@@ -247,11 +228,3 @@ def _lead(rows: Sequence[Row]) -> str:
         f"{plural(len(models), 'model')} measured on {plural(len(categories), 'category')}, beside "
         f"{plural(len({row.model for row in rows if row.published}), 'published method')}."
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return None if None in values else fmean(values)
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value

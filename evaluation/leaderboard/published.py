@@ -18,7 +18,7 @@ PROTOCOL = {  # key, and its name in words
     "models": "models",
 }
 FIGURES = ("image_auroc", "pixel_auroc", "aupro")
-KEYS = {"method", "source", "protocol", "results", "latency"}
+NEEDED = {"method", "source", "protocol", "results"}
 MEAN = "mean of 15"  # the category of a mean over all of MVTec AD
 
 
@@ -28,13 +28,11 @@ class PublishedError(ValueError):
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper or a repository says of one method.
+    """What a paper or a repository, the `source`, says of one method.
 
     Attributes:
-        method: its name.
-        source: where the figures stand.
-        protocol: how they were measured, by `PROTOCOL`, and perhaps a remark; what the source does
-            not say is "not stated".
+        protocol: how it was measured, by `PROTOCOL`, and perhaps a remark; what the source does not
+            say is "not stated".
         results: category to figures in 0..1 by `FIGURES`, None where the source has none.
         latency: seconds a photo; None where unknown.
         latency_measured: where and how that was measured.
@@ -51,10 +49,8 @@ class Published:
 def read_published(path: Path = PUBLISHED) -> list[Published]:
     """All entries, in the order of the file.
 
-    Raises:
-        PublishedError: an entry has no source, an incomplete protocol, an unknown key, or a figure
-            that is no share.
-        OSError: the file can't be read.
+    An entry without source, with an incomplete protocol, an unknown key, or a figure that is no
+    share is a `PublishedError`; a file that can't be read an `OSError`.
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -66,7 +62,7 @@ def read_published(path: Path = PUBLISHED) -> list[Published]:
 
 
 def _entry(entry: Any, where: str) -> Published:
-    _check_keys(entry, {"method", "source", "protocol", "results"}, KEYS, where)
+    _check_keys(entry, NEEDED, NEEDED | {"latency"}, where)
     for key in ("method", "source"):
         if not isinstance(entry[key], str) or not entry[key].strip():
             raise PublishedError(f"{where}: expected text as {key}, found {entry[key]!r}.")
@@ -81,7 +77,11 @@ def _entry(entry: Any, where: str) -> Published:
     results = entry["results"]
     _check_keys(results, set(), None, f"{where}, results")
     for category, figures in results.items():
-        _check_figures(figures, f"{where}, results of {category}")
+        place = f"{where}, results of {category}"
+        _check_keys(figures, set(), set(FIGURES), place)
+        for name, value in figures.items():
+            if value is not None:
+                _check_number(value, f"{place}, {name}", most=1.0)
     latency = entry.get("latency")
     if latency is not None:
         _check_keys(latency, {"seconds", "measured"}, {"seconds", "measured"}, f"{where}, latency")
@@ -109,13 +109,6 @@ def _check_keys(content: Any, needed: set[str], known: set[str] | None, where: s
         )
 
 
-def _check_figures(figures: Any, where: str) -> None:
-    _check_keys(figures, set(), set(FIGURES), where)
-    for name, value in figures.items():
-        if value is not None:
-            _check_number(value, f"{where}, {name}", most=1.0)
-
-
 def _check_number(value: Any, where: str, most: float = float("inf")) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         bound = f"in 0..{most:g}" if most < float("inf") else "from 0 up"
@@ -123,17 +116,12 @@ def _check_number(value: Any, where: str, most: float = float("inf")) -> None:
 
 
 def sources_in_words(entries: Sequence[Published]) -> list[list[str]]:
-    """A row for each entry: method, the parts of its protocol, remark, source."""
-    return [
-        [
-            entry.method,
-            *(entry.protocol[key] for key in PROTOCOL),
-            ". ".join(filter(None, (entry.protocol.get("remark", ""), _time_in_words(entry)))),
-            entry.source,
-        ]
-        for entry in entries
-    ]
-
-
-def _time_in_words(entry: Published) -> str:
-    return f"time measured {entry.latency_measured}" if entry.latency_measured else ""
+    """A row for each entry: method, the parts of its protocol, remarks, source."""
+    rows = []
+    for entry in entries:
+        remarks = [entry.protocol.get("remark")]
+        if entry.latency_measured:
+            remarks.append(f"time measured {entry.latency_measured}")
+        protocol = [entry.protocol[key] for key in PROTOCOL]
+        rows.append([entry.method, *protocol, ". ".join(filter(None, remarks)), entry.source])
+    return rows

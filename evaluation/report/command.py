@@ -23,21 +23,16 @@ from system.command_line import published_command, run_command
 
 
 def write_report(folders: Sequence[Path], output: Path, command: str | None = None) -> None:
-    """Write the report of some evaluations as HTML, and as Markdown beside it.
+    """Write a report of the evaluations at and below some folders, as HTML and as Markdown.
 
     Args:
-        folders: evaluation folders, or folders that hold some.
+        folders: as `read_evaluations` takes them, which says what it raises.
         output: the HTML file; its folder is made. The Markdown has the same name with ".md".
         command: what made the report, printed among the commands.
-
-    Raises:
-        StoredEvaluationError: a folder holds no evaluation, or a damaged one.
-        OSError: the output can't be written.
     """
     evaluations = read_evaluations(folders)
-    write_document(
-        output, title_of(evaluations), lead_of(evaluations), sections_of(evaluations, command)
-    )
+    title, lead = title_of(evaluations), lead_of(evaluations)
+    write_document(output, title, lead, sections_of(evaluations, command))
 
 
 def title_of(evaluations: Sequence[StoredEvaluation]) -> str:
@@ -70,7 +65,7 @@ def lead_of(evaluations: Sequence[StoredEvaluation]) -> str:
 
 
 def _total(evaluations: Sequence[StoredEvaluation], key: str) -> int:
-    return sum(int(getattr(evaluation.metrics, key) or 0) for evaluation in evaluations)
+    return sum(getattr(evaluation.metrics, key) or 0 for evaluation in evaluations)
 
 
 def sections_of(

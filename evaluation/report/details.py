@@ -24,7 +24,7 @@ from evaluation.documents.wording import counted, figure, percent, plural
 from evaluation.metrics import false_alarm_curve
 from evaluation.report.overview import name_of
 from evaluation.stored import Case, StoredEvaluation
-from modeling import Rate
+from model_files import Metrics
 
 MOST_CASES = 10  # of each error
 ASKED_RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -71,44 +71,28 @@ ERRORS = {
 
 
 def details_of(evaluation: StoredEvaluation, among: Sequence[StoredEvaluation]) -> Section:
-    """Curves, promise and errors of one evaluation.
-
-    Args:
-        evaluation: the one.
-        among: all of the report, so that it has a name of its own.
-    """
-    return Section(
-        name_of(evaluation, among),
-        [*_curves(evaluation), *_promise(evaluation), *_errors(evaluation)],
-    )
+    """Curves, promise and errors of one evaluation, named so that it differs from all `among`."""
+    blocks = [*_curves(evaluation), *_promise(evaluation), *_errors(evaluation)]
+    return Section(name_of(evaluation, among), blocks)
 
 
 def _curves(evaluation: StoredEvaluation) -> list[Block]:
     metrics, labels, scores = evaluation.metrics, evaluation.labels, evaluation.raw_scores
-    both_classes, curve = len(set(labels)) > 1, evaluation.learning_curve
+    both_classes = len(set(labels)) > 1
     area, precision = metrics.image_auroc, metrics.average_precision
-    roc_point = _point(metrics.false_alarm_rate, metrics.recall)
-    precision_point = _point(metrics.recall, metrics.precision)
-    drawn = {
-        "roc": roc_chart(labels, scores, area, roc_point, "ROC curve")
-        if area is not None and both_classes
-        else None,
-        "precision": precision_recall_chart(
-            labels, scores, precision, precision_point, "Precision and recall"
-        )
-        if precision is not None and both_classes
-        else None,
-        "scores": scores_chart(labels, scores, metrics.raw_threshold, "Scores", CHART_WIDTH)
-        if scores
-        else None,
-        "learning": learning_curve_chart(
-            curve.epochs, curve.loss, curve.held_out_loss, "Learning curve"
-        )
-        if curve
-        else None,
-    }
-    charts = [(chart, CURVES[name][0]) for name, chart in drawn.items() if chart]
-    missing = [Paragraph(CURVES[name][1], "note") for name, chart in drawn.items() if not chart]
+    drawn = {}
+    if area is not None and both_classes:
+        point = _point(metrics.false_alarm_rate, metrics.recall)
+        drawn["roc"] = roc_chart(labels, scores, area, point, "ROC curve")
+    if precision is not None and both_classes:
+        point, title = _point(metrics.recall, metrics.precision), "Precision and recall"
+        drawn["precision"] = precision_recall_chart(labels, scores, precision, point, title)
+    if scores:
+        drawn["scores"] = scores_chart(labels, scores, metrics.raw_threshold, "Scores", CHART_WIDTH)
+    if evaluation.learning_curve:
+        drawn["learning"] = learning_curve_chart(*evaluation.learning_curve, "Learning curve")
+    charts = [(drawn[name], sentence) for name, (sentence, _) in CURVES.items() if name in drawn]
+    missing = [Paragraph(why, "note") for name, (_, why) in CURVES.items() if name not in drawn]
     return [Charts(charts), *missing]
 
 
@@ -119,14 +103,13 @@ def _point(x: float | None, y: float | None) -> tuple[float, float] | None:
 def _promise(evaluation: StoredEvaluation) -> list[Block]:
     """Promised against realised false-alarm rate."""
     heading = Heading("Does it keep its promise?")
-    promised = evaluation.metrics.promised_false_alarm_rate
+    promised, good = evaluation.metrics.promised_false_alarm_rate, evaluation.good_scores
     if promised is None:
         return [heading, Paragraph("The model is not calibrated, so it promises nothing.", "note")]
-    good = evaluation.good_scores
-    held_out = evaluation.metrics.calibration_scores
-    blocks: list[Block] = [heading, Paragraph(_kept(evaluation, promised))]
     if not good:
         return [heading, Paragraph("No good test photo can say whether the promise holds.", "note")]
+    blocks: list[Block] = [heading, Paragraph(_kept(evaluation.metrics, promised))]
+    held_out = evaluation.metrics.calibration_scores
     if not held_out:
         unknown = (
             "Other rates than that of the threshold can't be told: the scores of the held-out "
@@ -141,30 +124,23 @@ def _promise(evaluation: StoredEvaluation) -> list[Block]:
     return [*blocks, _promise_table(held_out, good), Charts([(chart, sentence)])]
 
 
-def _kept(evaluation: StoredEvaluation, promised: float) -> str:
+def _kept(metrics: Metrics, promised: float) -> str:
     """What the threshold promised and what it did."""
-    count, total = evaluation.metrics.false_alarms, evaluation.metrics.n_normal
-    ends = evaluation.metrics.false_alarm_rate_interval
-    n = evaluation.metrics.n_calibration
-    source = f" from {n:.0f} held-out good parts" if n is not None else ""
+    count, total, ends = metrics.false_alarms, metrics.n_normal, metrics.false_alarm_rate_interval
+    n = metrics.n_calibration
+    source = f" from {n} held-out good parts" if n is not None else ""
     begin = f"At the threshold a false-alarm rate of {percent(promised)} was promised{source}"
-    if count is None or not total or not ends or None in ends:
+    if count is None or not total or ends is None:
         return f"{begin}; no good test photo was judged."
-    share = Rate(count / total, ends[0], ends[1], int(count), int(total))
-    return (
-        f"{begin}; realised: {counted(int(count), int(total), ends)}. {_verdict(promised, share)}"
-    )
-
-
-def _verdict(promised: float, share: Rate) -> str:
-    if share.low > promised:
-        return (
+    verdict = "The promise lies within the interval, so these photos do not speak against it."
+    if ends[0] > promised:
+        verdict = (
             "That is more than the chance of these photos explains: the held-out parts were a "
             "lucky draw, or the test photos differ from them."
         )
-    if share.high < promised:
-        return "That is less than promised, and less than the chance of these photos explains."
-    return "The promise lies within the interval, so these photos do not speak against it."
+    elif ends[1] < promised:
+        verdict = "That is less than promised, and less than the chance of these photos explains."
+    return f"{begin}; realised: {counted(count, total, ends)}. {verdict}"
 
 
 def _promise_table(held_out: Sequence[float], good: Sequence[float]) -> Table:
@@ -173,12 +149,12 @@ def _promise_table(held_out: Sequence[float], good: Sequence[float]) -> Table:
     rows, exceeded = [], set()
     for asked in ASKED_RATES:
         # The calibration promises the largest rate that does not exceed what was asked for.
-        reached = [index for index, rate in enumerate(promised) if rate <= asked]
+        reached = [pair for pair in zip(promised, realised, strict=True) if pair[0] <= asked]
         if not reached:
             least = f"not with {len(held_out)} parts, {percent(promised[0])} at least"
             rows.append([percent(asked), least, "", ""])
             continue
-        rate, share = promised[reached[-1]], realised[reached[-1]]
+        rate, share = reached[-1]
         if share.low > rate:
             exceeded.add(len(rows))
         verdict = "more" if share.low > rate else "fewer" if share.high < rate else "as promised"
@@ -189,29 +165,26 @@ def _promise_table(held_out: Sequence[float], good: Sequence[float]) -> Table:
 
 
 def _errors(evaluation: StoredEvaluation) -> list[Block]:
-    heading = Heading("Where it is wrong")
-    wrong = (evaluation.metrics.misses or 0) + (evaluation.metrics.false_alarms or 0)
+    metrics, heading = evaluation.metrics, Heading("Where it is wrong")
     if evaluation.cases is None:
-        if evaluation.metrics.misses is not None and not wrong:
+        if metrics.misses is not None and not metrics.misses + (metrics.false_alarms or 0):
             return [heading, Paragraph("No verdict on these photos is wrong.")]
         return [heading, Paragraph("Pictures of the wrong verdicts were not kept.", "note")]
     blocks: list[Block] = [heading]
     for error, (title, key, noun, order) in ERRORS.items():
-        cases = [case for case in evaluation.cases if case.error == error]
-        shown, total = len(cases[:MOST_CASES]), getattr(evaluation.metrics, key) or 0
-        number = (
-            f"the worst {shown} of {plural(total, noun)}" if total > shown else plural(shown, noun)
-        )
-        blocks.append(Paragraph(f"{title}: {number} that {order}." if shown else f"{title}: none."))
-        blocks += [_pictures(case, number) for number, case in enumerate(cases[:MOST_CASES], 1)]
+        cases = [case for case in evaluation.cases if case.error == error][:MOST_CASES]
+        shown, total = plural(len(cases), noun), getattr(metrics, key) or 0
+        if total > len(cases):
+            shown = f"the worst {len(cases)} of {plural(total, noun)}"
+        blocks.append(Paragraph(f"{title}: {shown} that {order}." if cases else f"{title}: none."))
+        blocks += [_pictures(case, number) for number, case in enumerate(cases, 1)]
     return blocks
 
 
 def _pictures(case: Case, number: int) -> Pictures:
     raw = "" if case.raw_score is None else f", raw score {case.raw_score:.4g}"
-    title = (
-        f"{number}. {case.image_id}: {case.error} ({case.defect}), score {figure(case.score)}{raw}"
-    )
+    score = figure(case.score) + raw
+    title = f"{number}. {case.image_id}: {case.error} ({case.defect}), score {score}"
     pictures = []
     for name, words in SHOWN.items():
         path = case.pictures[name]

@@ -36,6 +36,7 @@ PIXEL_FIGURES = {
     "aupro": "AUPRO (30 %)",
     "aupro_5": "AUPRO (5 %)",
 }
+ALL_FIGURES = IMAGE_FIGURES | PIXEL_FIGURES
 BASELINES = {
     "mean_image": "mean good image",
     "gaussian_per_location": "Gaussian at each location",
@@ -104,7 +105,7 @@ def at_a_glance(evaluations: Sequence[StoredEvaluation]) -> Section:
     ]
     absent = [
         title
-        for key, title in (IMAGE_FIGURES | PIXEL_FIGURES).items()
+        for key, title in ALL_FIGURES.items()
         if all(_number(row, key) is None for row in rows)
     ]
     if absent:
@@ -132,11 +133,8 @@ def kinds_of_defect(evaluations: Sequence[StoredEvaluation]) -> Section:
             blocks.append(Paragraph(sentence))
             continue
         caption = f"{name}, each kind against all the good photos."
-        missed = {"missed": lambda defect: _missed(defect, defect.n)}
-        figures = IMAGE_FIGURES | PIXEL_FIGURES
-        blocks.append(
-            _figures_table("kind of defect", rows, figures, caption, "image_auroc", missed)
-        )
+        more = "image_auroc", {"missed": lambda defect: _missed(defect, defect.n)}
+        blocks.append(_figures_table("kind of defect", rows, ALL_FIGURES, caption, *more))
         charts += _spread_charts(rows, name, "kind")
     return Section("Kinds of defect", [*blocks, Charts(charts)])
 
@@ -145,30 +143,22 @@ def spread(evaluations: Sequence[StoredEvaluation]) -> Section:
     """How unequal the model is: between categories, and between kinds of defect."""
     across = _rows(evaluations)
     scopes: dict[str, Sequence[Row]] = {"categories": across}
-    scopes |= {
-        f"kinds of defect, {name}": [*metrics.per_defect.items()] for name, metrics in across
-    }
+    for name, metrics in across:
+        scopes[f"kinds of defect, {name}"] = [*metrics.per_defect.items()]
     rows = [
         cells
         for scope, members in scopes.items()
         for key, title in SPREADS.items()
         if (cells := _spread_row(scope, members, key, title))
     ]
-    return Section(
-        "Fairness",
-        [
-            Paragraph(
-                "An average hides whom it serves badly: the difference between the best and the "
-                "worst is what a line with that product, or that defect, gets."
-            ),
-            Table(("between", "figure", "lowest", "highest", "difference"), rows)
-            if rows
-            else Paragraph(
-                "One category with at most one kind of defect: there is nothing to compare."
-            ),
-            Charts(_spread_charts(across, "Categories", "category")),
-        ],
+    why = Paragraph(
+        "An average hides whom it serves badly: the difference between the best and the worst is "
+        "what a line with that product, or that defect, gets."
     )
+    alone = "One category with at most one kind of defect: there is nothing to compare."
+    head = ("between", "figure", "lowest", "highest", "difference")
+    charts = Charts(_spread_charts(across, "Categories", "category"))
+    return Section("Fairness", [why, Table(head, rows) if rows else Paragraph(alone), charts])
 
 
 def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
@@ -182,18 +172,14 @@ def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
         caption = f"{name}: this model and simple references on the same photos."
         times = {"time to learn and judge": lambda row: duration(_whole_time(row))}
         blocks += [
-            _figures_table("method", rows, IMAGE_FIGURES | PIXEL_FIGURES, caption, None, times),
+            _figures_table("method", rows, ALL_FIGURES, caption, None, times),
             Paragraph(_against_floor(name, rows)),
         ]
-    if not blocks:
-        blocks.append(
-            Paragraph(
-                "No simple reference was measured beside the model, so these figures have no "
-                "floor; evaluate.py --baseline measures three.",
-                "note",
-            )
-        )
-    return Section("Simple references", blocks)
+    none = (
+        "No simple reference was measured beside the model, so these figures have no floor; "
+        "evaluate.py --baseline measures three."
+    )
+    return Section("Simple references", blocks or [Paragraph(none, "note")])
 
 
 def cost(evaluations: Sequence[StoredEvaluation]) -> Section:
@@ -229,16 +215,11 @@ def _figures_table(
     *,
     with_mean: bool = False,
 ) -> Table:
-    """Rows with the columns in which at least one of them has something.
+    """Rows, at least one, with the columns in which one of them has something.
 
-    Args:
-        what: a row is.
-        rows: at least one.
-        figures: key in metrics.json to the name of its column.
-        caption: above; what the worst one is worst in is added.
-        worst_by: key of the figure whose lowest row is marked; None marks none.
-        more: further columns, as name to what makes a cell of a row's figures.
-        with_mean: add the mean over the rows, of the figures that all of them have.
+    The columns are `figures`, by their key in metrics.json, and `more`, by what makes a cell of a
+    row's figures. The lowest row in the figure `worst_by` is marked, which the caption then says;
+    `with_mean` adds the mean over the rows, of the figures that all of them have.
     """
     names, columns = [row[0] for row in rows], {}
     for key, title in figures.items():
@@ -268,14 +249,12 @@ def _spread_row(scope: str, rows: Sequence[Row], key: str, title: str) -> list[s
     is_rate = key.endswith("_rate")
     write = percent if is_rate else figure
     difference = f"{100 * (high - low):.1f} points" if is_rate else figure(high - low)
-    ends = [f"{write(end)}\n({_holders(known, end)})" for end in (low, high)]
+    ends = []
+    for end in (low, high):
+        names = [name for value, name in known if value == end]
+        holders = " and ".join(names) if len(names) < 3 else f"{len(names)} of {len(known)}"
+        ends.append(f"{write(end)}\n({holders})")
     return [scope, title, *ends, difference]
-
-
-def _holders(known: Sequence[tuple[float, str]], value: float) -> str:
-    """Who has a value."""
-    names = [name for other, name in known if other == value]
-    return " and ".join(names) if len(names) < 3 else f"{len(names)} of {len(known)}"
 
 
 def _spread_charts(rows: Sequence[Row], title: str, what: str) -> list[tuple[Figure, str]]:
