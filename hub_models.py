@@ -33,30 +33,19 @@ MODEL_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the Hub at one commit, known without downloading its weights.
+    """A model on the Hub at one commit, known without downloading its weights."""
 
-    Attributes:
-        repo: ORG/NAME.
-        commit: the full hash.
-        categories: what it inspects; its own name where its card does not say.
-        revisions: of a downloaded one, the commit, and the branches and tags that meant it.
-        private: whether a token is needed to read it.
-    """
-
-    repo: str
-    commit: str
-    categories: tuple[str, ...]
-    revisions: frozenset[str] = frozenset()
-    private: bool = False
+    repo: str  # ORG/NAME
+    commit: str  # the full hash
+    categories: tuple[str, ...]  # its own name where its card does not say
+    revisions: frozenset[str] = frozenset()  # of a downloaded one: commit, branches and tags
+    private: bool = False  # a token is needed to read it
 
 
 def list_hub_models(namespace: str) -> list[HubModel]:
-    """Ask the Hub for the models of a namespace that carry the project's tag, by name.
+    """Ask the Hub for the models of a user or an organisation with the project's tag, by name.
 
     Private ones are among them where HF_TOKEN may read them.
-
-    Args:
-        namespace: a user or an organisation.
 
     Raises:
         huggingface_hub.errors.HfHubHTTPError: when the Hub refuses, for instance a wrong token.
@@ -79,15 +68,9 @@ def list_hub_models(namespace: str) -> list[HubModel]:
 
 
 def read_hub_model(repo: str, revision: str | None = None) -> HubModel:
-    """Ask the Hub for one model.
+    """Ask the Hub for one model at a branch, tag or commit, by default the newest.
 
-    Args:
-        repo: ORG/NAME.
-        revision: branch, tag or commit; None for the newest commit.
-
-    Raises:
-        huggingface_hub.errors.HfHubHTTPError: when there is none, or the Hub refuses.
-        httpx2.HTTPError: when it can't be reached, or is silent for `SILENCE_SECONDS`.
+    Raises as `list_hub_models` does, and where there is no such model.
     """
     return _hub_model(HfApi().model_info(repo, revision=revision, timeout=SILENCE_SECONDS))
 
@@ -99,13 +82,13 @@ def list_downloaded_models() -> list[HubModel]:
     except (CacheNotFound, OSError, ValueError):  # none yet, or nothing that can be read
         return []
     snapshots = [
-        (snapshot.last_modified, model)
+        (repo.repo_id, snapshot)
         for repo in repos
         if repo.repo_type == "model"
         for snapshot in repo.revisions
-        if (model := _from_snapshot(repo.repo_id, snapshot))
     ]
-    return [model for _, model in sorted(snapshots, key=lambda pair: pair[0], reverse=True)]
+    snapshots.sort(key=lambda pair: pair[1].last_modified, reverse=True)
+    return [model for pair in snapshots if (model := _from_snapshot(*pair))]
 
 
 def read_config(path: Path) -> dict[str, Any] | None:

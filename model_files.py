@@ -57,13 +57,12 @@ def bounded_text(path: Path | None) -> str | None:
     try:
         if path is None or not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        return without_controls(path.read_text(encoding="utf-8", errors="replace"))
+        return _without_unseen(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return None
 
 
-def without_controls(text: str) -> str:
-    """A text without the characters that are not seen but do harm."""
+def _without_unseen(text: str) -> str:
     return UNSEEN.sub("", text)
 
 
@@ -85,8 +84,8 @@ def _at_most(total: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Word = Annotated[str, Field(max_length=LONGEST_WORD), AfterValidator(without_controls)]
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(without_controls)]
+Word = Annotated[str, Field(max_length=LONGEST_WORD), AfterValidator(_without_unseen)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_without_unseen)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Number = Annotated[float, Field(gt=-1e30, lt=1e30)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -123,11 +122,7 @@ class ModelFile(BaseModel):
 
     @classmethod
     def parse(cls, text: str, *, untrusted: bool = False) -> Self:
-        """The content of a file.
-
-        Args:
-            text: of the file.
-            untrusted: take what is of another kind than expected for missing.
+        """The content of a file; what is of another kind, an untrusted one is taken to lack.
 
         Raises:
             ValueError: says what was expected and found, to follow the file's name.
@@ -148,48 +143,28 @@ class ModelFile(BaseModel):
             return None
 
     def require(self, names: Iterable[str]) -> None:
-        """Make sure that the file had these fields, undefined or not.
-
-        Raises:
-            ValueError: names the first one that it lacked.
-        """
+        """Raise a ValueError that names the first of these fields that the file lacked."""
         for name in names:
             if name not in self.model_fields_set:
                 raise ValueError(f"no {name!r}")
 
 
 class TrainingRun(ModelFile):
-    """training.json: what a training run took and what made it, which the recipe does not hold.
+    """training.json: what a training run took and what made it, which the recipe does not hold."""
 
-    Attributes:
-        command: the command line, without paths of the machine.
-        date: day on which it ended, ISO 8601.
-        versions: library to version.
-        n_training: number of good photos that the weights learned from.
-        n_weights: number of weights of the model, its frozen backbone included.
-        device: what it ran on, in words.
-        processes: number of processes.
-        wall_seconds: from start to end of the learning, over all resumed parts.
-        cpu_seconds: time that the CPU cores worked for it, summed over cores and processes.
-    """
-
-    command: Text | None = None
-    date: Word | None = None
-    versions: dict[Word, Word] = Field({}, max_length=MOST_NAMES)
-    n_training: Count | None = None
-    n_weights: Count | None = None
-    device: Word | None = None
+    command: Text | None = None  # without paths of the machine
+    date: Word | None = None  # day on which it ended, ISO 8601
+    versions: dict[Word, Word] = Field({}, max_length=MOST_NAMES)  # of libraries
+    n_training: Count | None = None  # good photos that the weights learned from
+    n_weights: Count | None = None  # of the model, its frozen backbone included
+    device: Word | None = None  # in words
     processes: Count | None = None
-    wall_seconds: Number | None = None
-    cpu_seconds: Number | None = None
+    wall_seconds: Number | None = None  # start to end of the learning, over all resumed parts
+    cpu_seconds: Number | None = None  # that cores worked, summed over cores and processes
 
     @classmethod
     def read(cls, folder: Path) -> TrainingRun:
-        """The facts beside the weights in a model folder.
-
-        Raises:
-            ValueError: when there are none, or one is missing or damaged.
-        """
+        """The facts in a model folder; a ValueError where one is missing or damaged."""
         try:
             run = cls.parse((folder / TRAINING).read_text())
             run.require(cls.model_fields)
@@ -208,21 +183,13 @@ class TrainingRun(ModelFile):
 
 
 class RecipeFacts(ModelFile):
-    """What others than the trainer want of recipe.yaml, which `training.recipe.Recipe` writes.
-
-    Attributes:
-        data: where the photos came from.
-        architecture: one of `modeling.ARCHITECTURES`.
-        target: "pixels" or "features".
-        seed: of split, initial weights and the order of photos.
-        data_license: licence of the photos, where the trainer named it.
-    """
+    """What others than the trainer want of recipe.yaml, which `training.recipe.Recipe` writes."""
 
     data: Text | None = None
     architecture: Word | None = None
     target: Word | None = None
     seed: Count | None = None
-    data_license: Word | None = None
+    data_license: Word | None = None  # of the photos, where the trainer named it
 
     @staticmethod
     def _load(text: str) -> Any:
@@ -236,11 +203,7 @@ class RecipeFacts(ModelFile):
 
     @classmethod
     def read(cls, folder: Path) -> RecipeFacts:
-        """The recipe in a model folder, whole and of this version.
-
-        Raises:
-            ValueError: when it is not.
-        """
+        """The recipe in a model folder; a ValueError where it is damaged or of another version."""
         try:
             text = (folder / RECIPE).read_text()
             recipe = cls.parse(text)
@@ -374,12 +337,7 @@ def metrics_path(category: str | None = None) -> str:
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics.json.
-
-    Args:
-        folder: an evaluation folder.
-        metrics: nested plain values with the fields of `Metrics`; NaN is undefined.
-    """
+    """Write metrics.json: plain nested values with the fields of `Metrics`; NaN is undefined."""
     text = json.dumps(undefined_as_null(metrics), indent=2, allow_nan=False)
     (folder / METRICS).write_text(text + "\n")
 

@@ -44,25 +44,17 @@ PARTS = (
     "requirements.txt",
     "LICENSE",
 )
-TRAINING_SCRIPTS = {".sh"}
 KEPT = {".gitattributes"}  # the Hub's own, without which it does not know the large files
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What to deploy where.
+    """What to deploy where."""
 
-    Attributes:
-        space: ORG/SPACE, created where it does not exist.
-        namespace: user or organisation whose models the Space offers.
-        revision: branch, tag or commit of those models; None for the newest of each.
-        private: whether a new Space is seen by its owners only.
-    """
-
-    space: str
-    namespace: str
-    revision: str | None = None
-    private: bool = False
+    space: str  # ORG/SPACE, created where it does not exist
+    namespace: str  # user or organisation whose models the Space offers
+    revision: str | None = None  # branch, tag or commit of those models; None for the newest
+    private: bool = False  # a new Space is seen by its owners only
 
     @property
     def address(self) -> str:
@@ -76,21 +68,18 @@ class Deployment:
         return {"MODEL_NAMESPACE": self.namespace} | revision
 
 
-def space_files(root: Path = ROOT) -> dict[str, Path]:
+def space_files() -> dict[str, Path]:
     """The files that the app runs with, by their path in the Space; its README is made anew."""
-    found = {path for pattern in PARTS for path in root.glob(pattern) if path.is_file()}
+    found = {path for pattern in PARTS for path in ROOT.glob(pattern) if path.is_file()}
     return {
-        path.relative_to(root).as_posix(): path
+        path.relative_to(ROOT).as_posix(): path
         for path in sorted(found)
-        if path.suffix not in TRAINING_SCRIPTS
+        if path.suffix != ".sh"  # how the pictures and models under assets/ were made
     }
 
 
 def deploy(deployment: Deployment) -> list[HubModel]:
-    """Create or bring up to date a Space.
-
-    Returns:
-        The models that the Space will offer beside those that ship.
+    """Create or update a Space; returns the models that it offers beside those that ship.
 
     Raises:
         ValueError: when the token may not write there, or the Space is public and was asked to be
@@ -116,22 +105,6 @@ def deploy(deployment: Deployment) -> list[HubModel]:
             "command again."
         ) from error
     return models
-
-
-def complete_card(readme: str, deployment: Deployment, preloaded: dict[str, str]) -> str:
-    """The README of the Space: ours, its front matter completed with what the namespace holds.
-
-    Args:
-        readme: the project's README.
-        deployment: where it goes.
-        preloaded: by model id, what the Hub downloads when it builds the Space.
-    """
-    card = SpaceCard(readme)
-    card.data["thumbnail"] = f"{deployment.address}/resolve/main/{card.data.thumbnail}"
-    if preloaded:
-        card.data["models"] = list(preloaded)
-        card.data["preload_from_hub"] = list(preloaded.values())
-    return str(card)
 
 
 def _create_space(api: HfApi, deployment: Deployment) -> None:
@@ -160,15 +133,19 @@ def _set_variables(api: HfApi, deployment: Deployment) -> None:
 
 
 def _upload(api: HfApi, deployment: Deployment, models: Sequence[HubModel]) -> None:
-    """Make the Space hold exactly the app, in one commit."""
-    preloaded = {}
-    for model in models:
+    """Make the Space hold exactly the app, in one commit; its card names what it preloads."""
+    preloaded = {
+        model.repo: line
+        for model in models
         # Only what anybody may read: a build has no token, and a page should name no private model.
-        line = None if model.private else _preload_line(api, model.repo, deployment.revision)
-        if line:
-            preloaded[model.repo] = line
-    files: dict[str, Path | bytes] = {**space_files()}
-    files[CARD] = complete_card((ROOT / CARD).read_text(), deployment, preloaded).encode()
+        if not model.private and (line := _preload_line(api, model.repo, deployment.revision))
+    }
+    card = SpaceCard((ROOT / CARD).read_text())
+    card.data["thumbnail"] = f"{deployment.address}/resolve/main/{card.data.thumbnail}"
+    if preloaded:
+        card.data["models"] = list(preloaded)
+        card.data["preload_from_hub"] = list(preloaded.values())
+    files = {**space_files(), CARD: str(card).encode()}
     stale = set(api.list_repo_files(deployment.space, repo_type="space")) - {*files} - KEPT
     api.create_commit(
         deployment.space,
@@ -194,7 +171,6 @@ def _preload_line(api: HfApi, repo: str, revision: str | None) -> str | None:
 
 def _report(deployment: Deployment, models: Sequence[HubModel]) -> str:
     """What was done, and what is left to the person."""
-    private = [model.repo for model in models if model.private]
     lines = [f"The app is at {deployment.address}; the Hub builds it now, which takes minutes."]
     if models:
         names = ", ".join(model.repo for model in models)
@@ -204,7 +180,7 @@ def _report(deployment: Deployment, models: Sequence[HubModel]) -> str:
             f"{deployment.namespace} has no model with the tag {PROJECT_TAG} yet; the Space shows "
             "the models that ship, and others once they are pushed and Refresh is pressed."
         )
-    if private:
+    if private := [model.repo for model in models if model.private]:
         lines.append(
             f"To let it read what is private ({', '.join(private)}), add a secret named HF_TOKEN "
             f"with a token that may read it under {deployment.address}/settings."

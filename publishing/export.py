@@ -40,14 +40,11 @@ class ExportError(RuntimeError):
 
 
 def export_model(folder: Path, format: str) -> Path:
-    """Write the graph of a model folder into it.
+    """Write the graph of a model folder into it, and return its file.
 
     Args:
         folder: what training/train.py wrote.
-        format: "onnx" or "openvino".
-
-    Returns:
-        The graph's file; of OpenVINO, the one that names the other.
+        format: "onnx" or "openvino", of whose two files the one that names the other is returned.
 
     Raises:
         ExportError: when a library is missing, the model is not calibrated for each of its
@@ -104,9 +101,8 @@ def _write_openvino(program: ExportedProgram, made_from: str, folder: Path) -> P
 
     with _quiet():
         graph = openvino.convert_model(program)
-    for port, name in [*zip(graph.inputs, INPUTS, strict=True)]:
-        port.get_tensor().set_names({name})
-    for port, name in zip(graph.outputs, OUTPUTS, strict=True):
+    ports = [*graph.inputs, *graph.outputs]
+    for port, name in zip(ports, (*INPUTS, *OUTPUTS), strict=True):
         port.get_tensor().set_names({name})
     graph.set_rt_info(made_from, DIGEST_KEY)
     runtime = RUNTIMES[OPENVINO]

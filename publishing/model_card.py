@@ -52,27 +52,16 @@ TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that a card says, read from the folder of a model.
-
-    Attributes:
-        config: the model's config.
-        recipe: what it was trained with.
-        run: what the training took.
-        evaluations: subfolder of the model folder to the figures in it.
-    """
+    """All that a card says, read from the folder of a model."""
 
     config: ReconstructionConfig
     recipe: RecipeFacts
     run: TrainingRun
-    evaluations: dict[str, Metrics]
+    evaluations: dict[str, Metrics]  # subfolder of the model folder -> the figures in it
 
     @classmethod
     def read(cls, folder: Path) -> CardFacts:
-        """Read a model folder.
-
-        Raises:
-            ValueError: when it is not one that training/train.py wrote.
-        """
+        """Read a model folder; a ValueError where it is not one that training/train.py wrote."""
         run, recipe = TrainingRun.read(folder), RecipeFacts.read(folder)
         return cls(AutoConfig.from_pretrained(folder), recipe, run, evaluations_in(folder))
 
@@ -103,11 +92,11 @@ def evaluations_in(folder: Path) -> dict[str, Metrics]:
     Raises:
         ValueError: when a card can't be written of one, since it is damaged or of another version.
     """
-    found = [folder / EVALUATION, *sorted((folder / EVALUATION).glob("*/"))]
+    evaluations = folder / EVALUATION
     return {
-        path.relative_to(folder).as_posix(): _read_metrics(path / METRICS)
-        for path in found
-        if (path / METRICS).is_file()
+        path.parent.relative_to(folder).as_posix(): _read_metrics(path)
+        for path in (evaluations / METRICS, *sorted(evaluations.glob(f"*/{METRICS}")))
+        if path.is_file()
     }
 
 
@@ -173,15 +162,11 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     results = [
         result for metrics in facts.evaluations.values() for result in _eval_results(facts, metrics)
     ]
+    of_categories = [f"{CATEGORY_PREFIX}{name}" for name in categories]
     return ModelCardData(
         library_name="transformers",
         license=facts.licence,
-        tags=[
-            PROJECT_TAG,
-            TASK,
-            "visual-inspection",
-            *(f"{CATEGORY_PREFIX}{name}" for name in categories),
-        ],
+        tags=[PROJECT_TAG, TASK, "visual-inspection", *of_categories],
         datasets=dataset and [dataset],
         base_model=None if backbone == EFFICIENTNET_LITE0 else backbone,
         model_name=facts.name if results else None,

@@ -55,21 +55,16 @@ RELEASE = re.compile(r"v(\d+)")
 def push_model(
     folder: Path, repo: str, *, private: bool = False, tag: str | None = None
 ) -> tuple[str, str]:
-    """Publish a trained and calibrated model folder.
+    """Publish a model folder; returns the address of its page and the tag.
 
     Args:
-        folder: what training/train.py wrote, with the results of evaluation/evaluate.py under
-            evaluation/ if there are any.
+        folder: what training/train.py wrote, with what evaluation/evaluate.py found, if it did.
         repo: ORG/NAME, created where it does not exist.
         private: whether a new repository is readable with a token only.
         tag: name of the release; None takes the next free of v1, v2, ...
 
-    Returns:
-        The address of the model's page and the tag.
-
     Raises:
-        ModelLoadError: when the folder is no whole model of this project.
-        ValueError: when it is not calibrated, has no facts of its training, or the tag is taken.
+        ModelLoadError, ValueError: as `stage` raises them; also ValueError when the tag is taken.
         UploadError: when the Hub can't be reached, refuses, or breaks off.
     """
     with tempfile.TemporaryDirectory() as draft:
@@ -98,8 +93,7 @@ def check_access(repo: str, private: bool) -> None:
     """Make sure that a repository can be written, before hours of training are spent on it.
 
     Raises:
-        ValueError: when the id is not ORG/NAME, there is no token, or the repository is public and
-            was asked to be private.
+        ValueError: as `check_upload` and `create_repository` raise it.
         UploadError: when the Hub refuses or can't be reached.
     """
     check_upload(repo)
@@ -128,15 +122,7 @@ def create_repository(api: HfApi, repo: str, private: bool) -> None:
 
 
 def stage(folder: Path, draft: Path, repo: str) -> list[str]:
-    """Lay out in `draft` what the repository will hold.
-
-    Args:
-        folder: a model folder.
-        draft: an empty folder.
-        repo: the Hub id that the card is for.
-
-    Returns:
-        What the model inspects.
+    """Lay out in an empty folder what the repository will hold; returns what the model inspects.
 
     Raises:
         ModelLoadError: when the folder is no whole model of this project.
@@ -145,28 +131,20 @@ def stage(folder: Path, draft: Path, repo: str) -> list[str]:
     model, _ = load_model(folder)
     if not model.calibrations:
         raise ValueError(f"The model {folder} is not calibrated; train it with training/train.py.")
-    _copy_evaluations(folder, draft)
-    for name in (*COPIED, *GRAPH_FILES):
-        _copy_if_there(folder / name, draft / name)
+    facts = CardFacts.read(folder)
+    shown = (EXAMPLES,) if facts.shows_pictures else ()
+    of_evaluations = [
+        f"{place}/{file}" for place in facts.evaluations for file in (METRICS, *PLOTS, *shown)
+    ]
+    for name in (*COPIED, *GRAPH_FILES, *of_evaluations):
+        if (folder / name).is_file():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, draft / name)
     auto_map = _copy_code(type(model), draft)
     _write_config(folder / "config.json", draft, auto_map)
     _write_config(folder / "preprocessor_config.json", draft, auto_map)
     (draft / CARD).write_text(model_card(draft, repo))
     return model.config.categories
-
-
-def _copy_evaluations(folder: Path, draft: Path) -> None:
-    facts = CardFacts.read(folder)
-    shown = (EXAMPLES,) if facts.shows_pictures else ()
-    for name in facts.evaluations:
-        for file in (METRICS, *PLOTS, *shown):
-            _copy_if_there(folder / name / file, draft / name / file)
-
-
-def _copy_if_there(source: Path, destination: Path) -> None:
-    if source.is_file():
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, destination)
 
 
 def _copy_code(model_class: type[modeling.ReconstructionModel], draft: Path) -> dict[str, str]:
@@ -177,14 +155,12 @@ def _copy_code(model_class: type[modeling.ReconstructionModel], draft: Path) -> 
         "AutoImageProcessor": InspectionImageProcessor,
         "Pipeline": InspectionPipeline,
     }
-    references = {}
-    for auto_class, wanted in classes.items():
-        module = wanted.__module__.rpartition(".")[2]
+    modules = {name: wanted.__module__.rpartition(".")[2] for name, wanted in classes.items()}
+    for module in modules.values():
         path = CODE / f"{module}.py"
         for needed in (path, *map(Path, get_relative_import_files(path))):
             shutil.copyfile(needed, draft / needed.name)
-        references[auto_class] = f"{module}.{wanted.__name__}"
-    return references
+    return {name: f"{modules[name]}.{wanted.__name__}" for name, wanted in classes.items()}
 
 
 def _write_config(source: Path, draft: Path, references: dict[str, str]) -> None:
@@ -221,12 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--private", action="store_true", help="readable with a token only")
     parser.add_argument("--tag", help="name of the release (default: the next of v1, v2, ...)")
     options = parser.parse_args(arguments)
-    folder, repo = options.folder, options.repo
+    folder = options.folder
 
     def push() -> None:
-        check_upload(repo)
+        check_upload(options.repo)
         try:
-            address, tag = push_model(folder, repo, private=options.private, tag=options.tag)
+            address, tag = push_model(**vars(options))
         except OSError as error:
             raise UploadError(
                 f"{error.filename or folder} can't be read or written ({error.strerror or error})."

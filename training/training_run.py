@@ -33,7 +33,7 @@ def facts_of_run(
         },
         n_training=n_training,
         n_weights=sum(parameter.numel() for parameter in model.parameters()),
-        device=_device_in_words(accelerator.device),
+        device=device_in_words(accelerator.device),
         processes=accelerator.num_processes,
         wall_seconds=round(cost.wall_seconds, 1),
         cpu_seconds=round(cost.cpu_seconds, 1),
@@ -78,7 +78,8 @@ def _cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _device_in_words(device: torch.device) -> str:
+def device_in_words(device: torch.device) -> str:
+    """The GPU by its name, or how many CPU cores of what kind."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"

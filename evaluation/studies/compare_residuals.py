@@ -54,10 +54,10 @@ def compare(
     residuals: Sequence[Weights],
     normalisations: Sequence[str],
 ) -> Iterator[tuple[Weights, str, list[Separation]]]:
-    """Judge every residual with every normalisation.
+    """Judge every residual with every normalisation; those of the pipeline's model are overwritten.
 
     Args:
-        pipe: holds the model, whose residual and calibration are overwritten.
+        pipe: holds the model.
         trial: held-out good photos and their damaged copies.
         category: which of the model's categories they are.
         residuals: names of dissimilarities to weights.
@@ -76,8 +76,8 @@ def compare(
             yield weights, normalisation, separations(model, trial, category, BATCH_SIZE)
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
     parser = argparse.ArgumentParser(
         prog=NAME,
         description="Compare residuals on held-out good photos and damaged copies of them.",
@@ -99,14 +99,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--photos", type=int, default=48, help="held-out photos at most (default: 48)")
     add("--copies", type=int, default=3, help="damaged copies of each (default: 3)")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
+    options = parser.parse_args(arguments)
     keep_freed_memory()
     disable_progress_bars()
-    options = parse_arguments(arguments)
     bad_input = (DatasetError, ModelLoadError, PhotoError, ValueError)
     return run_command(NAME, lambda: _study(options), bad_input=bad_input)
 

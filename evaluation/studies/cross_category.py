@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset
-from datasets.utils.logging import disable_progress_bar
 from tqdm import tqdm
 
 from evaluation.documents.document import markdown_table
 from evaluation.studies.judges import (
-    BAD_INPUT,
     GOOD,
     Judge,
     add_judges_and_photos,
@@ -34,56 +32,36 @@ from evaluation.studies.judges import (
     load_judges,
     load_photos,
     opinions,
+    run_study,
 )
 from model_files import undefined_as_null
 from modeling import CHECK, PASS, Rate, ReconstructionOutput, rate, verdict_of
-from system.command_line import run_command
-from system.memory import keep_freed_memory
 
 NAME = "cross_category.py"
 SHOWN = 12  # wrong photos of a model and product that are listed by name
 
 
 class Opinion(NamedTuple):
-    """What a model says of one photo.
-
-    Attributes:
-        image_id: name of the photo.
-        is_good: whether it shows a good part.
-        verdict: CHECK where the model refuses, otherwise PASS or FAIL.
-        doubt: why it refuses, one of `modeling.out_of_distribution.DOUBTS`; None where it judges.
-        raw_score: unbounded.
-    """
+    """What a model says of one photo."""
 
     image_id: str
-    is_good: bool
-    verdict: str
-    doubt: str | None
-    raw_score: float
+    is_good: bool  # whether it shows a good part
+    verdict: str  # CHECK where the model refuses, otherwise PASS or FAIL
+    doubt: str | None  # why it refuses, one of `modeling.out_of_distribution.DOUBTS`
+    raw_score: float  # unbounded
 
 
 class Refusals(NamedTuple):
-    """What a model makes of one product's photos.
-
-    Attributes:
-        model: its name.
-        judged_as: the category that it was told.
-        product: what the photos show.
-        good: how many of the good ones it refuses.
-        defective: how many of the defective ones it refuses.
-        reasons: how many photos by reason.
-        passed: how many it judges and passes.
-        wrong: of its own product the photos that it refuses, of another one those that it judges.
-    """
+    """What a model, by its name, makes of one product's photos."""
 
     model: str
-    judged_as: str
-    product: str
-    good: Rate
-    defective: Rate
-    reasons: dict[str, int]
-    passed: int
-    wrong: list[Opinion]
+    judged_as: str  # the category that it was told
+    product: str  # what the photos show
+    good: Rate  # how many of the good ones it refuses
+    defective: Rate  # how many of the defective ones it refuses
+    reasons: dict[str, int]  # how many photos it refuses for which doubt
+    passed: int  # how many it judges and passes
+    wrong: list[Opinion]  # refused ones of its own product, judged ones of another
 
     @property
     def is_own(self) -> bool:
@@ -93,8 +71,8 @@ class Refusals(NamedTuple):
     @property
     def name(self) -> str:
         """Short name of the model and of what it was told."""
-        of_category = f" ({self.judged_as})" if self.model != self.judged_as else ""
-        return f"{self.model}{of_category}"
+        same = self.model == self.judged_as
+        return self.model if same else f"{self.model} ({self.judged_as})"
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON; a share of nothing is NaN."""
@@ -111,7 +89,7 @@ def cross(
     """Every model on every product; each photo is decoded once and shown to all models.
 
     Args:
-        judges: from `evaluation.studies.judges.load_judges`.
+        judges: any number.
         photos: test photos by product.
         progress: show a bar on stderr.
 
@@ -158,11 +136,9 @@ def summarise(judge: Judge, product: str, said: Sequence[Opinion]) -> Refusals:
 
 
 def as_table(refusals: Sequence[Refusals], kind: str) -> str:
-    """Markdown: a row a model, a column a product, in each cell how many photos are refused.
+    """Markdown: a row a model, a column a product, how many photos of a kind are refused.
 
-    Args:
-        refusals: of every model on every product.
-        kind: "good" or "defective" photos.
+    The kind is "good" or "defective".
     """
     products = list(dict.fromkeys(entry.product for entry in refusals))
     rows: dict[str, list[str]] = {}  # the refusals come product after product
@@ -203,30 +179,17 @@ def wrong_photos(refusals: Sequence[Refusals]) -> str:
     return "\n".join(lines) or "- No photo is wrongly refused or wrongly judged."
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
     parser = argparse.ArgumentParser(
         prog=NAME, description="Every model on every product's photos."
     )
     add_judges_and_photos(parser, "of synthetic parts")
-    parser.add_argument(
-        "--good_only", action="store_true", help="show the models the good photos alone"
-    )
-    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
-    options = parse_arguments(arguments)
-    keep_freed_memory()
-    disable_progress_bar()  # of `datasets`
-    return run_command(
-        NAME,
-        lambda: _study(options),
-        bad_input=BAD_INPUT,
-        paths=(options.output, "--data and --output"),
-    )
+    add = parser.add_argument
+    add("--good_only", action="store_true", help="show the models the good photos alone")
+    add("--output", type=Path, help="JSON file for the numbers")
+    options = parser.parse_args(arguments)
+    return run_study(NAME, lambda: _study(options), options.output, "--output")
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -235,11 +198,12 @@ def _study(options: argparse.Namespace) -> None:
         if options.output.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(options.output))
     photos = load_photos(options.data, seed=options.seed, limit=options.limit)
-    kinds = ("good", "defective")
     if options.good_only:
-        kinds = ("good",)
-        photos = {product: _good_ones(dataset) for product, dataset in photos.items()}
+        for product, dataset in photos.items():
+            good = [row for row, defect in enumerate(dataset["defect"]) if defect == GOOD]
+            photos[product] = dataset.select(good)
     refusals = cross(load_judges(options.models), photos, progress=True)
+    kinds = ("good",) if options.good_only else ("good", "defective")
     tables = [as_table(refusals, kind) for kind in kinds]
     print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")
     if options.output:
@@ -247,12 +211,7 @@ def _study(options: argparse.Namespace) -> None:
         options.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _good_ones(photos: Dataset) -> Dataset:
-    return photos.select([row for row, defect in enumerate(photos["defect"]) if defect == GOOD])
-
-
 def _opinions(output: ReconstructionOutput, known: Mapping[str, Sequence[str]]) -> list[Opinion]:
-    """One a photo."""
     columns = (
         known["image_id"],
         known["defect"],

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from datasets import Dataset, concatenate_datasets
+from datasets.utils.logging import disable_progress_bar
 from PIL import Image
 from torch import Tensor
 
@@ -32,13 +33,13 @@ from modeling import (
     open_photo,
 )
 from system.batches import batches_of
-from system.command_line import whole_number_from
+from system.command_line import run_command, whole_number_from
+from system.memory import keep_freed_memory
 
 # Pictures at a time. On a CPU, more are no faster (0.15 s a photo at 448 pixels for 1, 2, 4 and 8,
 # one core, 2026-11-25), and each needs 100 MB within the backbone.
 BATCH = 2
 GOOD = "good"
-BAD_INPUT = (DatasetError, ModelLoadError, PhotoError)
 
 
 def add_judges_and_photos(parser: argparse.ArgumentParser, seed_help: str) -> None:
@@ -55,19 +56,20 @@ def add_judges_and_photos(parser: argparse.ArgumentParser, seed_help: str) -> No
     )
 
 
+def run_study(name: str, work: Callable[[], None], output: Path | None, option: str) -> int:
+    """Run a command of many models and photos as `run_command` does; `option` names `output`."""
+    keep_freed_memory()
+    disable_progress_bar()  # of `datasets`
+    bad_input = (DatasetError, ModelLoadError, PhotoError)
+    return run_command(name, work, bad_input=bad_input, paths=(output, f"--data and {option}"))
+
+
 class Judge(NamedTuple):
-    """A model that judges photos as those of one of its categories.
+    """A model that judges photos as those of one of its categories."""
 
-    Attributes:
-        name: of the model, unique among those that were loaded together.
-        category: what it takes every photo for.
-        model: calibrated.
-        processor: its own.
-    """
-
-    name: str
-    category: str
-    model: ReconstructionModel
+    name: str  # of the model, unique among those that were loaded together
+    category: str  # what it takes every photo for
+    model: ReconstructionModel  # calibrated
     processor: InspectionImageProcessor
 
 
@@ -97,12 +99,7 @@ def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
 def opinions(
     judges: Sequence[Judge], pictures: Sequence[Image.Image]
 ) -> list[ReconstructionOutput]:
-    """What each judge says of pictures, one output a judge.
-
-    Args:
-        judges: any number.
-        pictures: B photos, upright RGB, about `BATCH` of them.
-    """
+    """What each judge says of upright RGB photos, about `BATCH` of them; one output a judge."""
     prepared: dict[str, Tensor] = {}  # by the settings of the image processor
     outputs = []
     for judge in judges:
@@ -129,10 +126,10 @@ def load_photos(
         sources: as `data.dataset.load_categories` takes them.
         categories: only these products; none takes all. Each must be in one of the sources.
         seed: decides which synthetic parts are drawn.
-        limit: so many good photos and so many defective ones of each product; None takes all.
+        limit: as `few_of_each` takes it.
 
     Raises:
-        DatasetError: when a source can't be read, or holds none of the categories.
+        DatasetError: when a source can't be read, or a category is in none of them.
     """
     photos: dict[str, Dataset] = {}
     for source in sources:
@@ -158,7 +155,7 @@ def load_photos(
 
 
 def few_of_each(photos: Dataset, limit: int | None) -> Dataset:
-    """The first `limit` good photos and as many defective ones, kinds of defect in turn."""
+    """The first `limit` good photos and as many defective ones, kinds of defect in turn; or all."""
     if limit is None:
         return photos
     kinds: dict[str, list[int]] = {}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -53,15 +54,10 @@ class ReproductionError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Where figures are made.
+    """Where figures are made."""
 
-    Attributes:
-        data: folder of MVTec AD.
-        folder: what was made already, and what is made now.
-    """
-
-    data: str
-    folder: Path
+    data: str  # folder of MVTec AD
+    folder: Path  # what was made already, and what is made now
 
     def source_of(self, category: str) -> str:
         """Where a category's photos come from."""
@@ -99,18 +95,14 @@ class Reproduction:
         return run("-m", f"evaluation.studies.{name}", *models, *data, *words)
 
 
-def as_typed(path: Path) -> str:
-    """A path as one types it in the project's folder, since cards repeat the commands."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
 def run(*words: str | int | Path) -> str:
     """Run one of the project's commands as a user would; returns what it printed.
 
     Raises:
         ReproductionError: when it fails.
     """
-    typed = [as_typed(word) if isinstance(word, Path) else str(word) for word in words]
+    # Paths as one types them in the project's folder, since cards repeat the commands.
+    typed = [str(word).removeprefix(f"{ROOT}{os.sep}") for word in words]
     print("+", "python", *typed, file=sys.stderr, flush=True)
     finished = subprocess.run(
         [sys.executable, *typed], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
@@ -251,8 +243,8 @@ def difference(name: str, printed: str, made: str) -> list[str]:
 
     How long something took is no such digit: it is another every time.
     """
-    names = (f"printed, {name}", f"made now, {name}")
     lines = [MINUTES.sub("", text).splitlines() for text in (printed, made)]
+    names = (f"printed, {name}", f"made now, {name}")
     return list(difflib.unified_diff(*lines, *names, lineterm="", n=0))
 
 

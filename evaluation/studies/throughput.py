@@ -8,13 +8,11 @@ It takes what training/train.py takes, uses training's own loader and steps, and
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -38,32 +36,24 @@ from training.photos.batches import SharedLoader
 from training.photos.decoded import decoded_once
 from training.photos.restoration import restoration_photos
 from training.recipe import Recipe, parse_recipe
+from training.training_run import device_in_words
 
 PHOTOS = 48  # that are measured; more take longer and change nothing
 
 
-@dataclass(frozen=True)
-class Speed:
-    """How fast one pass over the photos was, all processes together.
-
-    Attributes:
-        kept: what was kept from the pass before, in words.
-        prepared: photos a second that the loader gives, while nobody learns from them.
-        learned: photos a second with the steps.
-    """
-
-    kept: str
-    prepared: float
-    learned: float
-
-
-def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterator[Speed]:
+def speeds_of(
+    recipe: Recipe, folder: Path, accelerator: Accelerator
+) -> Iterator[tuple[str, float, float]]:
     """Measure with nothing kept, with decoded photos, and with all that training keeps.
 
     Args:
         recipe: what would be trained, on what.
         folder: gets the decoded photos for the time.
         accelerator: devices and processes.
+
+    Yields:
+        What is kept from the pass before, in words, and photos a second of all processes together:
+        those that the loader gives while nobody learns from them, and those with the steps.
 
     Raises:
         DatasetError: when the photos can't be read or there are none.
@@ -80,6 +70,12 @@ def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterato
     model.to(accelerator.device, memory_format=torch.channels_last)
     decoded = decoded_once(good, processor, folder, recipe.cache_disk_gb)
     learner = Learner.of(model, recipe, PHOTOS, accelerator)
+    has_features = recipe.target == "features" and accelerator.device.type == "cpu"
+    all_kept = "decoded photos, variants" + (" and their features" if has_features else "")
+
+    def walk(loader: SharedLoader) -> None:
+        for _ in loader:
+            pass
 
     def learn(loader: SharedLoader) -> None:
         learner.learn(loader, after_step=lambda _: None)
@@ -88,7 +84,7 @@ def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterato
     for kept, photos, settings in (
         ("nothing", good, anew),
         ("decoded photos", decoded, anew),
-        (_all_kept(recipe, accelerator), decoded, recipe),
+        (all_kept, decoded, recipe),
     ):
         loader = SharedLoader(
             restoration_photos(photos, model, processor, settings),
@@ -98,34 +94,22 @@ def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterato
             workers_of(recipe, accelerator),
         )
         learn(loader)  # warms up, and fills what is kept
-        prepared, learned = (_seconds(work, loader, accelerator) for work in (_walk, learn))
-        yield Speed(kept, len(good) / prepared, len(good) / learned)
+        prepared, learned = (_seconds(work, loader, accelerator) for work in (walk, learn))
+        yield kept, len(good) / prepared, len(good) / learned
 
 
-def as_markdown(recipe: Recipe, speeds: Sequence[Speed], accelerator: Accelerator) -> str:
-    """The table, and what was measured where."""
-    rows = [(speed.kept, f"{speed.prepared:.1f}", f"{speed.learned:.1f}") for speed in speeds]
+def _print_table(
+    recipe: Recipe, speeds: Sequence[tuple[str, float, float]], accelerator: Accelerator
+) -> None:
+    rows = [(kept, f"{prepared:.1f}", f"{learned:.1f}") for kept, prepared, learned in speeds]
     table = markdown_table(("kept", "prepared, photos/s", "learned, photos/s"), rows)
-    device = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    if accelerator.device.type == "cuda":
-        device = torch.cuda.get_device_name(accelerator.device)
     precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
-    return (
+    print(
         f"{table}\n\n"
         f"{recipe.architecture} on {recipe.target}, {recipe.image_size} x {recipe.image_size} "
         f"pixels, {recipe.batch_size} photos a step, {accelerator.num_processes} process(es) on "
-        f"{device}, {precision}, torch {torch.__version__}."
+        f"{device_in_words(accelerator.device)}, {precision}, torch {torch.__version__}."
     )
-
-
-def _all_kept(recipe: Recipe, accelerator: Accelerator) -> str:
-    has_features = recipe.target == "features" and accelerator.device.type == "cpu"
-    return f"decoded photos, variants{' and their features' if has_features else ''}"
-
-
-def _walk(loader: SharedLoader) -> None:
-    for _ in loader:
-        pass
 
 
 def _seconds(
@@ -167,7 +151,7 @@ def _run(arguments: Sequence[str] | None) -> None:
         folder = Path(together(lambda: own)[0])  # one for all processes
         speeds = list(speeds_of(recipe, folder, accelerator))
     if accelerator.is_main_process:
-        print(as_markdown(recipe, speeds, accelerator))
+        _print_table(recipe, speeds, accelerator)
 
 
 if __name__ == "__main__":

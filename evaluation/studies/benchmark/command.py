@@ -37,10 +37,7 @@ class BenchmarkError(RuntimeError):
 
 
 def time_in_a_process(**what: Any) -> dict[str, Any]:
-    """What `timing.time_inspections` measures, in a process of its own.
-
-    Args:
-        what: its arguments.
+    """What `timing.time_inspections` measures, given its arguments, in a process of its own.
 
     Raises:
         BenchmarkError: when the process fails.
@@ -60,9 +57,7 @@ def time_in_a_process(**what: Any) -> dict[str, Any]:
 def draw_photo(model: str, folder: Path) -> Path:
     """A photo of a defective part of the model's product, as PNG.
 
-    Raises:
-        BenchmarkError: when the product is none that can be drawn.
-        ModelLoadError: when the model can't be read.
+    Raises as `load_model` does, and a BenchmarkError where the product is none that can be drawn.
     """
     categories = load_model(model)[0].config.categories
     drawn = [category for category in categories if category in PARTS]
@@ -78,7 +73,20 @@ def draw_photo(model: str, folder: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input."""
-    options = _parse(arguments)
+    parser = argparse.ArgumentParser(description="Measure how long an inspection takes.")
+    add = parser.add_argument
+    add("--model", required=True, help="model folder or Hub id ORG/NAME")
+    add("--photo", type=Path, help="file to inspect; a part is drawn where the model knows it")
+    add("--backends", nargs="+", choices=(*BACKENDS, COMPILED), default=[TORCH])
+    add("--batch_sizes", nargs="+", type=int, default=[1, 32])
+    add("--runs", type=int, default=30, help="inspections, or batches, that are timed (30)")
+    add("--device", help="such as cpu or cuda (default: a GPU if there is one)")
+    add("--output_dir", type=Path, help="folder for benchmark.md and benchmark.csv")
+    options = parser.parse_args(arguments)
+    if min(*options.batch_sizes, options.runs) < 1:
+        parser.error("--batch_sizes and --runs: expected whole numbers from 1 up")
+    if os.path.isdir(options.model):
+        options.model = str(Path(options.model).resolve())
     words = sys.argv[1:] if arguments is None else arguments
     command = published_command("-m evaluation.studies.benchmark", words)
     return run_command(
@@ -107,21 +115,3 @@ def _benchmark(options: argparse.Namespace, command: str) -> None:
         (options.output_dir / "benchmark.md").write_text(report, encoding="utf-8")
         write_csv(options.output_dir / "benchmark.csv", timings)
     print(report)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure how long an inspection takes.")
-    add = parser.add_argument
-    add("--model", required=True, help="model folder or Hub id ORG/NAME")
-    add("--photo", type=Path, help="file to inspect; a part is drawn where the model knows it")
-    add("--backends", nargs="+", choices=(*BACKENDS, COMPILED), default=[TORCH])
-    add("--batch_sizes", nargs="+", type=int, default=[1, 32])
-    add("--runs", type=int, default=30, help="inspections, or batches, that are timed (30)")
-    add("--device", help="such as cpu or cuda (default: a GPU if there is one)")
-    add("--output_dir", type=Path, help="folder for benchmark.md and benchmark.csv")
-    options = parser.parse_args(arguments)
-    if min(*options.batch_sizes, options.runs) < 1:
-        parser.error("--batch_sizes and --runs: expected whole numbers from 1 up")
-    if os.path.isdir(options.model):
-        options.model = str(Path(options.model).resolve())
-    return options

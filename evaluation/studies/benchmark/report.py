@@ -26,19 +26,13 @@ FLOOR = (
 def as_markdown(timings: Sequence[Timing], photo_size: tuple[int, int], command: str) -> str:
     """Tables of the whole, of the stages, of the start, and of the floor.
 
-    Args:
-        timings: at least one.
-        photo_size: (width, height) of the photo.
-        command: that measured.
+    There is at least one timing; the photo's size is (width, height).
     """
     first = timings[0]
-    lead = (
+    parts = [
         f"A photo of {photo_size[0]} x {photo_size[1]} pixels, a model of "
         f"{first['image_size']} x {first['image_size']}, {first['cores']} cores "
-        f"({first['device']}), {len(first['seconds']['whole'])} runs; milliseconds a photo."
-    )
-    parts = [
-        lead,
+        f"({first['device']}), {len(first['seconds']['whole'])} runs; milliseconds a photo.",
         _table(timings, BACKEND | BATCH | WHOLE),
         "Median of every stage:",
         _table(timings, BACKEND | BATCH | OF_STAGES),

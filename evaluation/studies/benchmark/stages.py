@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+import modeling.pipeline
 from modeling import InspectionPipeline
 
 DECODE, PREPARE, MODEL, MAP, REGIONS, OVERLAY, REST = STAGES = (
@@ -23,14 +24,10 @@ DECODE, PREPARE, MODEL, MAP, REGIONS, OVERLAY, REST = STAGES = (
 
 
 class Stopwatch:
-    """Seconds by stage; a stage within another one is taken off the outer one.
-
-    Attributes:
-        seconds: stage -> seconds, since the last `take`.
-    """
+    """Seconds by stage; a stage within another one is taken off the outer one."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = defaultdict(float)  # since the last `take`
         self._inner: list[float] = []  # seconds of the stages within each that runs
 
     def watched(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,24 +61,16 @@ def watching(inspect: InspectionPipeline) -> Iterator[tuple[Stopwatch, Callable[
         The stopwatch, and the pipeline to call.
     """
     watch = Stopwatch()
-    processor, detector = inspect.image_processor, inspect.detector
-    places = [
-        ("modeling.pipeline.open_photo", DECODE),
-        ("modeling.pipeline.judge", REGIONS),
-        ("modeling.pipeline.silhouette", REGIONS),
-        ("modeling.pipeline.paint_heatmap", OVERLAY),
-    ]
-    methods = [
-        (inspect, "preprocess", PREPARE),
-        (detector, "detect", MODEL),
-        (processor, "post_process_anomaly_map", MAP),
-    ]
     with ExitStack() as stack:
-        for place, stage in places:
-            patched = patch(place)
-            original = patched.get_original()[0]
-            stack.enter_context(patch(place, watch.watched(stage, original)))
-        for owner, name, stage in methods:
+        for owner, name, stage in (
+            (modeling.pipeline, "open_photo", DECODE),
+            (inspect, "preprocess", PREPARE),
+            (inspect.detector, "detect", MODEL),
+            (inspect.image_processor, "post_process_anomaly_map", MAP),
+            (modeling.pipeline, "judge", REGIONS),
+            (modeling.pipeline, "silhouette", REGIONS),
+            (modeling.pipeline, "paint_heatmap", OVERLAY),
+        ):
             function = watch.watched(stage, getattr(owner, name))
             stack.enter_context(patch.object(owner, name, function))
         yield watch, watch.watched(REST, inspect)

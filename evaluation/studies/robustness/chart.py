@@ -25,11 +25,9 @@ STYLES = (
 
 
 def strength_chart(models: Sequence[ModelFigures], name: str) -> Figure:
-    """Small charts of one figure, one a change, with a line a model.
+    """Small charts of a figure of `NAMES`, one a change, with a line a model.
 
-    Args:
-        models: at least one, all with the same conditions.
-        name: one of `NAMES`.
+    There is at least one model, and all have the same conditions.
     """
     changes = models[0].changes
     rows = math.ceil(len(changes) / 2)

@@ -17,20 +17,19 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from datasets.utils.logging import disable_progress_bar
 from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from tqdm import tqdm
 
 from data.rows import DatasetError, decode_picture
 from evaluation.studies.judges import (
-    BAD_INPUT,
     BATCH,
     Judge,
     add_judges_and_photos,
     load_judges,
     load_photos,
     opinions,
+    run_study,
 )
 from evaluation.studies.robustness.figures import (
     CLEAN,
@@ -44,8 +43,7 @@ from evaluation.studies.robustness.perturbations import PERTURBATIONS
 from evaluation.studies.robustness.report import write_report
 from modeling import open_photo
 from system.batches import batches_of
-from system.command_line import published_command, run_command
-from system.memory import keep_freed_memory
+from system.command_line import published_command
 
 # The strongest place of a map counts as in a defect up to this share of the photo's longer side
 # from its mask: maps are smooth, and a mask is drawn by hand.
@@ -60,41 +58,34 @@ def try_out(
     seed: int = 0,
     progress: bool = False,
 ) -> list[Trial]:
-    """Show each judge the photos of its category under every condition.
+    """Show each judge the photos of its category under every condition; one trial a judge.
 
     A photo is decoded once, changed, and shown to all judges of its category.
 
     Args:
-        judges: from `evaluation.studies.judges.load_judges`.
-        photos: test photos by product; judges of another product see none of them.
+        judges: of whom those without photos are left out.
+        photos: test photos by product.
         chosen: the conditions; `CLEAN` must be among them.
         seed: of noise and directions, which are drawn for each photo by its name.
         progress: show a bar on stderr.
 
-    Returns:
-        One a judge that saw photos.
-
     Raises:
         DatasetError: when a photo can't be decoded.
     """
-    judges = [judge for judge in judges if judge.category in photos]
-    trials = []
+    pairs = []
     for judge in judges:
-        defects = photos[judge.category]["defect"][:]
-        observed = {condition: Observed() for condition in chosen}
-        trials.append(Trial(judge.name, judge.category, defects, observed))
-    seen = {
-        product: photos[product] for product in photos if product in {j.category for j in judges}
-    }
-    total = len(chosen) * sum(map(len, seen.values()))
+        if judge.category in photos:
+            defects = photos[judge.category]["defect"][:]
+            observed = {condition: Observed() for condition in chosen}
+            pairs.append((judge, Trial(judge.name, judge.category, defects, observed)))
+    products = dict.fromkeys(judge.category for judge, _ in pairs)
+    total = len(chosen) * sum(len(photos[product]) for product in products)
     with tqdm(total=total, desc="changing photos", unit="photo", disable=not progress) as bar:
-        for product, dataset in seen.items():
-            pairs = [
-                pair for pair in zip(judges, trials, strict=True) if pair[0].category == product
-            ]
-            for row in range(len(dataset)):
-                _try_photo(pairs, dataset, row, chosen, seed, bar)
-    return trials
+        for product in products:
+            concerned = [pair for pair in pairs if pair[0].category == product]
+            for row in range(len(photos[product])):
+                _try_photo(concerned, photos[product], row, chosen, seed, bar)
+    return [trial for _, trial in pairs]
 
 
 def change(
@@ -108,13 +99,10 @@ def change(
 
 
 def is_located(anomaly_map: np.ndarray, mask: Image.Image | None) -> bool | None:
-    """Whether the map is strongest in the defect, or within `TOLERANCE` of it.
+    """Whether the map (h, w) is strongest in the defect, or within `TOLERANCE` of it.
 
     The pointing game of Zhang et al. (Top-down Neural Attention by Excitation Backprop, 2016).
-
-    Args:
-        anomaly_map: (h, w).
-        mask: mode L, of any size; None, or one without a defect, gives None.
+    The mask is of mode L and of any size; None, or one without a defect, gives None.
     """
     truth = None if mask is None else np.asarray(mask) > 127
     if truth is None or not truth.any():
@@ -129,8 +117,8 @@ def is_located(anomaly_map: np.ndarray, mask: Image.Image | None) -> bool | None
     return bool(near.any())
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 on bad input."""
     parser = argparse.ArgumentParser(
         prog="robustness.py", description="One test set under controlled changes of the photos."
     )
@@ -139,20 +127,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--category", nargs="+", default=[], help="only these products")
     add("--changes", nargs="+", choices=PERTURBATIONS, default=list(PERTURBATIONS), metavar="NAME")
     add("--output_dir", required=True, type=Path, help="folder that gets the results")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 on bad input."""
-    options = parse_arguments(arguments)
+    options = parser.parse_args(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    keep_freed_memory()
-    disable_progress_bar()  # of `datasets`
-    return run_command(
-        "robustness.py",
-        lambda: _study(options, published_command("-m evaluation.studies.robustness", words)),
-        bad_input=BAD_INPUT,
-        paths=(options.output_dir, "--data and --output_dir"),
+    command = published_command("-m evaluation.studies.robustness", words)
+    return run_study(
+        "robustness.py", lambda: _study(options, command), options.output_dir, "--output_dir"
     )
 
 

@@ -19,15 +19,10 @@ AUROC, FALSE_ALARMS, MISSES, CHECKS = "image AUROC", "false alarms", "misses", "
 
 
 class Condition(NamedTuple):
-    """A change at one strength.
+    """A change at one strength."""
 
-    Attributes:
-        change: name of a perturbation, or that of `CLEAN`.
-        strength: in the perturbation's own unit; 0 is no change.
-    """
-
-    change: str
-    strength: float
+    change: str  # name of a perturbation, or that of `CLEAN`
+    strength: float  # in the perturbation's own unit; 0 is no change
 
     @property
     def amount(self) -> str:
@@ -54,14 +49,11 @@ def conditions(changes: Iterable[str]) -> list[Condition]:
 class Observed:
     """What a model said of the N photos of a test set under one condition, in their order.
 
-    Attributes:
-        raw_scores: N unbounded numbers.
-        failed: N verdicts at the calibrated threshold, whether or not the guard refuses.
-        refused: N times whether the guard refuses to judge (CHECK).
-        located: N times whether the map is strongest in the defect; None where nobody knows.
+    A photo fails by the calibrated threshold, whether or not the guard refuses to judge it (CHECK);
+    it is located where the map is strongest in the defect, and None where nobody knows.
     """
 
-    raw_scores: list[float] = field(default_factory=list)
+    raw_scores: list[float] = field(default_factory=list)  # unbounded
     failed: list[bool] = field(default_factory=list)
     refused: list[bool] = field(default_factory=list)
     located: list[bool | None] = field(default_factory=list)
@@ -69,48 +61,28 @@ class Observed:
 
 @dataclass
 class Trial:
-    """A model and a test set under all conditions.
-
-    Attributes:
-        model: its name.
-        category: what it judges the photos as, and what they show.
-        defects: N kinds of defect, "good" for a normal photo.
-        observed: by condition.
-    """
+    """A model, by its name, and a test set of N photos under all conditions."""
 
     model: str
-    category: str
-    defects: list[str]
+    category: str  # what it judges the photos as, and what they show
+    defects: list[str]  # N kinds, "good" for a normal photo
     observed: dict[Condition, Observed]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one condition; what is undefined is NaN.
-
-    Attributes:
-        condition: the condition.
-        image_auroc: on all photos, by raw score.
-        auroc_change: interval of the change against `CLEAN`, see `significance.py`.
-        false_alarms: good photos that fail at the calibrated threshold, refused or not.
-        misses: anomalous photos that pass at it, refused or not.
-        checks: photos, good or anomalous, that the guard refuses to judge.
-        unnoticed: photos, good or anomalous, with a wrong verdict that the guard lets stand.
-        located: of the anomalous photos with a mask, those whose map is strongest in the defect.
-        misses_by_defect: as `misses`, by kind of defect.
-        worse: which of the figures are worse than on clean photos beyond what chance explains.
-    """
+    """The figures of one condition, of good and anomalous photos; what is undefined is NaN."""
 
     condition: Condition
-    image_auroc: float
-    auroc_change: tuple[float, float]
-    false_alarms: Rate
-    misses: Rate
-    checks: Rate
-    unnoticed: Rate
-    located: Rate
+    image_auroc: float  # by raw score
+    auroc_change: tuple[float, float]  # interval against `CLEAN`, see `significance.py`
+    false_alarms: Rate  # good photos that fail at the calibrated threshold, refused or not
+    misses: Rate  # anomalous photos that pass at it, refused or not
+    checks: Rate  # photos that the guard refuses to judge
+    unnoticed: Rate  # photos with a wrong verdict that the guard lets stand
+    located: Rate  # anomalous photos with a mask whose map is strongest in the defect
     misses_by_defect: dict[str, Rate]
-    worse: tuple[str, ...]
+    worse: tuple[str, ...]  # figures that are worse than on clean photos beyond chance
 
     def share(self, name: str) -> Rate:
         """One of the shares in `NAMES`."""
@@ -126,13 +98,7 @@ NAMES = (AUROC, FALSE_ALARMS, MISSES, CHECKS)
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """The figures of one model under all conditions, `CLEAN` first.
-
-    Attributes:
-        model: its name.
-        category: the product.
-        figures: one a condition.
-    """
+    """The figures of one model, by its name, under all conditions, `CLEAN` first."""
 
     model: str
     category: str
@@ -156,12 +122,7 @@ class ModelFigures:
 
 
 def figures_of(trial: Trial, seed: int) -> ModelFigures:
-    """All figures of a trial.
-
-    Args:
-        trial: with every photo seen under every condition.
-        seed: of the bootstrap.
-    """
+    """All figures of a trial; the seed is that of the bootstrap."""
     figures = [_figures(trial, condition, seed) for condition in trial.observed]
     return ModelFigures(trial.model, trial.category, figures)
 
@@ -175,11 +136,17 @@ def spread(values: Iterable[float]) -> float:
 def _figures(trial: Trial, condition: Condition, seed: int) -> Figures:
     clean, seen = trial.observed[CLEAN], trial.observed[condition]
     defects = np.array(trial.defects)
-    labels = (defects != GOOD).astype(int)
-    failed, refused = np.array(seen.failed), np.array(seen.refused)
+    good = defects == GOOD
+    labels = (~good).astype(int)
+    failed, refused, failed_clean = map(np.array, (seen.failed, seen.refused, clean.failed))
     verdicts = verdict_metrics(labels, failed)
-    located = [hit for hit in seen.located if hit is not None]
     change = auroc_change(labels, clean.raw_scores, seen.raw_scores, seed)
+    worse = {
+        AUROC: change[1] < 0,
+        FALSE_ALARMS: happens_more_often(failed_clean[good], failed[good]),
+        MISSES: happens_more_often(~failed_clean[~good], ~failed[~good]),
+        CHECKS: happens_more_often(clean.refused, seen.refused),
+    }
     return Figures(
         condition=condition,
         image_auroc=image_auroc(labels, seen.raw_scores),
@@ -188,27 +155,14 @@ def _figures(trial: Trial, condition: Condition, seed: int) -> Figures:
         misses=verdicts.miss_rate,
         checks=_share(refused),
         unnoticed=_share((failed != labels) & ~refused),
-        located=_share(located),
+        located=_share([hit for hit in seen.located if hit is not None]),
         misses_by_defect={
             defect: _share(~failed[defects == defect])
             for defect in sorted({*trial.defects} - {GOOD})
         },
-        worse=_worse(clean, seen, labels == 0, change),
+        worse=tuple(name for name, is_worse in worse.items() if is_worse),
     )
 
 
 def _share(happened: Sequence[bool] | np.ndarray) -> Rate:
     return rate(int(np.sum(happened)), len(happened))
-
-
-def _worse(
-    clean: Observed, seen: Observed, good: np.ndarray, change: tuple[float, float]
-) -> tuple[str, ...]:
-    before, after = np.array(clean.failed), np.array(seen.failed)
-    worse = {
-        AUROC: change[1] < 0,
-        FALSE_ALARMS: happens_more_often(before[good], after[good]),
-        MISSES: happens_more_often(~before[~good], ~after[~good]),
-        CHECKS: happens_more_often(clean.refused, seen.refused),
-    }
-    return tuple(name for name, is_worse in worse.items() if is_worse)

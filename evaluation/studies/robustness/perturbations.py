@@ -31,26 +31,18 @@ FULL_QUALITY = 100  # of JPEG
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way in which a photo changes.
-
-    Attributes:
-        name: what changes.
-        strengths: the ladder, weakest first on each side; 0, no change, is left out.
-        wording: a strength in words, with a place for it such as `{:+g} stops`.
-        change: what it does to an RGB picture.
-        moves: whether the part moves in the picture, so that its mask has to move as well.
-    """
+    """One way in which a photo changes."""
 
     name: str
-    strengths: tuple[float, ...]
-    wording: Callable[[float], str]
-    change: Change
-    moves: bool = False
+    strengths: tuple[float, ...]  # weakest first on each side; 0, no change, is left out
+    wording: Callable[[float], str]  # a strength in words
+    change: Change  # what it does to an RGB picture
+    moves: bool = False  # whether the part moves, so that its mask has to move as well
 
     def apply(
         self, image: Image.Image, mask: Mask, strength: float, seed: int | tuple[int, ...]
     ) -> tuple[Image.Image, Mask]:
-        """Change a photo and, where the part moves, its mask.
+        """Change a photo and, where the part moves, its mask; both keep their size.
 
         Args:
             image: RGB; it is not changed itself.
@@ -58,9 +50,6 @@ class Perturbation:
             strength: in the unit that `wording` says; 0 changes nothing.
             seed: of what is random; the same seed gives the same pixels, and one seed the same
                 direction and the same grain at every strength.
-
-        Returns:
-            Picture and mask of the sizes they had.
         """
         if strength == 0:
             return image, mask

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def write_report(
         output_dir: is made.
         models: at least one, all with the same conditions.
         samples: one photo under every condition.
-        command: what made them.
+        command: that made them, with this seed.
         seed: beside the command.
     """
     folder = output_dir / "samples"
@@ -154,11 +155,13 @@ def _first_worse(model: ModelFigures, change: str) -> str:
 
 
 def _over_strength(models: Sequence[ModelFigures]) -> Section:
-    sentences = {
-        name: f"{capital(name)} over the strength of each change. {MEANINGS[name]}"
+    charts = [
+        (
+            strength_chart(models, name),
+            f"{capital(name)} over the strength of each change. {MEANINGS[name]}",
+        )
         for name in NAMES
-    }
-    charts = [(strength_chart(models, name), sentence) for name, sentence in sentences.items()]
+    ]
     return Section("Over the strength", [Charts(charts)])
 
 
@@ -187,21 +190,21 @@ def _cell(one: Figures, name: str) -> str:
 def _kinds_of_defect(models: Sequence[ModelFigures]) -> Section:
     """Misses by kind of defect at the strength of each change that misses most of it."""
     blocks: list[Block] = [Paragraph(KINDS_OF_DEFECT)]
+    value = attrgetter("value")
     for model in models:
-        kinds = list(model.figures[0].misses_by_defect)
-        columns = []  # of the shares of each kind
-        for change in (CLEAN.change, *model.changes):
-            misses = [one.misses_by_defect for one in model.under(change)]
-            most = [max((one[kind] for one in misses), key=lambda r: r.value) for kind in kinds]
-            columns.append(most)
-        rows = [
-            [kind, *map(_count, shares)]
-            for kind, shares in zip(kinds, zip(*columns, strict=True), strict=True)
-        ]
-        apart = [_digits(spread(share.value for share in column)) for column in columns]
-        if kinds:
-            head = ["kind", CLEAN.change, *model.changes]
-            blocks += [Heading(model.name), Table(head, [*rows, ["spread", *apart]])]
+        changes = (CLEAN.change, *model.changes)
+        rows = {
+            kind: [
+                max((one.misses_by_defect[kind] for one in model.under(change)), key=value)
+                for change in changes
+            ]
+            for kind in model.figures[0].misses_by_defect
+        }
+        cells = [[kind, *map(_count, most)] for kind, most in rows.items()]
+        apart = [_digits(spread(map(value, column))) for column in zip(*rows.values(), strict=True)]
+        if rows:
+            table = Table(["kind", *changes], [*cells, ["spread", *apart]])
+            blocks += [Heading(model.name), table]
     return Section("Kinds of defect", blocks)
 
 
@@ -229,9 +232,8 @@ def _auroc_and_change(one: Figures, clean: Figures) -> str:
 
 
 def _samples(pictures: Mapping[Condition, Path]) -> Section:
-    changes = dict.fromkeys(one.change for one in pictures if one != CLEAN)
     blocks = []
-    for change in changes:
+    for change in dict.fromkeys(one.change for one in pictures if one != CLEAN):
         shown = [one for one in pictures if one.change in (change, CLEAN.change)]
         blocks.append(Pictures(change, [(pictures[one], one.amount) for one in shown]))
     return Section("What the changes look like", blocks)
@@ -247,8 +249,7 @@ def _how_made(record: Mapping[str, Any]) -> Section:
 def _record(model: ModelFigures) -> dict[str, Any]:
     conditions = [
         {
-            "change": one.condition.change,
-            "strength": one.condition.strength,
+            **one.condition._asdict(),
             "words": str(one.condition),
             "image_auroc": one.image_auroc,
             "image_auroc_change_interval": list(one.auroc_change),

@@ -58,14 +58,10 @@ def auroc_change(
 def happens_more_often(
     clean: Sequence[bool] | np.ndarray, changed: Sequence[bool] | np.ndarray
 ) -> bool:
-    """Whether something befalls more of the changed photos, beyond what chance explains.
+    """Whether something befalls more of the changed photos (N,), beyond what chance explains.
 
     McNemar's test (1947), exact and one-sided: only photos to which it happens in one of the two
     say anything, and chance would share them out evenly.
-
-    Args:
-        clean: (N,) whether it happened to the photos as they are.
-        changed: (N,) whether it happened to the same photos changed.
 
     Example:
         >>> happens_more_often([False] * 9, [True] * 7 + [False] * 2)
