@@ -43,18 +43,16 @@ from page.components import translate
 from page.inspection.inspector import Inspector
 from page.models.catalogue import Catalogue
 from page.models.entries import ASSETS, find_models, shipped_models
-from page.server.gradio_internals import HeadScripts, forget_unused_sessions
-from page.server.guards import ErrorsInSentences, OwnFilesOnly, SecurityHeaders
+from page.server.gradio_internals import head_scripts, tidy_up_after_visitors
+from page.server.guards import errors_in_sentences, file_elsewhere, refuse, security_headers
 from page.server.limits import MAX_UPLOAD_BYTES
-from page.server.login import Account, OwnPagesOnly
+from page.server.login import Account, call_of_another_site
 from page.server.quotas import Quotas
 from page.server.rate_limits import RateLimits, believe_the_proxy_of_a_space
 from page.server.temporary_files import visitors_folder
 from page.wiring import build
 
-TITLE = "Golden Sample"  # on the page that asks for a name and a password
 STYLES = Path(__file__).parent / "page" / "static"
-FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 
 
 def style() -> str:
@@ -67,17 +65,9 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(
         primary_hue="amber",
         neutral_hue="slate",
-        font=FONTS,
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ).set(button_primary_text_color="#241400", button_primary_text_color_dark="#241400")
-
-
-def guards(quotas: Quotas, account: Account | None) -> list[Middleware]:
-    """What stands before the page, outermost first."""
-    own_pages_only = [] if account is None else [Middleware(OwnPagesOnly)]
-    limits = Middleware(RateLimits, quotas=quotas)
-    within = [Middleware(each) for each in (OwnFilesOnly, ErrorsInSentences, HeadScripts)]
-    return [Middleware(SecurityHeaders), *own_pages_only, limits, *within]
 
 
 def serve(
@@ -85,7 +75,16 @@ def serve(
 ) -> None:
     """Serve the page until the process is stopped."""
     believe_the_proxy_of_a_space()
-    forget_unused_sessions()
+    tidy_up_after_visitors()
+    login = [] if account is None else [Middleware(refuse, why=call_of_another_site)]
+    guards = [  # outermost first
+        Middleware(security_headers),
+        *login,
+        Middleware(RateLimits, quotas=quotas),
+        Middleware(refuse, why=file_elsewhere),
+        Middleware(errors_in_sentences),
+        Middleware(head_scripts),
+    ]
     with visitors_folder() as root:
         build(Inspector(catalogue), root).launch(
             server_name=host,
@@ -93,9 +92,9 @@ def serve(
             theme=theme(),
             css=style(),
             i18n=translate,
-            app_kwargs={"middleware": guards(quotas, account)},
+            app_kwargs={"middleware": guards},
             auth=account,
-            auth_message=TITLE,
+            auth_message="Golden Sample",
             footer_links=[],
             run_history=False,
             share=False,

@@ -34,6 +34,7 @@ NOT_PUBLIC = [
     ipaddress.ip_network(network)
     for network in ("192.0.0.0/24", "2002::/16", "64:ff9b::/96", "64:ff9b:1::/48", "fec0::/10")
 ]
+WEB = ("http://", "https://")
 FILE_ROUTE = "/gradio_api/file="  # before the path of an upload, in its address
 EXPECTED = (
     "expected a file that was uploaded, its path, a public http(s) address, or a data URI "
@@ -57,17 +58,24 @@ def keep_given_photo(given: Any, folder: TemporaryFolder) -> Path:
         GivenPhotoError: when it is none of these, was not uploaded, or can't be fetched.
         NoRoomError: when the disk is full.
     """
-    source = _source_of(given)
+    source = given.get("path") if isinstance(given, dict) else given
+    if not isinstance(source, str) or not source:
+        raise GivenPhotoError(f"There is no photo: {EXPECTED}, found {type(source).__name__}.")
     if source.startswith("data:"):
-        return _write(_decode(source), folder)
-    if upload := _find_upload(source):
+        content = _decode(source)
+    elif upload := _find_upload(source):
         return folder.keep(upload)
-    if source.startswith(("http://", "https://")):
-        return _write(_fetch(source), folder)
-    raise GivenPhotoError(
-        f"The photo {name_of(given)!r} was not uploaded to this app, or longer than an hour ago; "
-        "upload it and give the path that comes back."
-    )
+    elif source.startswith(WEB):
+        content = _fetch(source)
+    else:
+        raise GivenPhotoError(
+            f"The photo {name_of(given)!r} was not uploaded to this app, or longer than an hour "
+            "ago; upload it and give the path that comes back."
+        )
+    kept = folder.new_file("")  # what it is, its content says
+    with writing(kept) as file:
+        file.write_bytes(content)
+    return kept
 
 
 def name_of(given: Any) -> str:
@@ -82,16 +90,9 @@ def name_of(given: Any) -> str:
     return "".join(letter if letter.isprintable() else "_" for letter in name) or "photo"
 
 
-def _source_of(given: Any) -> str:
-    source = given.get("path") if isinstance(given, dict) else given
-    if isinstance(source, str) and source:
-        return source
-    raise GivenPhotoError(f"There is no photo: {EXPECTED}, found {type(source).__name__}.")
-
-
 def _find_upload(source: str) -> Path | None:
     """The file of an upload, by its path or by its address in this app; None if it is none."""
-    if source.startswith(("http://", "https://")):
+    if source.startswith(WEB):
         _, route, source = source.partition(FILE_ROUTE)
         if not route:
             return None
@@ -120,22 +121,20 @@ def _decode(uri: str) -> bytes:
 
 def _fetch(address: str) -> bytes:
     """What a public address shows now."""
+    photo = f"The photo at {address[:MAX_NAME]}"
     try:
         status, content = synchronize_async(_get, address)
     except Exception as error:  # many libraries take part, each raises its own kinds
         raise GivenPhotoError(
-            f"The photo at {address[:MAX_NAME]} could not be fetched: nothing answers there in "
-            "time, or the address is not public; check it, or upload the photo."
+            f"{photo} could not be fetched: nothing answers there in time, or the address is not "
+            "public; check it, or upload the photo."
         ) from error
     if status != 200:
         raise GivenPhotoError(
-            f"The photo at {address[:MAX_NAME]} could not be fetched (HTTP status {status}); "
-            "check the address."
+            f"{photo} could not be fetched (HTTP status {status}); check the address."
         )
     if len(content) > MAX_PHOTO_BYTES:
-        raise GivenPhotoError(
-            f"The photo at {address[:MAX_NAME]} is larger than {MAX_PHOTO_BYTES // 2**20} MB."
-        )
+        raise GivenPhotoError(f"{photo} is larger than {MAX_PHOTO_BYTES // 2**20} MB.")
     return content
 
 
@@ -150,7 +149,12 @@ async def _get(address: str) -> tuple[int, bytes]:
             client = httpx.AsyncClient(transport=await _transport_to(httpx.URL(address).host))
             async with client, client.stream("GET", address) as response:
                 if not response.has_redirect_location:
-                    return response.status_code, await _read(response)
+                    content = bytearray()
+                    async for piece in response.aiter_bytes():
+                        content += piece
+                        if len(content) > MAX_PHOTO_BYTES:
+                            break
+                    return response.status_code, bytes(content)
                 address = urljoin(address, response.headers["Location"])
     raise ValueError("redirected without end")
 
@@ -175,19 +179,3 @@ def is_public(address: str) -> bool:
     found = getattr(found, "ipv4_mapped", None) or found
     is_of_a_machine = found.is_global and not (found.is_multicast or found.is_reserved)
     return is_of_a_machine and not any(found in network for network in NOT_PUBLIC)
-
-
-async def _read(response: httpx.Response) -> bytes:
-    content = bytearray()
-    async for piece in response.aiter_bytes():
-        content += piece
-        if len(content) > MAX_PHOTO_BYTES:
-            break
-    return bytes(content)
-
-
-def _write(content: bytes, folder: TemporaryFolder) -> Path:
-    kept = folder.new_file("")  # what it is, its content says
-    with writing(kept) as file:
-        file.write_bytes(content)
-    return kept

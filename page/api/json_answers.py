@@ -123,13 +123,7 @@ def model_answer(entry: ModelEntry, name: str, default: bool) -> ModelAnswer:
 
 
 def inspection_answer(result: Result, name: str, revision: str | None) -> InspectionAnswer:
-    """One photo as `/inspect` answers it.
-
-    Args:
-        result: of the photo.
-        name: of the model, as `/models` lists it.
-        revision: of the model, if it is on the Hub.
-    """
+    """One photo as `/inspect` answers it; the model's name is that of `/models`."""
     record = result.record
     answer: InspectionAnswer = {
         "file": result.file,
@@ -184,24 +178,21 @@ def picture_files(inspection: "Inspection") -> dict[str, PhotoFile]:
     with needing_room():
         uploads.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=uploads))
-    pictures = {
-        "heatmap.jpg": inspection.heatmap,
-        "reconstruction.jpg": inspection.reconstruction,
-        "mask.png": _mask(inspection),
-    }
-    for name, picture in pictures.items():
-        with writing(folder / name) as file:
+    # White where the score exceeds the threshold; black all over if there is no region, also where
+    # a doubt forbids to judge.
+    mask = Image.new("L", inspection.photo.size)
+    if inspection.regions:
+        size = (inspection.photo.height, inspection.photo.width)
+        _, exceeding = scores_and_mask(inspection.score_map, size, inspection.threshold)
+        mask = Image.fromarray(exceeding).convert("L")
+    files = {}
+    for name, picture in (
+        ("heatmap.jpg", inspection.heatmap),
+        ("reconstruction.jpg", inspection.reconstruction),
+        ("mask.png", mask),
+    ):
+        path = folder / name
+        with writing(path) as file:
             picture.save(file, quality=JPEG_QUALITY)
-    return {
-        Path(name).stem: {"path": str(folder / name), "meta": {"_type": "gradio.FileData"}}
-        for name in pictures
-    }
-
-
-def _mask(inspection: "Inspection") -> Image.Image:
-    """White where the score exceeds the threshold; black all over if there is no region."""
-    size = (inspection.photo.height, inspection.photo.width)
-    if not inspection.regions:  # also where a doubt forbids to judge
-        return Image.new("L", inspection.photo.size)
-    _, mask = scores_and_mask(inspection.score_map, size, inspection.threshold)
-    return Image.fromarray(mask).convert("L")
+        files[path.stem] = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+    return files

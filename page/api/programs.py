@@ -9,7 +9,7 @@ models. Gradio takes names, types and descriptions of the API from the signature
 import importlib.util
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -36,15 +36,7 @@ from page.session import CALIBRATED_THRESHOLD
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
 
-CALLS_AT_ONCE = 8  # of each function; the rest waits in Gradio's queue
-
-
-class Asked(NamedTuple):
-    """What a program asked for, checked."""
-
-    name: str  # of the model, as `/models` lists it
-    entry: ModelEntry
-    threshold: float  # 0..1
+Chosen = tuple[str, ModelEntry]  # a model and its name, as `/models` lists it
 
 
 class Programs:
@@ -97,8 +89,8 @@ class Programs:
             regions (number, box, area, peak, shape, at_outline)
             good_parts_at_least (count, total), photo_size (width, height)
         """
-        asked = self._understand(category, model, threshold)
-        answer, inspection = self._inspect(photo, asked)
+        threshold, chosen = _threshold_of(threshold), self._choose(category, model)
+        answer, inspection = self._inspect(photo, chosen, threshold)
         if inspection is None:
             raise refusal(answer["error"])
         try:
@@ -127,12 +119,11 @@ class Programs:
         """
         if not isinstance(photos, list) or not 0 < len(photos) <= MAX_PHOTOS:
             raise refusal(f"A batch is a list of 1 to {MAX_PHOTOS} photos; divide a longer one.")
-        asked = self._understand(category, model, threshold)
-        return batch_answer([self._inspect(photo, asked)[0] for photo in photos])
+        threshold, chosen = _threshold_of(threshold), self._choose(category, model)
+        return batch_answer([self._inspect(photo, chosen, threshold)[0] for photo in photos])
 
-    def _understand(self, category: Any, model: Any, threshold: Any) -> Asked:
-        """Check what a program asked for, of whatever types it is; null means the default."""
-        threshold = checked_threshold(CALIBRATED_THRESHOLD if threshold is None else threshold)
+    def _choose(self, category: Any, model: Any) -> Chosen:
+        """The model that a program asked for, of whatever types that is."""
         fitting = self._fitting(category, model)
         if not fitting:
             self._inspector.catalogue.refresh()  # it may have come since somebody last looked
@@ -143,7 +134,7 @@ class Programs:
         if len(categories) > 1:
             raise refusal(f"There are several categories: name one of {', '.join(categories)}.")
         (_, name), entry = next(iter(fitting.items()))
-        return Asked(name, entry, float(threshold))
+        return name, entry
 
     def _fitting(self, category: Any, model: Any) -> dict[tuple[str, str], ModelEntry]:
         """The models that can be meant, by category and name; what is not given is not asked."""
@@ -162,31 +153,34 @@ class Programs:
         of_category = f" of the category {category}" if category else ""
         return f"There is no model {shown(model)}{of_category}; name one of {', '.join(names)}."
 
-    def _inspect(self, photo: Any, asked: Asked) -> tuple[InspectionAnswer, "Inspection | None"]:
+    def _inspect(
+        self, photo: Any, chosen: Chosen, threshold: float
+    ) -> tuple[InspectionAnswer, "Inspection | None"]:
         """One photo's answer and what it was made from; None where it could not be read."""
         from modeling import InspectionRecord, ModelLoadError
 
-        file, entry = name_of(photo), asked.entry
+        file, (name, entry) = name_of(photo), chosen
         try:
             with closing(TemporaryFolder(self._root)) as folder:
                 kept = keep_given_photo(photo, folder)
-                result, inspection = self._inspector.inspect(
-                    file, kept, entry, asked.threshold, folder
-                )
+                result, inspection = self._inspector.inspect(file, kept, entry, threshold, folder)
         except (GivenPhotoError, NoRoomError) as error:
-            record = InspectionRecord.failed(str(error), asked.threshold)
+            record = InspectionRecord.failed(str(error), threshold)
             result, inspection = Result.of(file, None, entry, record), None
         except ModelLoadError as error:
             raise refusal(str(error)) from error
-        return inspection_answer(result, asked.name, entry.revision), inspection
+        return inspection_answer(result, name, entry.revision), inspection
 
 
-def offer(programs: Programs, concurrency_limit: int = CALLS_AT_ONCE) -> None:
+def _threshold_of(given: Any) -> float:
+    """The threshold that a program asked for, of whatever type it is; null means the default."""
+    return checked_threshold(CALIBRATED_THRESHOLD if given is None else given)
+
+
+def offer(programs: Programs, concurrency_limit: int = 8) -> None:
     """Register the functions with the `gr.Blocks` that is being built.
 
-    Args:
-        programs: what to offer.
-        concurrency_limit: how many calls of each function may be under way.
+    So many calls of each function may be under way; the rest waits in Gradio's queue.
     """
     for function in (programs.models, programs.inspect, programs.inspect_batch):
         name = function.__name__

@@ -22,19 +22,12 @@ THUMBNAIL_SIDE = 160  # pixels
 
 
 class Totals(NamedTuple):
-    """How many photos came out how.
-
-    Attributes:
-        passed: number of parts that pass.
-        failed: number of parts that fail.
-        to_check: number of photos that can't be judged.
-        unreadable: number of files that are no picture, or a damaged one.
-    """
+    """How many photos came out how."""
 
     passed: int
     failed: int
-    to_check: int
-    unreadable: int
+    to_check: int  # can't be judged
+    unreadable: int  # no picture, or a damaged one
 
     @property
     def inspected(self) -> int:
@@ -66,30 +59,20 @@ class Batch:
     cancels, decides and moves the threshold in others. A photo's number, from 1, is its place in
     the batch.
 
-    Attributes:
-        uploads: what was given.
-        folder: where photos, maps and thumbnails are; close it when the batch is replaced.
-        threshold: the operating threshold of all verdicts, 0..1.
-        choice: the category and model that judge, as the page names them, if it was told.
-        results: of the photos that are done, in the order given.
-        thumbnails: a small JPEG each; None where there is no picture.
-        selected: number of the photo whose details are shown; None for none.
-        error: one sentence why the batch ended early: its model can't be loaded.
-        is_running: whether photos are being inspected.
-
     Raises:
         ValueError: when the threshold is no number from 0 to 1.
     """
 
     uploads: Sequence[Upload]
-    folder: TemporaryFolder
-    threshold: float
-    choice: tuple[str, str] | None = None
-    results: list[Result] = field(default_factory=list)
+    folder: TemporaryFolder  # of photos, maps and thumbnails; closed when the batch is replaced
+    threshold: float  # the operating threshold of all verdicts, 0..1
+    choice: tuple[str, str] | None = None  # category and model that judge, as the page names them
+    results: list[Result] = field(default_factory=list)  # of the photos done, in the order given
+    # A small JPEG each; None where there is no picture.
     thumbnails: list[Path | None] = field(default_factory=list)
-    selected: int | None = None
-    error: str = ""
-    is_running: bool = False
+    selected: int | None = None  # number of the photo whose details are shown
+    error: str = ""  # one sentence why the batch ended early: its model can't be loaded
+    is_running: bool = False  # whether photos are being inspected
     _first_done: float = float("nan")  # on the monotonic clock
     _last_done: float = float("nan")
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -155,21 +138,11 @@ class Batch:
                     kept = {"decision": newest.decision, "note": newest.note}
                     self.results[index] = replace(judged, **kept)
 
-    def decide(self, number: int, decision: str, note: str) -> Result:
-        """Record what the operator decides of a photo.
-
-        Args:
-            number: of the photo, from 1.
-            decision: `ACCEPT`, `REJECT` or `UNDECIDED`.
-            note: the operator's own words.
-
-        Returns:
-            The photo's result with the decision.
-        """
+    def decide(self, number: int, decision: str, note: str) -> None:
+        """Record what the operator decides of a photo: `ACCEPT`, `REJECT` or `UNDECIDED`."""
         with self._changing:
             decided = replace(self.results[number - 1], decision=decision, note=note)
             self.results[number - 1] = decided
-        return decided
 
     @property
     def totals(self) -> Totals:
@@ -212,21 +185,18 @@ class Batch:
         return result, _save_thumbnail(inspection.photo, self.folder.new_file(".jpg"))
 
     def _take(self, result: Result, thumbnail: Path | None) -> None:
-        while not self._append(result, thumbnail):  # the threshold was moved meanwhile
-            result = result.at_threshold(self.threshold)
+        """Add a photo, judged at the threshold that holds by then."""
+        while True:
+            with self._changing:
+                if result.record.threshold == self.threshold:
+                    # First, so that there is one for every result that another thread sees.
+                    self.thumbnails.append(thumbnail)
+                    self.results.append(result)
+                    break
+            result = result.at_threshold(self.threshold)  # it was moved meanwhile
         self._last_done = time.monotonic()
         if len(self.results) == 1:
             self._first_done = self._last_done
-
-    def _append(self, result: Result, thumbnail: Path | None) -> bool:
-        """Add a photo, unless it was judged at a threshold that no longer holds."""
-        with self._changing:
-            if result.record.threshold != self.threshold:
-                return False
-            # First, so that there is one for every result that another thread sees.
-            self.thumbnails.append(thumbnail)
-            self.results.append(result)
-            return True
 
 
 def _check(threshold: float) -> None:

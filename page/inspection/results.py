@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,56 +18,36 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
 
 JPEG_QUALITY = 92  # of every photo that is shown or taken home
 ACCEPT, REJECT, UNDECIDED = "accept", "reject", ""
-DECIDED = {ACCEPT: "PASS", REJECT: "FAIL"}
 ATTENTION = ("ERROR", "FAIL", "CHECK", "PASS")  # what a person looks at first
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the page knows of one photo.
+    """What the page knows of one photo."""
 
-    Attributes:
-        file: its name as the visitor gave it.
-        photo: the file on the server, kept until the visitor leaves; None where nothing was kept.
-        category: the product that it was inspected as.
-        model: which model judged, on the Hub with its commit (`ModelEntry.identity`).
-        key: `ModelEntry.key` of that model.
-        record: what the model says of it, or why it could not be inspected.
-        time: when, ISO 8601 with the zone.
-        trouble: key of the page's own words for the error, see `why_not`; "" where it has none.
-        maps: .npz file with `score_map` (h, w) and, where it is known, `part` (h, w) bool.
-        calibration: of the model for this category; None where the photo could not be inspected.
-        decision: what the operator decided: `ACCEPT`, `REJECT` or `UNDECIDED`.
-        note: the operator's own words.
-    """
-
-    file: str
-    photo: Path | None
-    category: str
-    model: str
-    key: str
-    record: InspectionRecord
-    time: str
-    trouble: str = ""
-    maps: Path | None = None
-    calibration: Calibration | None = None
+    file: str  # its name as the visitor gave it
+    photo: Path | None  # on the server, kept until the visitor leaves; None where nothing was kept
+    category: str  # the product that it was inspected as
+    model: str  # which model judged, on the Hub with its commit (`ModelEntry.identity`)
+    key: str  # `ModelEntry.key` of that model
+    record: InspectionRecord  # what the model says of it, or why it could not be inspected
+    time: str = field(default_factory=_now)  # when, ISO 8601 with the zone
+    trouble: str = ""  # key of the page's own words for the error; "" where it has none
+    maps: Path | None = None  # .npz file: `score_map` (h, w) and, where known, `part` (h, w) bool
+    calibration: Calibration | None = None  # None where the photo could not be inspected
     decision: str = UNDECIDED
-    note: str = ""
+    note: str = ""  # the operator's own words
 
     @classmethod
     def of(
-        cls,
-        file: str,
-        photo: Path | None,
-        entry: ModelEntry,
-        record: InspectionRecord,
-        trouble: str = "",
+        cls, file: str, photo: Path | None, entry: ModelEntry, record: InspectionRecord
     ) -> Result:
         """What a model says of a photo now."""
-        time = datetime.now().astimezone().isoformat(timespec="seconds")
-        return cls(
-            file, photo, entry.category, entry.identity, entry.key, record, time, trouble=trouble
-        )
+        return cls(file, photo, entry.category, entry.identity, entry.key, record)
 
     @property
     def urgency(self) -> tuple[int, float]:
@@ -77,7 +57,7 @@ class Result:
     @property
     def final_verdict(self) -> str:
         """What the operator decided, as "PASS" or "FAIL"; where nothing is, the model's verdict."""
-        return DECIDED.get(self.decision, self.record.verdict)
+        return {ACCEPT: "PASS", REJECT: "FAIL"}.get(self.decision, self.record.verdict)
 
     def why_not(self, text: Translation) -> str:
         """Why the photo could not be inspected, in the visitor's language; "" where it was."""

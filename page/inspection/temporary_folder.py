@@ -47,9 +47,6 @@ def writing(path: Path) -> Iterator[Path]:
 class TemporaryFolder:
     """A folder for photos of a visitor and what is made of them; gone once it is closed.
 
-    Attributes:
-        path: of the folder.
-
     Raises:
         NoRoomError: when the disk is full.
     """
@@ -61,7 +58,7 @@ class TemporaryFolder:
         self._count = 0
         self._lock = threading.Lock()
         self._users = 0
-        self._is_closed = False
+        self.is_closed = False  # whether the files are deleted, or will be once nobody reads them
 
     def keep(self, photo: str | os.PathLike) -> Path:
         """A photo of the visitor's own, under a name that nobody chose from outside.
@@ -92,28 +89,18 @@ class TemporaryFolder:
             Whether they are there; not if the folder was closed before.
         """
         with self._lock:
-            is_there = not self._is_closed
+            is_there = not self.is_closed
             self._users += 1
         try:
             yield is_there
         finally:
             with self._lock:
                 self._users -= 1
-            self._delete_if_unused()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether its files are deleted, or will be as soon as nobody reads them."""
-        return self._is_closed
+                is_over = self.is_closed and self._users == 0
+            if is_over:
+                shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Delete everything, now or as soon as nobody reads it any more."""
-        with self._lock:
-            self._is_closed = True
-        self._delete_if_unused()
-
-    def _delete_if_unused(self) -> None:
-        with self._lock:
-            is_over = self._is_closed and self._users == 0
-        if is_over:
-            shutil.rmtree(self.path, ignore_errors=True)
+        with self.in_use():
+            self.is_closed = True

@@ -12,12 +12,12 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from page.inspection.temporary_folder import NoRoomError, TemporaryFolder, writing
+from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder, writing
 from page.languages import Translation
 from page.server.limits import (
     MAX_DIRECTORY_BYTES,
@@ -41,17 +41,11 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedE
 
 
 class Upload(NamedTuple):
-    """One file of a batch.
+    """One file of a batch."""
 
-    Attributes:
-        file: its name as the visitor gave it; in a zip, with its folders.
-        photo: where it is kept, whether it is a picture or not; None after an error.
-        error: one sentence why there is nothing to inspect; "" otherwise.
-    """
-
-    file: str
-    photo: Path | None = None
-    error: str = ""
+    file: str  # its name as the visitor gave it; in a zip, with its folders
+    photo: Path | None = None  # where it is kept, whether it is a picture or not
+    error: str = ""  # one sentence why there is nothing to inspect
 
 
 def unpack(
@@ -83,25 +77,25 @@ def unpack(
     return found
 
 
-class _DirectoryTooLargeError(Exception):
-    """A zip's table of contents is longer than that of any zip of photos."""
+class _LeftOutError(Exception):
+    """Why there is nothing to inspect: key of the sentence, and the values in it."""
 
-
-class _DamagedError(Exception):
-    """A zip or what is in it is damaged."""
+    def __init__(self, reason: str, **values: int) -> None:
+        super().__init__(reason)
+        self.reason, self.values = reason, values
 
 
 @contextmanager
-def _finding_damage() -> Iterator[None]:
-    """What zipfile raises for a damaged zip, as `_DamagedError`; a broken disk is another thing."""
+def _finding_damage(reason: str) -> Iterator[None]:
+    """What zipfile raises for a damaged zip, as a reason; a broken disk is another thing."""
     try:
         yield
     except DAMAGED as error:
-        raise _DamagedError from error
+        raise _LeftOutError(reason) from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # a place before the beginning of the file
             raise
-        raise _DamagedError from error
+        raise _LeftOutError(reason) from error
 
 
 class _ZipFile(io.FileIO):
@@ -112,9 +106,9 @@ class _ZipFile(io.FileIO):
     """
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read as a file does; raises `_DirectoryTooLargeError` when too much is asked at once."""
+        """Read as a file does, but no more than the longest table at once."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
-            raise _DirectoryTooLargeError
+            raise _LeftOutError("batch.too_many_entries", limit=MAX_ENTRIES)
         return super().read(size)
 
 
@@ -126,75 +120,71 @@ class _Unpacker:
         self._text = text
         self._bytes_left = MAX_UNPACKED_BYTES
 
-    def open_all(self, uploads: Iterator[Path]) -> Iterator[Upload]:
+    def open_all(self, uploads: Iterable[Path]) -> Iterator[Upload]:
         """Each upload's photos, kept only as they are asked for."""
         for upload in uploads:
             if upload.suffix.lower() == ".zip":
                 yield from self._open_zip(upload)
-            elif not _is_junk(upload.name):
-                yield self._keep(upload)
-
-    def _keep(self, upload: Path) -> Upload:
-        try:
-            return Upload(upload.name, self._folder.keep(upload))
-        except NoRoomError:
-            return self._failed(upload.name, "batch.no_room")
+            elif upload.name.lower() not in JUNK:
+                yield self._row(upload.name, self._folder.keep, upload)
 
     def _open_zip(self, path: Path) -> Iterator[Upload]:
         try:
-            with _finding_damage(), _ZipFile(path) as file, zipfile.ZipFile(file) as archive:
-                yield from self._open_members(path.name, archive)
-        except _DirectoryTooLargeError:
-            yield self._failed(path.name, "batch.too_many_entries", limit=MAX_ENTRIES)
-        except _DamagedError:
-            yield self._failed(path.name, "batch.damaged_zip")
+            with (
+                _finding_damage("batch.damaged_zip"),
+                _ZipFile(path) as file,
+                zipfile.ZipFile(file) as archive,
+            ):
+                for shown, member in _photos_in(archive, self._text.language):
+                    if member.file_size > self._bytes_left:
+                        limit = MAX_UNPACKED_BYTES // 2**30
+                        yield Upload(shown, error=self._text("batch.too_many_bytes", limit=limit))
+                        return
+                    yield self._row(shown, self._unpack, archive, member, shown)
+        except _LeftOutError as error:
+            yield Upload(path.name, error=self._text(error.reason, **error.values))
 
-    def _open_members(self, name: str, archive: zipfile.ZipFile) -> Iterator[Upload]:
-        if len(archive.infolist()) > MAX_ENTRIES:
-            yield self._failed(name, "batch.too_many_entries", limit=MAX_ENTRIES)
-            return
-        language = self._text.language
-        members = [(_shown_name(member, language), member) for member in archive.infolist()]
-        members = [pair for pair in members if not _is_skipped(*pair)]
-        if not members:
-            yield self._failed(name, "batch.empty_zip")
-        elif any(member.flag_bits & ENCRYPTED for _, member in members):
-            yield self._failed(name, "batch.encrypted_zip")
-        else:
-            for shown, member in sorted(members, key=lambda pair: natural_key(pair[0])):
-                if member.file_size > self._bytes_left:
-                    limit = MAX_UNPACKED_BYTES // 2**30
-                    yield self._failed(shown, "batch.too_many_bytes", limit=limit)
-                    return
-                yield self._open_member(shown, archive, member)
+    def _row(self, name: str, keep: Callable[..., Path], *given: Any) -> Upload:
+        """A file as `keep` has kept it, or why it has not."""
+        try:
+            return Upload(name, keep(*given))
+        except NoRoomError:
+            return Upload(name, error=self._text(NO_ROOM_WORDS))
+        except _LeftOutError as error:
+            return Upload(name, error=self._text(error.reason, **error.values))
 
-    def _open_member(self, shown: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Upload:
+    def _unpack(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> Path:
         suffix = PurePosixPath(shown).suffix.lower()[:8]
         if suffix == ".zip":
-            return self._failed(shown, "batch.zip_in_zip")
+            raise _LeftOutError("batch.zip_in_zip")
         if member.compress_type not in METHODS:
-            return self._failed(shown, "batch.unknown_method")
+            raise _LeftOutError("batch.unknown_method")
         if member.file_size > MAX_PHOTO_BYTES:
-            return self._failed(shown, "batch.too_large", limit=MAX_PHOTO_BYTES // 2**20)
+            raise _LeftOutError("batch.too_large", limit=MAX_PHOTO_BYTES // 2**20)
         kept = self._folder.new_file(suffix)
-        try:
-            # It never reads more than `file_size`, whatever the compressed bytes would give.
-            with (
-                writing(kept) as path,
-                path.open("xb") as file,
-                _finding_damage(),
-                archive.open(member) as packed,
-            ):
-                shutil.copyfileobj(packed, file)
-        except NoRoomError:
-            return self._failed(shown, "batch.no_room")
-        except _DamagedError:
-            return self._failed(shown, "batch.damaged_member")
+        # It never reads more than `file_size`, whatever the compressed bytes would give.
+        with (
+            writing(kept) as path,
+            path.open("xb") as file,
+            _finding_damage("batch.damaged_member"),
+            archive.open(member) as packed,
+        ):
+            shutil.copyfileobj(packed, file)
         self._bytes_left -= member.file_size
-        return Upload(shown, kept)
+        return kept
 
-    def _failed(self, name: str, reason: str, **values: int) -> Upload:
-        return Upload(name, error=self._text(reason, **values))
+
+def _photos_in(archive: zipfile.ZipFile, language: str) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Names and members in the order in which they are inspected."""
+    if len(archive.infolist()) > MAX_ENTRIES:
+        raise _LeftOutError("batch.too_many_entries", limit=MAX_ENTRIES)
+    members = [(_shown_name(member, language), member) for member in archive.infolist()]
+    members = [pair for pair in members if not _is_skipped(*pair)]
+    if not members:
+        raise _LeftOutError("batch.empty_zip")
+    if any(member.flag_bits & ENCRYPTED for _, member in members):
+        raise _LeftOutError("batch.encrypted_zip")
+    return sorted(members, key=lambda pair: natural_key(pair[0]))
 
 
 def natural_key(name: str) -> list[tuple[str, int, str]]:
@@ -233,12 +223,7 @@ def _decoded(name: bytes, language: str) -> str:
 
 def _is_skipped(shown: str, member: zipfile.ZipInfo) -> bool:
     """Whether a member has no name, is a folder, hidden, or what a desktop leaves behind."""
-    if not shown or member.is_dir():
-        return True
     parts = shown.split("/")
     is_hidden = any(part.startswith(".") for part in parts)
-    return is_hidden or MAC_FOLDER in parts or _is_junk(parts[-1])
-
-
-def _is_junk(name: str) -> bool:
-    return name.lower() in JUNK
+    is_junk = is_hidden or MAC_FOLDER in parts or parts[-1].lower() in JUNK
+    return not shown or member.is_dir() or is_junk

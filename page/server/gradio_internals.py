@@ -4,7 +4,7 @@
 |---|---|---|
 | `Sessions` | forgotten visitors' photos stay, and calls fill a gigabyte | ends sessions by age |
 | `TidyParser` | an upload that breaks off leaves its part on the disk | deletes it itself |
-| `HeadScripts` | the page's scripts have to run before Gradio's | puts `head=` before its own |
+| `head_scripts` | the page's scripts have to run before Gradio's | puts `head=` before its own |
 | `read_with` | a component opens, checks or rejects what the page takes as it is | has a hook |
 | `take_as_given`, `refuse_wrong_inputs` | it fetches addresses for anybody | can be told not to |
 | `answer_mcp_in_json` | MCP tools would answer in Python's notation | answers in JSON |
@@ -29,6 +29,7 @@ from gradio.context import Context
 from gradio.exceptions import InvalidPathError
 from gradio.state_holder import SessionState, StateHolder
 from gradio_client.utils import is_http_url_like, traverse
+from starlette.datastructures import MutableHeaders
 
 from page.languages import text_in
 from page.server.guards import NONCE
@@ -46,9 +47,10 @@ HEAD = b"<head>"
 Component = TypeVar("Component", bound=gr.components.Component)
 
 
-def forget_unused_sessions() -> None:
-    """From now on, have apps forget the sessions that nobody uses."""
+def tidy_up_after_visitors() -> None:
+    """From now on, apps forget sessions that nobody uses, and delete uploads that break off."""
     gradio.routes.StateHolder = Sessions
+    route_utils.GradioMultiPartParser = TidyParser
 
 
 class Sessions(StateHolder):
@@ -74,7 +76,10 @@ class Sessions(StateHolder):
     def __getitem__(self, session_id: str) -> SessionState:
         """A session, made when it is first asked for."""
         if session_id not in self:
-            self._forget_calls()
+            with self.lock:
+                sessions = [*self.session_data.items()]  # the most recently used last
+            empty = [name for name, session in sessions if not session.state_data]
+            self._end(empty[: max(0, len(empty) - KEPT)])
         return super().__getitem__(session_id)
 
     def update(self, session_id: str) -> None:
@@ -98,36 +103,21 @@ class Sessions(StateHolder):
     def _end(self, names: list[str]) -> None:
         """Forget sessions and call what their states name; Gradio's way skips unchanged states."""
         for name in names:
-            session = self._drop(name)
+            with self.lock:
+                self._used.pop(name, None)
+                self.time_last_used.pop(name, None)
+                session = self.session_data.pop(name, None)
             for number, value in [] if session is None else [*session.state_data.items()]:
                 state = session.blocks_config.blocks.get(number)
                 if isinstance(state, gr.State):
                     state.delete_callback(value)
 
-    def _drop(self, name: str) -> SessionState | None:
-        with self.lock:
-            self._used.pop(name, None)
-            self.time_last_used.pop(name, None)
-            return self.session_data.pop(name, None)
-
-    def _forget_calls(self) -> None:
-        with self.lock:
-            sessions = [*self.session_data.items()]  # the most recently used last
-        empty = [name for name, session in sessions if not session.state_data]
-        for name in empty[: max(0, len(empty) - KEPT)]:
-            self._drop(name)
-
-
-def delete_broken_uploads() -> None:
-    """From now on, delete what has come of an upload when its connection ends or the disk is full.
-
-    Gradio deletes it only where the form is wrong.
-    """
-    route_utils.GradioMultiPartParser = TidyParser
-
 
 class TidyParser(route_utils.GradioMultiPartParser):
-    """Reads an upload into files, and leaves none behind when reading fails."""
+    """Reads an upload into files; deletes them when its connection ends or the disk is full.
+
+    Gradio does so only where the form is wrong.
+    """
 
     async def parse(self) -> Any:
         """The form, its files complete."""
@@ -140,22 +130,18 @@ class TidyParser(route_utils.GradioMultiPartParser):
             raise
 
 
-class HeadScripts:
-    """ASGI middleware that puts the page's own scripts first into its head.
+def head_scripts(app: ASGIApp) -> ASGIApp:
+    """Middleware that puts the page's own scripts first into its head; it changes nothing else.
 
     They say which language Gradio reads from the browser. What is given as `head=` is added when
     Gradio has chosen its words already.
     """
+    scripts = ((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    markup = "".join(f"<script>{script}</script>" for script in scripts).encode()
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        scripts = ((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
-        self.markup = "".join(f"<script>{script}</script>" for script in scripts).encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; only the page itself is changed."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
             return
         start: Message = {}
         body = b""
@@ -168,16 +154,17 @@ class HeadScripts:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            page = body.replace(HEAD, HEAD + self.markup, 1)
+            page = body.replace(HEAD, HEAD + markup, 1)
             if nonce := scope.get(NONCE):
                 # In what Gradio writes into the page for the browser, every < is escaped.
                 page = page.replace(b"<script", f'<script nonce="{nonce}"'.encode())
-            kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
-            length = (b"content-length", str(len(page)).encode())
-            await send({**start, "headers": [*kept, length]})
+            MutableHeaders(scope=start)["Content-Length"] = str(len(page))
+            await send(start)
             await send({"type": "http.response.body", "body": page})
 
-        await self.app(scope, receive, send_with_scripts)
+        await app(scope, receive, send_with_scripts)
+
+    return answer
 
 
 def read_with(component: Component, read: Callable[[Any], Any]) -> Component:
@@ -236,13 +223,13 @@ def _would_be_fetched(block: Any, value: Any) -> bool:
     """Whether a file with an address in the place of its path is somewhere in a value."""
     if block.async_move_resource_to_block_cache is _as_given:
         return False
+
+    def is_at_an_address(part: Any) -> bool:
+        return isinstance(part, dict) and is_http_url_like(part.get("path"))
+
     found: list[Any] = []
-    traverse(value, found.append, _is_at_an_address)
+    traverse(value, found.append, is_at_an_address)
     return bool(found)
-
-
-def _is_at_an_address(value: Any) -> bool:
-    return isinstance(value, dict) and is_http_url_like(value.get("path"))
 
 
 def answer_mcp_in_json() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gradio.route_utils import FnIndexInferError
@@ -24,8 +25,6 @@ NONCE = "golden_sample.nonce"  # in the scope of a request: what marks a script 
 FILES = "/gradio_api/file="
 FILE_ELSEWHERE = re.compile("/gradio_api/file[=/]https?:", re.IGNORECASE)
 CALLS = tuple(f"/gradio_api/{name}" for name in ("call", "queue/join", "run", "api", "component_"))
-NO_FUNCTION = "There is no such function; there are models, inspect and inspect_batch."
-WRONG_ARGUMENTS = "{problem}; /gradio_api/info describes the arguments."
 MAX_PROBLEM = 200  # characters of what is repeated to who sent it
 MCP_PAGE = "/gradio_api/mcp"
 # A Space is shown in a frame of the Hub's page.
@@ -57,48 +56,30 @@ FILE_POLICY = {
 }
 # Gradio's page about MCP, which shows nothing of anybody's, has a script without a nonce.
 MCP_POLICY = POLICY | {"script-src": "'unsafe-inline'"}
-FORBIDDEN = (
-    "accelerometer",
-    "autoplay",
-    "browsing-topics",
-    "display-capture",
-    "geolocation",
-    "gyroscope",
-    "magnetometer",
-    "microphone",
-    "midi",
-    "payment",
-    "serial",
-    "usb",
-)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # file addresses and what is inspected stay here
-    "Permissions-Policy": ", ".join(["camera=(self)", *(f"{name}=()" for name in FORBIDDEN)]),
+    "Permissions-Policy": (
+        "camera=(self), accelerometer=(), autoplay=(), browsing-topics=(), display-capture=(), "
+        "geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), "
+        "serial=(), usb=()"
+    ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 
 
-class SecurityHeaders:
-    """ASGI middleware that adds the headers to every answer, and to nothing else.
+def security_headers(app: ASGIApp) -> ASGIApp:
+    """Middleware that adds the headers to every answer, and to nothing else.
 
-    There is no X-Frame-Options: it can't name the Hub, and browsers that know `frame-ancestors`
-    ignore it. Strict-Transport-Security is left to the proxy, which knows whether there is https.
-
-    Example:
-        ```python
-        blocks.launch(app_kwargs={"middleware": [Middleware(SecurityHeaders)]})
-        ```
+    `scope[NONCE]` is what the page's own scripts carry. There is no X-Frame-Options: it can't name
+    the Hub, and browsers that know `frame-ancestors` ignore it. Strict-Transport-Security is left
+    to the proxy, which knows whether there is https.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; `scope[NONCE]` is what the page's own scripts carry."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
             return
         nonce = scope[NONCE] = secrets.token_urlsafe(16)
 
@@ -109,40 +90,40 @@ class SecurityHeaders:
                 headers["Content-Security-Policy"] = policy_of(scope["path"], nonce)
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return answer
 
 
-class OwnFilesOnly:
-    """ASGI middleware that refuses to show a file of another server.
+def refuse(app: ASGIApp, why: Callable[[Scope], str | None]) -> ASGIApp:
+    """Middleware that answers 403 with the sentence that `why` has for a request, if it has one."""
 
-    Gradio would fetch it for anybody, of any size, and pass it on in this app's name.
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        sentence = why(scope) if scope["type"] == "http" else None
+        answering = JSONResponse({"detail": sentence}, 403) if sentence else app
+        await answering(scope, receive, send)
+
+    return answer
+
+
+def file_elsewhere(scope: Scope) -> str | None:
+    """Why no file of another server is shown; None for any other request.
+
+    Gradio would fetch it for anybody, of any size, and pass it on in this app's name. A path's
+    %-codes are decoded already.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a path's %-codes are decoded already."""
-        if scope["type"] == "http" and FILE_ELSEWHERE.search(scope["path"]):
-            sentence = sentence_for(scope, "own_files_only")
-            await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+    return sentence_for(scope, "own_files_only") if FILE_ELSEWHERE.search(scope["path"]) else None
 
 
-class ErrorsInSentences:
-    """ASGI middleware, innermost, that answers with one sentence where Gradio raises an error.
+def errors_in_sentences(app: ASGIApp) -> ASGIApp:
+    """Middleware, innermost, that answers with one sentence where Gradio raises an error.
 
     Without it, the web server would answer, and that answer would lack the headers of the other
     guards. An error that the caller did not cause is raised again, for the server's log.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; an answer that has begun can't be mended."""
-        has_begun = False
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False  # an answer that has begun can't be mended
 
         async def send_and_see(message: Message) -> None:
             nonlocal has_begun
@@ -150,17 +131,19 @@ class ErrorsInSentences:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_and_see)
+            await app(scope, receive, send_and_see)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
-            status, sentence = mistake_in_a_call(scope["path"], error) or (500, None)
-            sentence = sentence or sentence_for(scope, "broke")
+            mistake = mistake_in_a_call(scope["path"], error)
+            status, sentence = mistake or (500, sentence_for(scope, "broke"))
             await JSONResponse({"detail": sentence}, status)(scope, receive, send)
-            if status == 500:
+            if mistake is None:
                 raise
+
+    return answer
 
 
 def mistake_in_a_call(path: str, error: Exception) -> tuple[int, str] | None:
@@ -172,10 +155,10 @@ def mistake_in_a_call(path: str, error: Exception) -> tuple[int, str] | None:
     if not path.startswith(CALLS):
         return None
     if isinstance(error, FnIndexInferError | KeyError):
-        return 404, NO_FUNCTION
+        return 404, "There is no such function; there are models, inspect and inspect_batch."
     if isinstance(error, TypeError):
         problem = str(error).partition(". Please")[0][:MAX_PROBLEM]
-        return 422, WRONG_ARGUMENTS.format(problem=problem)
+        return 422, f"{problem}; /gradio_api/info describes the arguments."
     return None
 
 
@@ -193,6 +176,5 @@ def policy_of(path: str, nonce: str) -> str:
         policy = FILE_POLICY
     elif path.startswith(MCP_PAGE):
         policy = MCP_POLICY
-    return "; ".join(f"{name} {value}".strip() for name, value in policy.items()).format(
-        nonce=nonce
-    )
+    directives = "; ".join(f"{name} {value}".strip() for name, value in policy.items())
+    return directives.format(nonce=nonce)

@@ -12,24 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Scope
 
 USERNAME, PASSWORD = "APP_USERNAME", "APP_PASSWORD"
 
 
 @dataclass(frozen=True)
 class Account:
-    """The name and the password that open the page; as Gradio's `auth=` it says who may enter.
+    """The name and the password that open the page; as Gradio's `auth=` it says who may enter."""
 
-    Attributes:
-        username: without spaces around it, which Gradio takes from what a visitor types.
-        password: as it is.
-    """
-
-    username: str
+    username: str  # without spaces around it, which Gradio takes from what a visitor types
     password: str = field(repr=False)
 
     @classmethod
@@ -56,22 +50,14 @@ class Account:
         return is_name and is_password
 
 
-class OwnPagesOnly:
-    """ASGI middleware for an app with a login: a page of another site may call nothing.
+def call_of_another_site(scope: Scope) -> str | None:
+    """Why a page of another site may call nothing where there is a login; None for other requests.
 
     The browser would send the visitor's session along, and Gradio lets every site read the answer.
-    Programs say nothing of a site and go on.
+    Programs say nothing of a site and go on, and so does who follows a link to the app.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; following a link to the app is none of another site's calls."""
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        if is_foreign and headers.get("sec-fetch-mode") != "navigate":
-            sentence = "With a login, the app answers its own pages and programs only."
-            await JSONResponse({"detail": sentence}, 403)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+    headers = Headers(scope=scope)
+    is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_foreign and headers.get("sec-fetch-mode") != "navigate":
+        return "With a login, the app answers its own pages and programs only."
+    return None

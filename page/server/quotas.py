@@ -17,17 +17,11 @@ from page.server.limits import (
 
 @dataclass(frozen=True)
 class Quotas:
-    """What one address may do within a minute; infinity for any number.
+    """What one address may do within a minute; infinity for any number."""
 
-    Attributes:
-        calls: requests that are neither uploads nor answered at once.
-        upload_bytes: bodies of all requests together.
-        wrong_passwords: attempts to log in that fail.
-    """
-
-    calls: float = CALLS_PER_MINUTE
-    upload_bytes: float = UPLOAD_MB_PER_MINUTE * 2**20
-    wrong_passwords: float = WRONG_PASSWORDS_PER_MINUTE
+    calls: float = CALLS_PER_MINUTE  # requests that are neither uploads nor answered at once
+    upload_bytes: float = UPLOAD_MB_PER_MINUTE * 2**20  # bodies of all requests together
+    wrong_passwords: float = WRONG_PASSWORDS_PER_MINUTE  # attempts to log in that fail
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Quotas:
@@ -36,11 +30,9 @@ class Quotas:
         Raises:
             ValueError: when one of them is no number, or negative.
         """
-        return cls(
-            calls=_number(environment, "APP_CALLS_PER_MINUTE", CALLS_PER_MINUTE),
-            upload_bytes=_number(environment, "APP_UPLOAD_MB_PER_MINUTE", UPLOAD_MB_PER_MINUTE)
-            * 2**20,
-        )
+        calls = _number(environment, "APP_CALLS_PER_MINUTE", CALLS_PER_MINUTE)
+        megabytes = _number(environment, "APP_UPLOAD_MB_PER_MINUTE", UPLOAD_MB_PER_MINUTE)
+        return cls(calls, megabytes * 2**20)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
@@ -55,26 +47,25 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
 
 
 class Allowance:
-    """What one address has left; it grows back evenly, in a minute from nothing to all."""
+    """What an address has left of `most`; it grows back evenly, from nothing to all in a minute."""
 
     def __init__(self, quotas: Quotas, now: float) -> None:
-        self._most = vars(quotas)
-        self._left = dict(self._most)
+        self.most = vars(quotas)
+        self._left = dict(self.most)
         self._now = now
 
     def grow(self, now: float) -> None:
         """Bring it up to the time `now`, in seconds."""
         share = (now - self._now) / 60
         self._now = now
-        for name, most in self._most.items():
+        for name, most in self.most.items():
             if math.isfinite(most):
                 self._left[name] = min(most, self._left[name] + share * most)
 
     def take(self, **amounts: float) -> str | None:
-        """Take an amount of each of these quotas; where one has not as much, take nothing.
+        """Take an amount of each of these quotas; None where all have as much.
 
-        Returns:
-            The name of the first that has not; None where all had.
+        Else nothing is taken, and the answer is the name of the first that has not.
         """
         for name, amount in amounts.items():
             if self._left[name] < amount:
@@ -86,16 +77,12 @@ class Allowance:
     def give_back(self, **amounts: float) -> None:
         """Undo a `take`."""
         for name, amount in amounts.items():
-            self._left[name] = min(self._most[name], self._left[name] + amount)
-
-    def most(self, name: str) -> float:
-        """What there is of one of the quotas at most."""
-        return self._most[name]
+            self._left[name] = min(self.most[name], self._left[name] + amount)
 
     def seconds_until(self, name: str, amount: float) -> int:
         """When there will be as much; a minute where there never will be."""
-        missing = min(amount, self._most[name]) - self._left[name]
-        return min(60, max(1, math.ceil(60 * missing / self._most[name])))
+        missing = min(amount, self.most[name]) - self._left[name]
+        return min(60, max(1, math.ceil(60 * missing / self.most[name])))
 
 
 class Addresses:

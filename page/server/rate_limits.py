@@ -57,12 +57,6 @@ class RateLimits:
         app: what answers all others.
         quotas: what one address may do.
         clock: tells the time in seconds.
-
-    Example:
-        ```python
-        limits = Middleware(RateLimits, quotas=Quotas.of(os.environ))
-        blocks.launch(app_kwargs={"middleware": [limits]})
-        ```
     """
 
     def __init__(
@@ -76,75 +70,36 @@ class RateLimits:
         if scope["type"] != "http" or scope["method"] in READING:
             await self.app(scope, receive, send)
             return
-        visitor = _Visitor(scope, self.addresses[network_of(scope)])
-        if refused := visitor.refusal():
-            await refused(scope, receive, send)
-            return
-        body = _Body(visitor, receive, visitor.seeing_logins(send))
-        try:
-            await self.app(scope, body.receive, body.send)
-        except Exception:
-            if body.refused is None:
-                raise
-        if body.refused and not body.is_answered:
-            await body.refused(scope, receive, send)
+        request = _Request(scope, receive, send, self.addresses[network_of(scope)])
+        if not request.refused:
+            try:
+                await self.app(scope, request.receive, request.send)
+            except Exception:
+                if request.refused is None:
+                    raise
+        if request.refused and not request.is_answered:
+            await request.refused(scope, receive, send)
 
 
-class _Visitor:
-    """Who makes a request, and what it costs them."""
+class _Request:
+    """A request as the app sees it; it is broken off where more comes than its address has left.
 
-    def __init__(self, scope: Scope, allowance: Allowance) -> None:
-        self._scope, self._allowance = scope, allowance
+    What it costs is taken at once. The bytes that come beyond the announced length are counted as
+    they come.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, allowance: Allowance) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._allowance = allowance
         path = scope["path"].rstrip("/")
-        self.is_upload, self._is_login = path == UPLOAD, path == LOGIN
+        self._is_upload, self._is_login = path == UPLOAD, path == LOGIN
         announced = Headers(scope=scope).get("content-length", "")
-        self.announced = int(announced) if announced.isdecimal() else 0
-        is_small = self.is_upload or path.startswith(ANSWERED_AT_ONCE)
-        self._cost = {"wrong_passwords" if self._is_login else "calls": SMALL if is_small else 1}
-
-    def refusal(self) -> Response | None:
-        """Take what the request costs, or answer that it is too much; then it costs nothing."""
-        return self._refusal(self.announced, upload_bytes=self.announced, **self._cost)
-
-    def refusal_of_bytes(self, more: int, total: int) -> Response | None:
-        """Take so many bytes more, or answer that it is too much."""
-        return self._refusal(total, upload_bytes=more)
-
-    def _refusal(self, total_bytes: int, **amounts: float) -> Response | None:
-        if not self.is_upload and total_bytes > MAX_CALL_BYTES:
-            sentence = sentence_for(self._scope, "call_too_large", limit=MAX_CALL_BYTES // 2**20)
-            return JSONResponse({"detail": sentence}, 413)
-        lacking = self._allowance.take(**amounts)
-        return self._wait(lacking, amounts[lacking]) if lacking else None
-
-    def seeing_logins(self, send: Send) -> Send:
-        """Only a wrong password counts; one was taken beforehand, since many may ask at once."""
-
-        async def send_and_see(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 400:
-                self._allowance.give_back(**self._cost)
-            await send(message)
-
-        return send_and_see if self._is_login else send
-
-    def _wait(self, name: str, amount: float) -> Response:
-        seconds = self._allowance.seconds_until(name, amount)
-        limit = math.ceil(self._allowance.most(name) / UNITS.get(name, 1))
-        sentence = sentence_for(self._scope, SENTENCES[name], limit=limit, seconds=seconds)
-        headers = {"Retry-After": str(seconds)}
-        if self.is_upload or self._is_login:
-            return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page
-        return JSONResponse({"detail": sentence}, 429, headers)
-
-
-class _Body:
-    """Counts what comes beyond the length that was announced, and breaks off where it is much."""
-
-    def __init__(self, visitor: _Visitor, receive: Receive, send: Send) -> None:
-        self._visitor, self._receive, self._send = visitor, receive, send
+        self._announced = int(announced) if announced.isdecimal() else 0
         self._came, self._is_whole = 0, False
-        self.refused: Response | None = None
+        is_small = self._is_upload or path.startswith(ANSWERED_AT_ONCE)
+        self._cost = {"wrong_passwords" if self._is_login else "calls": SMALL if is_small else 1}
         self.is_answered = False
+        self.refused = self._take(self._announced, upload_bytes=self._announced, **self._cost)
 
     async def receive(self) -> Message:
         if self.refused:
@@ -153,16 +108,35 @@ class _Body:
         if self._is_whole:
             return message
         self._is_whole = message["type"] == "http.request" and not message.get("more_body")
-        announced, before = self._visitor.announced, self._came
-        self._came += len(message.get("body", b""))
-        more = max(self._came, announced) - max(before, announced)
-        self.refused = self._visitor.refusal_of_bytes(more, self._came)
+        before, self._came = self._came, self._came + len(message.get("body", b""))
+        more = max(self._came, self._announced) - max(before, self._announced)
+        self.refused = self._take(self._came, upload_bytes=more)
         return HUNG_UP if self.refused else message
 
     async def send(self, message: Message) -> None:
-        if self.refused is None:
-            self.is_answered = True
-            await self._send(message)
+        if self.refused:
+            return
+        # Only a wrong password counts; one was taken beforehand, since many may ask at once.
+        if self._is_login and message["type"] == "http.response.start" and message["status"] < 400:
+            self._allowance.give_back(**self._cost)
+        self.is_answered = True
+        await self._send(message)
+
+    def _take(self, total_bytes: int, **amounts: float) -> Response | None:
+        """Take so much, or answer that it is too much; then nothing is taken."""
+        if not self._is_upload and total_bytes > MAX_CALL_BYTES:
+            sentence = sentence_for(self._scope, "call_too_large", limit=MAX_CALL_BYTES // 2**20)
+            return JSONResponse({"detail": sentence}, 413)
+        lacking = self._allowance.take(**amounts)
+        if lacking is None:
+            return None
+        seconds = self._allowance.seconds_until(lacking, amounts[lacking])
+        limit = math.ceil(self._allowance.most[lacking] / UNITS.get(lacking, 1))
+        sentence = sentence_for(self._scope, SENTENCES[lacking], limit=limit, seconds=seconds)
+        headers = {"Retry-After": str(seconds)}
+        if self._is_upload or self._is_login:
+            return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page
+        return JSONResponse({"detail": sentence}, 429, headers)
 
 
 def network_of(scope: Scope) -> str:

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from page.server.gradio_internals import delete_broken_uploads
-
 PREFIX = "golden-sample-"
 LOCK = "in_use"
 VISITORS, UPLOADS = "visitors", "uploads"
@@ -38,29 +36,26 @@ def visitors_folder() -> Iterator[Path]:
     given = os.environ.get(UPLOADS_VARIABLE)
     parent = Path(given or tempfile.gettempdir()).resolve()
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    lock = FileLock(folder / LOCK)
-    lock.acquire()
-    (folder / VISITORS).mkdir()  # from now on others take it for an app's, and find it locked
-    delete_abandoned_folders(folder)
-    os.environ[UPLOADS_VARIABLE] = str(folder / UPLOADS)
-    delete_broken_uploads()
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield folder / VISITORS
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        _restore(given)
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as name,
+        FileLock(Path(name, LOCK)),
+    ):
+        folder = Path(name)
+        (folder / VISITORS).mkdir()  # from now on others take it for an app's, and find it locked
+        delete_abandoned_folders(folder)
+        os.environ[UPLOADS_VARIABLE] = str(folder / UPLOADS)
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            yield folder / VISITORS
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            del os.environ[UPLOADS_VARIABLE]
+            if given is not None:
+                os.environ[UPLOADS_VARIABLE] = given
 
 
 def delete_abandoned_folders(own: Path) -> None:
-    """Delete the folders of apps that are no longer there; one that can't be deleted stays.
-
-    Args:
-        own: the folder of this app; the others lie beside it.
-    """
+    """Delete the folders beside this app's `own` that belong to apps which are no longer there."""
     for folder in own.parent.glob(f"{PREFIX}*"):
         lock = FileLock(folder / LOCK, timeout=0)
         try:
@@ -77,14 +72,3 @@ def _is_of_an_app(folder: Path, user: int) -> bool:
     """Whether an app of this user made it, and nobody else put anything in its place."""
     is_own = not folder.is_symlink() and folder.stat().st_uid == user
     return is_own and (folder / VISITORS).is_dir() and (folder / LOCK).is_file()
-
-
-def _stop(*_: object) -> None:
-    sys.exit(0)
-
-
-def _restore(given: str | None) -> None:
-    if given is None:
-        os.environ.pop(UPLOADS_VARIABLE, None)
-    else:
-        os.environ[UPLOADS_VARIABLE] = given

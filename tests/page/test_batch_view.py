@@ -20,7 +20,7 @@ from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
 from page.languages import Translation
-from page.server.gradio_internals import HeadScripts
+from page.server.gradio_internals import head_scripts
 from page.views.batch import (
     MAX_THUMBNAILS,
     SELECT_ON_CLICK,
@@ -239,7 +239,7 @@ def page(browser, batch) -> Page:
         prevent_thread_lock=True,
         quiet=True,
         css=(ROOT / "page" / "static" / "batch.css").read_text(),
-        app_kwargs={"middleware": [Middleware(HeadScripts)]},
+        app_kwargs={"middleware": [Middleware(head_scripts)]},
         allowed_paths=[str(batch.folder.path)],
     )
     page = browser.new_page(viewport=DESKTOP)

@@ -12,7 +12,7 @@ from page.server.gradio_internals import (
     KEPT,
     SECONDS_UNUSED,
     Sessions,
-    forget_unused_sessions,
+    tidy_up_after_visitors,
 )
 from page.session import Session
 
@@ -59,7 +59,7 @@ def test_a_session_that_has_ended_is_forgotten_too(sessions):
 
 def test_an_app_is_made_with_them(monkeypatch, sessions):
     monkeypatch.setattr(gradio.routes, "StateHolder", StateHolder)  # given back afterwards
-    forget_unused_sessions()
+    tidy_up_after_visitors()
     app = gradio.routes.App.create_app(sessions.blocks)
     assert isinstance(app.state_holder, Sessions)
 

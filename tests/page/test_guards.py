@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from page.languages import Translation
-from page.server.guards import HEADERS, ErrorsInSentences, SecurityHeaders
+from page.server.guards import HEADERS, errors_in_sentences, security_headers
 
 SPACE, OTHER = "https://org-parts.hf.space/", "https://other.test/"
 HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
@@ -165,7 +165,7 @@ def test_what_nobody_expected_is_told_with_the_headers_and_raised_for_the_log(pa
     async def break_down(_):
         raise RuntimeError("of /srv/secret")
 
-    within = [Middleware(SecurityHeaders), Middleware(ErrorsInSentences)]
+    within = [Middleware(security_headers), Middleware(errors_in_sentences)]
     app = Starlette(routes=[Route(path, break_down)], middleware=within)
     answer = TestClient(app, raise_server_exceptions=False).get(
         path, headers={"Accept-Language": "de"}

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from page.server.gradio_internals import HeadScripts
+from page.server.gradio_internals import head_scripts
 
 PAGE = "<!doctype html><html><head><title>é</title></head><body><head></body></html>"
 
@@ -21,7 +21,7 @@ def client():
         return StreamingResponse(iter(["<head>", "two"]), media_type="text/html")
 
     routes = [Route("/", page), Route("/other", pieces)]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(HeadScripts)]))
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(head_scripts)]))
 
 
 def test_the_script_stands_before_everything_else_in_the_head(client):

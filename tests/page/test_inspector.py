@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.synthetic import render
 from modeling.image_processing import PhotoError, to_upright_rgb
-from page.inspection.inspector import Inspector, Turns
+from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import NAMES, Translation
 from page.models.catalogue import Catalogue
@@ -18,8 +18,18 @@ from page.models.entries import shipped_models
 from page.views.verdict_card import verdict_card
 
 
+class Turns:
+    """The turns that an inspector's visitors take."""
+
+    def __init__(self) -> None:
+        self.threads = Inspector(Catalogue([]))._turns
+
+    def take(self, work, *given):
+        return self.threads.submit(work, *given).result()
+
+
 def waiting_for(turns: Turns) -> int:
-    return turns._thread._work_queue.qsize()
+    return turns.threads._work_queue.qsize()
 
 
 def test_turns_are_taken_in_the_order_of_asking_and_by_one_thread():

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from page.inspection.results import ACCEPT, REJECT
 from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import NAMES, Translation, all_words
-from page.server.gradio_internals import HeadScripts
+from page.server.gradio_internals import head_scripts
 from page.views.result_pictures import outlines_html, pictures_html, regions_html, write_pictures
 from page.views.verdict_card import message_card, threshold_cost, verdict_card
 
@@ -85,7 +85,7 @@ def address(tmp_path_factory) -> Iterator[str]:
             path.read_text() for path in sorted((ROOT / "page" / "static").glob("*.css"))
         ),
         i18n=translate,
-        app_kwargs={"middleware": [Middleware(HeadScripts)]},
+        app_kwargs={"middleware": [Middleware(head_scripts)]},
         allowed_paths=[str(folder.path)],
         quiet=True,
     )

@@ -34,7 +34,7 @@ from page.components import translate
 from page.inspection.inspector import Inspector
 from page.models.catalogue import Catalogue
 from page.models.entries import shipped_models
-from page.server.gradio_internals import HeadScripts
+from page.server.gradio_internals import head_scripts
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_a_batch_that_waits_says_so_and_does_not_begin_once_it_is_stopped(
             path.read_text() for path in sorted((ROOT / "page" / "static").glob("*.css"))
         ),
         i18n=translate,
-        app_kwargs={"middleware": [Middleware(HeadScripts)]},
+        app_kwargs={"middleware": [Middleware(head_scripts)]},
         prevent_thread_lock=True,
         quiet=True,
     )

@@ -33,7 +33,7 @@ from page.inspection.inspector import UNEXPECTED, Inspector
 from page.languages import DEFAULT, Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import shipped_models
-from page.server.gradio_internals import HeadScripts
+from page.server.gradio_internals import head_scripts
 from tests.strength.app_process import free_port, started_app
 from tests.strength.benchmark_app import CATEGORY, SHIPPED, growth
 from tests.strength.visitors import (
@@ -232,7 +232,7 @@ def served_here(root: Path) -> Iterator[str]:
             theme=page_of_the_app.theme(),
             css=page_of_the_app.style(),
             i18n=translate,
-            app_kwargs={"middleware": [Middleware(HeadScripts)]},
+            app_kwargs={"middleware": [Middleware(head_scripts)]},
             footer_links=[],
             prevent_thread_lock=True,
             quiet=True,
