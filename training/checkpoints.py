@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
-from system.disk_errors import DiskError, disk_errors_told
-from system.errors import first_line
+from system.errors import DiskError, disk_errors_told, first_line
 from system.files import discard, draft_of, put_in_place, remove_unfinished
 from system.processes import ElsewhereError, everywhere, on_main, state
 

@@ -21,7 +21,7 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from system.disk_errors import disk_errors_told, writing_threads_quiet
+from system.errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
 from training.accelerator import workers_of
 from training.checkpoint_push import CheckpointPush

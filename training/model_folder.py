@@ -13,7 +13,7 @@ from torch import nn
 from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, TrainingRun
 from modeling import InspectionImageProcessor, ReconstructionModel
 from publishing.model_card import model_card
-from system.disk_errors import DiskError, disk_errors_told
+from system.errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, put_in_place, remove_unfinished
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe

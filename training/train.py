@@ -31,7 +31,7 @@ from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
 from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from system.hub_access import UploadError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, on_main, state

@@ -28,7 +28,7 @@ from evaluation.documents.document import markdown_table
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
 from system.command_line import run_command
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
 from training.accelerator import join_processes, workers_of

@@ -20,7 +20,7 @@ from data.rows import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.tiling import Tiling
 from system.cores import available_cores
-from system.disk_errors import disk_errors_told
+from system.errors import disk_errors_told
 from system.processes import everywhere, state
 from training.photos.shared_cache import GIGABYTE
 
