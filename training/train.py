@@ -87,16 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(recipe: Recipe, command: str) -> None:
     """Train, calibrate on held-out good photos, and write the model folder.
 
-    Args:
-        recipe: what to train, on what.
-        command: the command line, for the model card.
+    The model card tells the command line.
 
     Raises:
         DatasetError: when the photos can't be read.
         UploadError: when the repository to push to can't be written.
-        TrainingError: when the loss is no longer finite.
-        CheckpointError: when there is no checkpoint to resume from.
-        DiskError: when a checkpoint or the model can't be written.
+        TrainingError, CheckpointError, DiskError: as `fit` does; the last also for the model.
         ElsewhereError: when one of these happened in another process.
         ValueError: when the recipe does not make a valid model.
     """

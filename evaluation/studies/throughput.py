@@ -79,7 +79,7 @@ def speeds_of(recipe: Recipe, folder: Path, accelerator: Accelerator) -> Iterato
     processor = InspectionImageProcessor(size={"height": side, "width": side})
     model.to(accelerator.device, memory_format=torch.channels_last)
     decoded = decoded_once(good, processor, folder, recipe.cache_disk_gb)
-    learner = Learner.of(model, recipe, PHOTOS, accelerator)
+    learner = Learner(model, recipe, PHOTOS, accelerator)
 
     def learn(loader: SharedLoader) -> None:
         learner.learn(loader, after_step=lambda _: None)
