@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -21,7 +20,6 @@ def load_inspection_dataset(
     category: str | None = None,
     *,
     seed: int = 0,
-    token: str | None = None,
     revision: str | None = None,
 ) -> datasets.DatasetDict:
     """Load one category.
@@ -32,7 +30,6 @@ def load_inspection_dataset(
             `synthetic:PART?train=40&test_good=10&test_per_defect=4&size=128` sets the numbers.
         category: the product; may be None where `data` holds only one.
         seed: decides which synthetic parts are drawn, >= 0.
-        token: access token for a private dataset on the Hub.
         revision: branch, tag or commit of the dataset on the Hub.
 
     Returns:
@@ -50,7 +47,7 @@ def load_inspection_dataset(
     elif is_folder(name):
         splits = read_folder(Path(name).expanduser(), category)
     else:
-        splits = read_hub_dataset(name, category, token=token, revision=revision)
+        splits = read_hub_dataset(name, category, revision)
     return datasets.DatasetDict(
         {
             # By columns, not `from_list`: that loses the features where there are no rows.
@@ -63,7 +60,7 @@ def load_inspection_dataset(
 
 
 def load_categories(
-    data: str | os.PathLike, categories: Sequence[str] = (), *, seed: int = 0, **where: Any
+    data: str | os.PathLike, categories: Sequence[str] = (), *, seed: int = 0
 ) -> datasets.DatasetDict:
     """Load several categories as `load_inspection_dataset` loads one, in the order given.
 
@@ -73,8 +70,8 @@ def load_categories(
     # Each once: a photo that is there twice could be held out and learned from.
     names: list[str | None] = list(dict.fromkeys(categories)) or [None]
     if names == ["all"]:
-        names = _all_categories(data, seed, where)
-    loaded = [load_inspection_dataset(data, name, seed=seed, **where) for name in names]
+        names = _all_categories(data, seed)
+    loaded = [load_inspection_dataset(data, name, seed=seed) for name in names]
     return datasets.DatasetDict(
         {
             split: datasets.concatenate_datasets([one[split] for one in loaded])
@@ -84,10 +81,10 @@ def load_categories(
     )
 
 
-def _all_categories(data: str | os.PathLike, seed: int, where: dict[str, Any]) -> list[str | None]:
+def _all_categories(data: str | os.PathLike, seed: int) -> list[str | None]:
     """All that a source has, which lists them in its error where several are and none is named."""
     try:
-        load_inspection_dataset(data, None, seed=seed, **where)
+        load_inspection_dataset(data, None, seed=seed)
     except UnknownCategoryError as error:
         return list(error.found) or [None]  # without any, asking again says what is missing
     return [None]
@@ -96,18 +93,15 @@ def _all_categories(data: str | os.PathLike, seed: int, where: dict[str, Any]) -
 def split_calibration(
     train: datasets.Dataset, fraction: float, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Hold out a random part of the good photos of each category.
+    """Hold out a share of the good photos of each category, which the seed decides.
 
-    Args:
-        train: good photos, at least 3 a category.
-        fraction: share to hold out, in (0, 1); at least 2 photos are, so that their spread exists.
-        seed: decides which.
+    At least 2 photos are held out, so that their spread exists.
 
     Returns:
         (fit, calibration), disjoint, together all of `train`, each in the original order.
 
     Raises:
-        DatasetError: with fewer than 3 photos or none, or a fraction outside (0, 1).
+        DatasetError: with fewer than 3 photos of a category, or a fraction outside (0, 1).
     """
     if not 0 < fraction < 1:
         raise DatasetError(

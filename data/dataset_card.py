@@ -11,10 +11,9 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from data.licences import MVTEC_CATEGORIES, MVTEC_LICENSE
+from data.licences import MVTEC_CATEGORIES, MVTEC_LICENSE, UNKNOWN_LICENSE
 from hub_models import PROJECT_TAG
 
-UNKNOWN_LICENSE = "other"
 TAGS = (PROJECT_TAG, "anomaly-detection", "visual-inspection", "defect-detection")
 # The Hub has no task for anomalies; the labels are one of the first, the masks one of the second.
 TASK_CATEGORIES = ("image-classification", "image-segmentation")
@@ -35,7 +34,7 @@ def dataset_card(
     categories: Sequence[str],
     license_id: str | None = None,
 ) -> str:
-    """Write the card of a dataset on the Hub anew, keeping what makes it load.
+    """Write the card of a dataset on the Hub anew: the whole of README.md.
 
     Args:
         repo: ORG/NAME.
@@ -44,9 +43,6 @@ def dataset_card(
         categories: those that it holds or will hold, at least one.
         license_id: as the Hub spells it; None keeps the present one, or takes MVTec AD's where a
             category is named like one of its, because the stricter licence is the safe guess.
-
-    Returns:
-        The whole of README.md.
     """
     data = DatasetCardData(**metadata)
     data.license = license_id or _license_of(data, categories)

@@ -26,24 +26,21 @@ PHOTO_COLUMNS = ("image", "image_path")
 MASK_COLUMNS = ("mask", "mask_path")
 
 
-def read_hub_dataset(
-    repo: str, category: str | None, *, token: str | None = None, revision: str | None = None
-) -> dict[str, Rows]:
+def read_hub_dataset(repo: str, category: str | None, revision: str | None) -> dict[str, Rows]:
     """Rows of one category by split, `validation` from layout 1 alone; no other is downloaded.
 
     Raises:
         DatasetError: when the dataset can't be reached, has another layout or no such category.
     """
-    where = {"token": token, "revision": revision}
     try:
-        files = HfApi().list_repo_files(repo, repo_type="dataset", **where)
+        files = HfApi().list_repo_files(repo, repo_type="dataset", revision=revision)
         parts = [match for match in map(SPLIT_FILE.search, files) if match]
         if "samples.json" in files:
-            found = _read_fiftyone(repo, category, where)
+            found = _read_fiftyone(repo, category, revision)
         elif parts:
-            found = _read_splits(repo, category, parts, where)
+            found = _read_splits(repo, category, parts, revision)
         else:
-            found = _read_configs(repo, category, where)
+            found = _read_configs(repo, category, revision)
     except DatasetError:
         raise
     except (httpx2.HTTPError, OSError, ValueError) as error:
@@ -54,10 +51,10 @@ def read_hub_dataset(
     return {"train": [], "test": [], **found}
 
 
-def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dict[str, Rows]:
-    names = datasets.get_dataset_config_names(repo, **where)
+def _read_configs(repo: str, category: str | None, revision: str | None) -> dict[str, Rows]:
+    names = datasets.get_dataset_config_names(repo, revision=revision)
     _check_category(repo, category, names)
-    loaded = datasets.load_dataset(repo, category, **where)
+    loaded = datasets.load_dataset(repo, category, revision=revision)
     missing = [name for name in FEATURES if name not in loaded["train"].column_names]
     if missing:
         raise DatasetError(
@@ -70,7 +67,7 @@ def _read_configs(repo: str, category: str | None, where: dict[str, Any]) -> dic
 
 
 def _read_splits(
-    repo: str, category: str | None, parts: list[re.Match[str]], where: dict[str, Any]
+    repo: str, category: str | None, parts: list[re.Match[str]], revision: str | None
 ) -> dict[str, Rows]:
     _check_category(repo, category, sorted({part["category"] for part in parts}))
     # Named files: asking for the split by its name would download every category first.
@@ -79,7 +76,7 @@ def _read_splits(
         for part in parts
         if part["category"] == category
     }
-    loaded = datasets.load_dataset(repo, data_files=data_files, **where)
+    loaded = datasets.load_dataset(repo, data_files=data_files, revision=revision)
     return {
         split: [
             _row_of_split(photo, category, split, number)
@@ -105,14 +102,15 @@ def _undecoded(photos: datasets.Dataset) -> datasets.Dataset:
     return photos
 
 
-def _read_fiftyone(repo: str, category: str | None, where: dict[str, Any]) -> dict[str, Rows]:
-    index = hf_hub_download(repo, "samples.json", repo_type="dataset", **where)
+def _read_fiftyone(repo: str, category: str | None, revision: str | None) -> dict[str, Rows]:
+    where = {"repo_type": "dataset", "revision": revision}
+    index = hf_hub_download(repo, "samples.json", **where)
     samples = json.loads(Path(index).read_text())["samples"]
     _check_category(repo, category, sorted({_label(sample["category"]) for sample in samples}))
     chosen = [sample for sample in samples if _label(sample["category"]) == category]
     wanted = [sample["filepath"] for sample in chosen]
     wanted += [path for path in map(_mask_path, chosen) if path]
-    folder = Path(snapshot_download(repo, repo_type="dataset", allow_patterns=wanted, **where))
+    folder = Path(snapshot_download(repo, allow_patterns=wanted, **where))
     found: dict[str, Rows] = {"train": [], "test": []}
     for sample in chosen:
         marks = [*sample.get("tags", []), _label(sample.get("split"))]

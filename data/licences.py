@@ -12,27 +12,23 @@ MVTEC_CATEGORIES = (
 # fmt: on
 MVTEC_LICENSE = "cc-by-nc-sa-4.0"
 OWN_LICENSE = "apache-2.0"
+UNKNOWN_LICENSE = "other"
 # Under these a picture may be shown on a public card, with the data named beside it.
 OPEN_LICENSES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "pddl", "odc-by")
 
 
 def license_of(data: str, data_license: str | None, categories: Sequence[str]) -> str:
-    """Licence of a model, which follows its data's.
+    """Licence of a model, which follows its data's: a folder, Hub dataset or synthetic:PART.
 
-    What the recipe says counts; synthetic parts are ours; a folder that is named like a category
-    of MVTec AD is taken for it, because the stricter licence is the safe guess; anything else is
-    the user's own and unknown here.
-
-    Args:
-        data: folder, Hub dataset or synthetic:PART.
-        data_license: what the recipe says.
-        categories: what the photos show.
+    What the recipe says counts; synthetic parts are ours; a category that is named like one of
+    MVTec AD is taken for it, because the stricter licence is the safe guess; anything else is the
+    user's own and unknown here.
     """
     if data_license:
         return data_license
     if is_synthetic(data):
         return OWN_LICENSE
-    return MVTEC_LICENSE if {*categories} & {*MVTEC_CATEGORIES} else "other"
+    return MVTEC_LICENSE if {*categories} & {*MVTEC_CATEGORIES} else UNKNOWN_LICENSE
 
 
 def is_mvtec(data: str, data_license: str | None, categories: Sequence[str]) -> bool:

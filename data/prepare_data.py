@@ -41,11 +41,7 @@ REFUSALS = (400, 401, 403, 404, 422)
 def read_categories(
     folder: Path, categories: Sequence[str] = ()
 ) -> dict[str, datasets.DatasetDict]:
-    """Find and check the photos, without holding them.
-
-    Args:
-        folder: in the layout of MVTec AD, or one category's own.
-        categories: which of them; none for all.
+    """Find and check the photos of some or, without any named, all categories of a folder.
 
     Returns:
         Category to `train`, `test` and perhaps `validation` as `load_inspection_dataset` reads
@@ -84,14 +80,10 @@ def push_categories(
     license_id: str | None = None,
     revision: str | None = None,
 ) -> None:
-    """Push categories, one after another, and the card.
+    """Push categories, one after another, and the card, whose licence is as in `dataset_card`.
 
-    Args:
-        photos: what `read_categories` returned.
-        repo: ORG/NAME, created where it does not exist.
-        private: whether the repository is readable with a token only.
-        license_id: the photos' licence, as the Hub spells it; see `dataset_card`.
-        revision: branch to push to, created where it does not exist; None for main.
+    The repository, ORG/NAME, and its branch are created where they do not exist. A private one is
+    readable with a token only.
 
     Raises:
         DatasetError: when the Hub refuses the name, the token, the licence or the branch.

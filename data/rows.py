@@ -51,18 +51,10 @@ def row(
 
 
 def decode_picture(photos: datasets.Dataset, index: int, column: str) -> Image.Image | None:
-    """Decode one picture, naming it where that fails, which a decoder's own errors do not.
-
-    Args:
-        photos: with `FEATURES`, or at least `column` and `image_id`.
-        index: which row.
-        column: image or mask.
-
-    Returns:
-        The picture as stored, or None where there is none.
+    """The picture in a row's column, image or mask, as stored; None where there is none.
 
     Raises:
-        DatasetError: when its bytes are damaged.
+        DatasetError: when its bytes are damaged; a decoder's own errors do not name it.
     """
     try:
         return photos.select_columns([column])[index][column]

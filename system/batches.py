@@ -24,14 +24,9 @@ def map_in_threads(
 ) -> Iterator[Result]:
     """Work on items, several at once without gradients, and give the results in their order.
 
-    No item's arithmetic is shared among threads. Few results are in memory at a time.
-
-    Args:
-        work: what to do; it is called from several threads.
-        items: what to do it to.
-        device: where it computes. If that is no CPU, two threads take turns: one reads photos while
-            the other one waits for the device.
-        threads: how many there are on a CPU.
+    No item's arithmetic is shared among threads. Few results are in memory at a time. So many
+    threads are for a CPU; on another device two take turns: one reads photos while the other one
+    waits for the device.
     """
     threads = threads if device.type == "cpu" else 2
 

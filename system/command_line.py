@@ -23,17 +23,13 @@ def run_command(
     """Do a command's work, and say in one sentence what stops it.
 
     Args:
-        name: of the command, which begins the sentence, such as "evaluate.py".
+        name: begins the sentence, such as "evaluate.py".
         work: returns the exit code, or None for 0.
         bad_input: errors that are told as they are, with exit code 2.
-        failed: errors that are told as they are, with exit code 1: nothing was wrong with what was
-            asked for.
+        failed: the same with exit code 1: nothing was wrong with what was asked for.
         paths: where results go, and the options that name paths; an `OSError` is then told as a
             path that can't be used (see `unusable_path`), with exit code 2.
         speaks: whether this process tells an error; one of several does.
-
-    Returns:
-        The exit code.
     """
     try:
         return work() or 0
@@ -50,11 +46,7 @@ def run_command(
 
 
 def whole_number_from(least: int) -> Callable[[str], int]:
-    """What argparse takes as the type of a whole number that is not below `least`.
-
-    Args:
-        least: 0 or more.
-    """
+    """What argparse takes as the type of a whole number that is not below `least`, 0 or more."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -75,9 +67,7 @@ def public_path(text: str) -> str:
 def published_command(program: str, words: Sequence[str]) -> str:
     """A command line for a card: as typed, but for the folders of this machine.
 
-    Args:
-        program: what Python runs: the path of a script, or "-m" and the name of a package.
-        words: its arguments.
+    The program is the path of a script, or "-m" and the name of a package.
     """
     pairs = [word.rpartition("=") for word in words]
     return shlex.join(
@@ -86,12 +76,9 @@ def published_command(program: str, words: Sequence[str]) -> str:
 
 
 def unusable_path(error: OSError, output: Path, options: str) -> str:
-    """One sentence about a path that can't be used.
+    """One sentence about a path that can't be used, `output` where the error names none.
 
-    Args:
-        error: what the system said.
-        output: where results go, which is meant if the error names no path.
-        options: which to check, such as "--output_dir".
+    It ends with the options to check, such as "--output_dir".
     """
     return (
         f"{error.filename or output} can't be read or written ({error.strerror or error}); check "

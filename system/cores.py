@@ -17,12 +17,8 @@ def threads_to_use(environment: Mapping[str, str], cores: int, processes_here: i
 
     `accelerate launch` gives a process a single thread unless it is told otherwise, which on two
     cores trains a third slower than the same script without it. A number other than 1 was asked
-    for (`OMP_NUM_THREADS`, `--num_cpu_threads_per_process`) and stays.
-
-    Args:
-        environment: of the process.
-        cores: that this process may run on.
-        processes_here: how many processes of this training share them.
+    for (`OMP_NUM_THREADS`, `--num_cpu_threads_per_process`) and stays. The cores are those that
+    this process may run on, shared by the processes of this training.
     """
     is_default = LAUNCHED in environment and environment.get("OMP_NUM_THREADS") == "1"
     return max(1, cores // processes_here) if is_default else None
@@ -39,8 +35,7 @@ def use_fair_share_of_cores(processes_here: int) -> None:
 def single_threaded() -> Iterator[int]:
     """Torch computes with one thread, as the last bits then do not depend on the number of cores.
 
-    Yields:
-        How many threads torch uses outside.
+    Yields how many threads it uses outside.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

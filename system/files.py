@@ -24,15 +24,9 @@ def draft_of(path: Path) -> Path:
 def whole_file(path: Path, outlives_machine: bool = True) -> Iterator[Path]:
     """A file that is there as a whole or not at all; an older one stays until then.
 
-    Args:
-        path: the file's name, in a folder that exists.
-        outlives_machine: wait until its bytes are on the disk, which takes milliseconds.
-
-    Yields:
-        Where to write it: beside it and with the same suffix. An error deletes what was begun.
-
-    Raises:
-        OSError: when it can't be written.
+    Yields where to write it: in the same folder, which exists, and with the same suffix. An error
+    deletes what was begun. One that `outlives_machine` takes its name when its bytes are on the
+    disk, which takes milliseconds.
     """
     draft = draft_of(path)
     try:
@@ -43,18 +37,15 @@ def whole_file(path: Path, outlives_machine: bool = True) -> Iterator[Path]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    if not outlives_machine:
-        return
-    with suppress(OSError):  # some network disks can't flush a folder, and need not
-        _flush(path.parent)
+    if outlives_machine:
+        with suppress(OSError):  # some network disks can't flush a folder, and need not
+            _flush(path.parent)
 
 
 def put_in_place(draft: Path, folder: Path) -> None:
-    """Give a finished draft its name, once its bytes are on the disk.
+    """Give a folder whose files are all written its name, once its bytes are on the disk.
 
-    Args:
-        draft: a folder whose files are all written.
-        folder: its name from now on, on the same disk; what is there is replaced.
+    The name is on the same disk; what is there is replaced.
     """
     for path in draft.rglob("*"):
         _flush(path)
@@ -87,12 +78,8 @@ def move_files(source: Path, folder: Path, last: str) -> None:
     """Move the files of one folder into another on the same disk, over those of the same names.
 
     Until the last one is there, none of its name is: a kill in the middle leaves a folder that
-    nobody takes for a whole one, and the rest in `source`, from where another call goes on.
-
-    Args:
-        source: is removed.
-        folder: gets the files.
-        last: name of the file by which the folder is known.
+    nobody takes for a whole one, and the rest in `source`, from where another call goes on. In the
+    end `source` is removed.
     """
     if (source / last).exists():
         (folder / last).unlink(missing_ok=True)

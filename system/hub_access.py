@@ -1,7 +1,4 @@
-"""What every upload needs: a well-formed id, a token, and errors in one sentence.
-
-It imports neither torch nor transformers, so a wrong id is told at once.
-"""
+"""What every upload needs: a well-formed id, a token, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -14,11 +11,7 @@ class UploadError(RuntimeError):
 
 
 def check_upload(repo: str) -> None:
-    """Make sure that an id is ORG/NAME and that there is a token to write with.
-
-    Raises:
-        ValueError: when it is not, or there is none.
-    """
+    """Raise a ValueError unless an id is ORG/NAME and there is a token to write with."""
     try:
         validate_repo_id(repo)
         _, _ = repo.split("/")

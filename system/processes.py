@@ -19,14 +19,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
+from system.errors import ElsewhereError
+
 Result = TypeVar("Result")
 
 # The main process calibrates, measures and writes alone while the others wait, which may take long.
 PATIENCE = timedelta(hours=24)
-
-
-class ElsewhereError(RuntimeError):
-    """Another process failed; the message is what it had to say."""
 
 
 def state() -> PartialState:
@@ -45,8 +43,7 @@ def processes_here() -> int:
 def together(work: Callable[[], Result]) -> list[Result]:
     """Do something in every process and wait for all.
 
-    Args:
-        work: its result and errors are sent to the other processes, so the result can be pickled.
+    Results, which can be pickled, and errors are sent to the other processes.
 
     Returns:
         All results in the order of the processes, in each of them.
@@ -70,36 +67,18 @@ def together(work: Callable[[], Result]) -> list[Result]:
 
 
 def everywhere(work: Callable[[], Result]) -> Result:
-    """Do something in every process and wait for all; only errors are sent to the others.
-
-    Returns:
-        This process's own result.
-
-    Raises:
-        ElsewhereError: as `together` does.
-    """
+    """This process's result of what all do; only errors are sent, and raised as by `together`."""
     kept: list[Result] = []
     together(lambda: kept.append(work()))
     return kept[0]
 
 
 def on_main(work: Callable[[], Result]) -> Result | None:
-    """Do something in the main process alone while the others wait; None in the others.
-
-    Raises:
-        ElsewhereError: in the others, where it failed in the main process.
-    """
+    """Do something in the main process alone; the others wait, and get None or its error."""
     return everywhere(lambda: work() if state().is_main_process else None)
 
 
 def main_first(work: Callable[[], Result]) -> Result:
-    """Do something in the main process, then in the others, which find what it left cached.
-
-    Returns:
-        This process's own result.
-
-    Raises:
-        ElsewhereError: as `together` does.
-    """
+    """As `everywhere`, but first in the main process: the others find what it left cached."""
     found = on_main(work)
     return everywhere(lambda: found if state().is_main_process else work())

@@ -1,23 +1,22 @@
-"""Checkpoints of a training: written whole or not at all, the newest kept, found again.
-
-OUTPUT_DIR/checkpoints/epoch-00010
-"""
+"""Checkpoints of a training, OUTPUT_DIR/checkpoints/epoch-00010: written, found again, pushed."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
+from huggingface_hub import HfApi
 
-from system.disk_errors import DiskError, disk_errors_told
-from system.errors import first_line
+from system.errors import DiskError, ElsewhereError, disk_errors_told, first_line
 from system.files import discard, draft_of, put_in_place, remove_unfinished
-from system.processes import ElsewhereError, everywhere, on_main, state
+from system.processes import everywhere, on_main, state
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
@@ -33,13 +32,10 @@ class CheckpointError(RuntimeError):
 
 
 class Checkpoints:
-    """The checkpoints in one output folder.
+    """The checkpoints in a model folder, of which the newest are kept; 0 keeps all.
 
-    Args:
-        output_dir: the model folder.
-        kept: how many of the newest stay; 0 keeps all.
-        states: by name, what goes into each checkpoint beside the accelerator's own: anything
-            whose state is numbers, words, and lists and dicts of them.
+    By name, `states` are what goes into each beside the accelerator's own: anything whose state is
+    numbers, words, and lists and dicts of them.
     """
 
     def __init__(
@@ -55,14 +51,7 @@ class Checkpoints:
         return max(self._all(), key=_epoch, default=None)
 
     def named(self, wanted: str) -> Path:
-        """The checkpoint to go on from.
-
-        Args:
-            wanted: its folder, or "latest".
-
-        Raises:
-            CheckpointError: when there is none.
-        """
+        """The checkpoint to go on from: of this folder, or the "latest"."""
         if wanted != LATEST:
             if not Path(wanted).is_dir():
                 raise CheckpointError(
@@ -86,18 +75,10 @@ class Checkpoints:
         return f"--resume_from_checkpoint {LATEST} goes on from {newest}, which is whole"
 
     def write(self, accelerator: Accelerator, epoch: int, in_use: Path | None = None) -> Path:
-        """Save the state of all processes, then remove what is no longer kept.
+        """Save the state of all processes, then remove what is no longer kept, unless it is in use.
 
         Those of later epochs are of an earlier training in the same folder, and go too: else
-        "latest" would name one of them.
-
-        Args:
-            accelerator: its state is saved; called in every process.
-            epoch: how many epochs lie behind.
-            in_use: a checkpoint that must stay for now.
-
-        Returns:
-            The checkpoint's folder.
+        "latest" would name one of them. Called in every process; returns the checkpoint's folder.
 
         Raises:
             DiskError: when the disk is full, say; the checkpoints before are whole.
@@ -108,7 +89,7 @@ class Checkpoints:
         remedy = f"make room, then train again: {self.way_on()}"
         try:
             with disk_errors_told("The checkpoint", checkpoint, remedy):
-                on_main(self._make_ready)
+                on_main(lambda: remove_unfinished(self.folder))
                 everywhere(lambda: accelerator.save_state(draft))
                 on_main(lambda: self._write_states(draft))
                 on_main(lambda: put_in_place(draft, checkpoint))
@@ -120,14 +101,7 @@ class Checkpoints:
         return checkpoint
 
     def load(self, accelerator: Accelerator, wanted: str) -> Path:
-        """Bring back the state of all processes.
-
-        Args:
-            accelerator: gets the state; called in every process.
-            wanted: as `named` takes it.
-
-        Returns:
-            The checkpoint's folder.
+        """Bring back the state of all processes; returns the checkpoint's folder.
 
         Raises:
             CheckpointError: when there is none, it is damaged, or it is of another model.
@@ -159,10 +133,6 @@ class Checkpoints:
         for name, stateful in self.states.items():
             stateful.load_state_dict(states[name])
 
-    def _make_ready(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(self.folder)
-
     def _prune(self, newest: Path, in_use: Path | None) -> None:
         found = sorted(self._all(), key=_epoch)
         own = [path for path in found if _epoch(path) <= _epoch(newest)]
@@ -174,3 +144,55 @@ class Checkpoints:
 
 def _epoch(checkpoint: Path) -> int:
     return int(NAME.fullmatch(checkpoint.name)[1])
+
+
+class CheckpointPush:
+    """Pushes checkpoints while training goes on, to a branch of their own, the newest alone.
+
+    The branch `main` only ever holds whole models. A push that fails is told and stops nothing: the
+    checkpoint is on the disk, and the next one is tried again. The repository, ORG/NAME, is one
+    that `publishing.push.check_access` has seen.
+    """
+
+    def __init__(self, repo: str) -> None:
+        self.repo = repo
+        self._api = HfApi()
+        self._checkpoint: Path | None = None
+        self._running: Future | None = None
+
+    @property
+    def under_way(self) -> Path | None:
+        """The checkpoint that is being read, if there is one."""
+        is_read = self._running is not None and not self._running.done()
+        return self._checkpoint if is_read else None
+
+    def start(self, checkpoint: Path) -> None:
+        """Push a checkpoint folder in the background, once the last push has ended."""
+        self.finish()
+        self._checkpoint = checkpoint
+        self._running = self._api.run_as_future(self._push, checkpoint)
+
+    def finish(self) -> None:
+        """Wait for the push that is under way, and say so if it failed."""
+        if self._running is None:
+            return
+        error = self._running.exception()
+        self._running = None
+        if error is not None:
+            print(
+                f"\nThe checkpoint could not be pushed to {self.repo} ({first_line(error)}); it "
+                "is on the disk, and training goes on.",
+                file=sys.stderr,
+            )
+
+    def _push(self, checkpoint: Path) -> None:
+        self._api.create_branch(self.repo, branch=CHECKPOINTS, exist_ok=True)
+        self._api.upload_folder(
+            repo_id=self.repo,
+            folder_path=checkpoint.parent,
+            path_in_repo=CHECKPOINTS,
+            allow_patterns=f"{checkpoint.name}/*",
+            delete_patterns="*",
+            revision=CHECKPOINTS,
+            commit_message=f"Push {checkpoint.name}",
+        )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -21,11 +22,10 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from system.disk_errors import disk_errors_told, writing_threads_quiet
+from system.errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
 from training.accelerator import workers_of
-from training.checkpoint_push import CheckpointPush
-from training.checkpoints import CheckpointError, Checkpoints
+from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints
 from training.learner import Learner
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
@@ -42,25 +42,19 @@ class TrainingError(RuntimeError):
 
 @dataclass
 class TrainingState:
-    """How far training has come; saved with every checkpoint.
+    """How far training has come; saved with every checkpoint."""
 
-    Attributes:
-        photos: digest of the names of the good photos that the weights learn from.
-        epoch: how many lie behind.
-        history: the learning curve, a row an epoch.
-    """
-
-    photos: str
-    epoch: int = 0
+    photos: str  # digest of the names of the good photos that the weights learn from
+    epoch: int = 0  # how many lie behind
     history: History = field(default_factory=list)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """For `Checkpoints`."""
-        return asdict(self)
+        return dict(vars(self))
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """For `Checkpoints`."""
-        self.photos, self.epoch, self.history = state["photos"], state["epoch"], state["history"]
+        vars(self).update(state)
 
 
 def fit(
@@ -92,63 +86,96 @@ def fit(
             "expected a photo each at least; raise --batch_size or start fewer processes."
         )
     model.to(accelerator.device, memory_format=torch.channels_last)
+    loader, watched = _loaders(model, good, held_out, processor, recipe, accelerator)
+    epochs = recipe.epochs or math.ceil(recipe.steps / len(loader))
+    learner = Learner(model, recipe, epochs * len(loader), accelerator)
+    if accelerator.process_index > 0:  # noise and masks are to differ from process to process
+        set_seed(recipe.seed + accelerator.process_index)
+    state = TrainingState(hashlib.sha256("\n".join(good["image_id"]).encode()).hexdigest())
+    states = {"schedule": learner.schedule, "progress": state, "cost": cost}
+    checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept, states)
+    if recipe.resume_from_checkpoint:
+        _resume(checkpoints, state, learner, recipe)
+    accelerator.init_trackers("tensorboard")
+    wants_push = recipe.push_every and accelerator.is_main_process
+    pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
+
+    bar = _bar(state.epoch, epochs, len(loader), accelerator)
+    with bar, writing_threads_quiet():
+        for epoch in range(state.epoch + 1, epochs + 1):
+            row = _learn_epoch(epoch, learner, loader, watched, recipe, checkpoints, bar)
+            state.epoch, state.history = epoch, [*state.history, row]
+            if _is_due(recipe.checkpoint_every, epoch) or _is_due(recipe.push_every, epoch):
+                cost.add_elapsed(accelerator)
+                checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
+                if pushes and _is_due(recipe.push_every, epoch):
+                    pushes.start(checkpoint)
+    if pushes:
+        pushes.finish()
+    return state.history
+
+
+def _loaders(
+    model: ReconstructionModel,
+    good: Dataset,
+    held_out: Dataset,
+    processor: InspectionImageProcessor,
+    recipe: Recipe,
+    accelerator: Accelerator,
+) -> tuple[SharedLoader, SharedLoader]:
+    """Good photos to learn from, by which features are standardised, and held-out ones to watch."""
     photos = restoration_photos(good, model, processor, recipe)
     watched = restoration_photos(held_out, model, processor, recipe, damaging=False)
     watched = Subset(watched, _spread(len(watched), WATCHED_PHOTOS))
     if recipe.target == "features":
         model.target.fit(_standardisation_batches(photos, model))
     workers = workers_of(recipe, accelerator)
-    loader = SharedLoader(photos, recipe.batch_size, accelerator, recipe.seed, workers)
-    watched_loader = SharedLoader(watched, recipe.batch_size, accelerator)
-    epochs = recipe.epochs_of(len(loader))
-    learner = Learner.of(model, recipe, epochs * len(loader), accelerator)
-    state = TrainingState(_digest(good))
-    if accelerator.process_index > 0:  # noise and masks are to differ from process to process
-        set_seed(recipe.seed + accelerator.process_index)
-    states = {"schedule": learner.schedule, "progress": state, "cost": cost}
-    checkpoints = Checkpoints(Path(recipe.output_dir), recipe.checkpoints_kept, states)
-    if recipe.resume_from_checkpoint:
-        _resume(checkpoints, state, learner, recipe)
-    accelerator.init_trackers("tensorboard")
+    return (
+        SharedLoader(photos, recipe.batch_size, accelerator, recipe.seed, workers),
+        SharedLoader(watched, recipe.batch_size, accelerator),
+    )
 
-    wants_push = recipe.push_every and accelerator.is_main_process
-    pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
+
+def _learn_epoch(
+    epoch: int,
+    learner: Learner,
+    loader: SharedLoader,
+    watched: SharedLoader,
+    recipe: Recipe,
+    checkpoints: Checkpoints,
+    bar: tqdm,
+) -> dict[str, float]:
+    """Walk through the photos once; a row of the learning curve, which goes to the tracker too."""
 
     def check_finite(loss: float) -> None:
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss is {loss} in epoch {state.epoch + 1}, expected a finite number; train "
-                f"again with a lower --learning_rate (now {recipe.learning_rate}): "
-                f"{checkpoints.way_on()}."
+                f"The loss is {loss} in epoch {epoch}, expected a finite number; train again with "
+                f"a lower --learning_rate (now {recipe.learning_rate}): {checkpoints.way_on()}."
             )
 
     def after_step(loss: float) -> None:
         bar.update()
         check_finite(loss)
 
-    with _bar(state.epoch, epochs, len(loader), accelerator) as bar, writing_threads_quiet():
-        for epoch in range(state.epoch + 1, epochs + 1):
-            loader.set_epoch(epoch - 1)
-            photos.set_epoch(epoch - 1)
-            row = {
-                "epoch": epoch,
-                "loss": learner.learn(loader, after_step),
-                "held_out_loss": learner.watch(watched_loader),
-                "learning_rate": learner.schedule.get_last_lr()[0],
-            }
-            # Before the checkpoint: weights that give no finite loss must not replace better ones.
-            check_finite(row["loss"] + row["held_out_loss"])
-            state.epoch, state.history = epoch, [*state.history, row]
-            _log(row, accelerator, checkpoints)
-            bar.set_postfix(loss=f"{row['loss']:.4f}", held_out=f"{row['held_out_loss']:.4f}")
-            if recipe.checkpoint_is_due(epoch):
-                cost.add_elapsed(accelerator)
-                checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
-                if pushes and recipe.push_is_due(epoch):
-                    pushes.start(checkpoint)
-    if pushes:
-        pushes.finish()
-    return state.history
+    loader.set_epoch(epoch - 1)
+    values = {
+        "loss": learner.learn(loader, after_step),
+        "held_out_loss": learner.watch(watched),
+        "learning_rate": learner.schedule.get_last_lr()[0],
+    }
+    # Before the checkpoint: weights that give no finite loss must not replace better ones.
+    check_finite(values["loss"] + values["held_out_loss"])
+    remedy = f"make room, then train again: {checkpoints.way_on()}"
+    with disk_errors_told("The log in", checkpoints.output_dir, remedy):
+        on_main(lambda: learner.accelerator.log(values, step=epoch))
+    bar.set_postfix(loss=f"{values['loss']:.4f}", held_out=f"{values['held_out_loss']:.4f}")
+    return {"epoch": epoch, **values}
+
+
+def _is_due(every: int, epoch: int) -> bool:
+    """Whether what is done every so many epochs, or never for 0, is done after this one."""
+    return every > 0 and epoch % every == 0
 
 
 def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
@@ -160,14 +187,6 @@ def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) 
         unit="step",
         disable=not accelerator.is_main_process,
     )
-
-
-def _log(row: dict[str, float], accelerator: Accelerator, checkpoints: Checkpoints) -> None:
-    """Hand a row of the learning curve to the tracker."""
-    values = {name: value for name, value in row.items() if name != "epoch"}
-    remedy = f"make room, then train again: {checkpoints.way_on()}"
-    with disk_errors_told("The log in", checkpoints.output_dir, remedy):
-        on_main(lambda: accelerator.log(values, step=row["epoch"]))
 
 
 def _resume(
@@ -186,11 +205,6 @@ def _resume(
     for group, factor in zip(groups, schedule.lr_lambdas, strict=True):
         rate = recipe.learning_rate * factor(schedule.last_epoch)
         group.update(lr=rate, weight_decay=recipe.weight_decay)
-
-
-def _digest(photos: Dataset) -> str:
-    """A digest of the photos' names, by which a checkpoint knows whether they are the same."""
-    return hashlib.sha256("\n".join(photos["image_id"]).encode()).hexdigest()
 
 
 def _standardisation_batches(

@@ -42,12 +42,9 @@ def calibrate(
 ) -> None:
     """Choose the residual's normalisation if the recipe leaves it open, then set every threshold.
 
-    Args:
-        model: trained, in evaluation mode; gets its statistics and `config.calibrations`.
-        held_out: good photos that the weights were not trained on.
-        processor: prepares them.
-        recipe: normalisation, false-alarm rate and the rule for the threshold.
-        labelled: the validation split, for the rule "roc"; never the test split.
+    The model, in evaluation mode, gets its statistics and `config.calibrations` from good photos
+    that its weights were not trained on. For the rule "roc", `labelled` is the validation split,
+    never the test split.
 
     Raises:
         ValueError: when a category has fewer than 2 photos, or lacks labelled ones that are needed.
@@ -84,16 +81,10 @@ def choose_normalisation(
 ) -> str:
     """The normalisation by which scores best tell synthetic damage from held-out good photos.
 
-    Args:
-        model: trained, in evaluation mode; its statistics are overwritten.
-        photos: held-out good photos by category.
-        recipe: what the products may do, seed and batch size.
-
-    Returns:
-        One of `CANDIDATES` of the model's target: the one with the best AUROC, averaged over
-        the categories, or the target's default where no other is better beyond chance. A product
-        that may be turned has no statistics per location, nor has one of too few photos: two of
-        them would find nothing unusual any more.
+    It is one of `CANDIDATES` of the model's target: the one with the best AUROC, averaged over the
+    categories, or the target's default where no other is better beyond chance. A product that may
+    be turned has no statistics per location, nor has one of too few photos: two of them would find
+    nothing unusual any more. The model is in evaluation mode; its statistics are overwritten.
     """
     default, *others = candidates = _candidates(model, recipe)
     if not others:
@@ -119,9 +110,7 @@ def choose_normalisation(
 def best_by_a_margin(aurocs: Mapping[str, np.ndarray]) -> str:
     """The name with the best mean, or the first one where the gain over it may be chance.
 
-    Args:
-        aurocs: names to results, (n,) with n > 1, of the same trials in the same order; the first
-            name is the default.
+    The results of the names, (n,) with n > 1, are of the same trials in the same order.
     """
     default, *others = aurocs
     best = max(others, key=lambda name: aurocs[name].mean())

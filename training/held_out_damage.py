@@ -25,15 +25,10 @@ RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on i
 
 @dataclass(frozen=True)
 class DamageTrial:
-    """Good photos of one category, (3, H, W) in 0..1 each, and damaged copies of every one.
+    """Good photos of one category, (3, H, W) in 0..1 each, and damaged copies of every one."""
 
-    Attributes:
-        good: N photos that the weights were not trained on.
-        damaged: N lists of copies.
-    """
-
-    good: list[Tensor]
-    damaged: list[list[Tensor]]
+    good: list[Tensor]  # N that the weights were not trained on
+    damaged: list[list[Tensor]]  # N lists of copies
 
     @classmethod
     def of(cls, photos: PreparedPhotos, most: int, copies: int, seed: int) -> DamageTrial:
@@ -50,15 +45,10 @@ class DamageTrial:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well scores tell damaged photos from good ones, and maps damaged pixels from the rest.
+    """How well scores tell damaged photos from good ones, and maps damaged pixels from the rest."""
 
-    Attributes:
-        image_auroc: 0..1, of raw scores over good photos and damaged copies.
-        pixel_auroc: 0..1, of anomaly maps over the pixels of the damaged copies.
-    """
-
-    image_auroc: float
-    pixel_auroc: float
+    image_auroc: float  # 0..1, of raw scores over good photos and damaged copies
+    pixel_auroc: float  # 0..1, of anomaly maps over the pixels of the damaged copies
 
 
 def separations(
@@ -70,14 +60,8 @@ def separations(
     the halves change places. Every copy is compared for itself, so that the spread of the result
     says how much of it is chance.
 
-    Args:
-        model: trained, in evaluation mode; its statistics and calibration are overwritten.
-        trial: at least 4 photos.
-        category: which of the model's categories they are.
-        batch_size: photos at a time.
-
-    Returns:
-        One a half and copy, always in the same order.
+    The model is in evaluation mode; its statistics and calibration are overwritten. The trial has
+    at least 4 photos. There is one result a half and copy, always in the same order.
     """
     found = []
     for first in (0, 1):

@@ -19,13 +19,10 @@ BackboneAndConfig = tuple[nn.Module, dict[str, Any] | None]
 def build_model(
     recipe: Recipe, categories: Sequence[str] = (), backbone: BackboneAndConfig | None = None
 ) -> tuple[ReconstructionModel, BackboneAndConfig | None]:
-    """An untrained model, its initial weights decided by the recipe's seed.
+    """An untrained model that knows the categories, its weights decided by the recipe's seed.
 
-    It will know the `categories`. A `backbone` that an earlier call returned is not loaded again.
-
-    Returns:
-        The model, its backbone's weights published and rounded to half, as they will be saved; and
-        the backbone with its config, None for pixels.
+    Its backbone's weights are published ones, rounded to half as they will be saved. It comes with
+    the backbone and its config, None for pixels, which another call does not load again.
 
     Raises:
         BackboneError: when the backbone's weights can't be had.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from training.muon import Muon
@@ -18,45 +16,30 @@ from training.photos.shared_cache import Item
 from training.recipe import Recipe
 
 
-@dataclass
 class Learner:
-    """What moves when a model learns, and how.
+    """Trains the weights of a model on its device that require a gradient.
 
-    Attributes:
-        model: as `accelerator.prepare` returned it.
-        optimizer: moves the weights.
-        schedule: moves the learning rate, a step at a time.
-        gradient_clip: largest norm of a step's gradient.
-        accelerator: processes and precision.
+    The learning rate rises and falls to 0 in so many steps. The model is as `accelerator.prepare`
+    returns it.
     """
 
-    model: nn.Module
-    optimizer: Optimizer
-    schedule: LambdaLR
-    gradient_clip: float
-    accelerator: Accelerator
-
-    @classmethod
-    def of(cls, model: nn.Module, recipe: Recipe, steps: int, accelerator: Accelerator) -> Learner:
-        """One that trains the weights that require a gradient of a model on its device.
-
-        The learning rate rises and falls to 0 in so many steps.
-        """
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, steps: int, accelerator: Accelerator
+    ) -> None:
         if recipe.torch_compile:
             model.compile()
         weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = Muon(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        model, optimizer = accelerator.prepare(model, optimizer)
-        schedule = LambdaLR(optimizer, warmup_then_cosine(steps, recipe.warmup_fraction))
-        return cls(model, optimizer, schedule, recipe.gradient_clip, accelerator)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        factor = warmup_then_cosine(steps, recipe.warmup_fraction)
+        self.schedule = LambdaLR(self.optimizer, factor)
+        self.gradient_clip, self.accelerator = recipe.gradient_clip, accelerator
 
     def learn(self, loader: SharedLoader, after_step: Callable[[float], None]) -> float:
         """Walk through an epoch; its mean loss.
 
-        Args:
-            loader: this process's share of every batch.
-            after_step: is told a loss after each step: that of the step before, since the last one
-                is still being computed on a GPU.
+        After each step `after_step` is told the loss of the step before, since the last one is
+        still being computed on a GPU.
         """
         self.model.train()
         losses: list[Tensor] = []

@@ -13,7 +13,7 @@ from torch import nn
 from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, TrainingRun
 from modeling import InspectionImageProcessor, ReconstructionModel
 from publishing.model_card import model_card
-from system.disk_errors import DiskError, disk_errors_told
+from system.errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, put_in_place, remove_unfinished
 from training.checkpoints import Checkpoints
 from training.recipe import Recipe
@@ -46,13 +46,8 @@ def write_model_folder(
 ) -> None:
     """Write everything that `from_pretrained` and the app take, whole or not at all.
 
-    Args:
-        folder: the model folder; files of an earlier run in it are replaced.
-        model: calibrated, its weights rounded by `round_to_half`.
-        processor: its image processor.
-        recipe: what it was trained with.
-        run: the facts of the run.
-        history: the learning curve, a row an epoch.
+    Files of an earlier run in the folder are replaced. The model is calibrated, its weights rounded
+    by `round_to_half`.
 
     Raises:
         DiskError: when it can't be written; what was in the folder is as it was.
@@ -81,10 +76,7 @@ def write_model_folder(
 def complete_model_folder(folder: Path) -> None:
     """Finish what a kill broke off: a model that was written whole is moved into its folder.
 
-    One that was not is removed, and what was in the folder before stays.
-
-    Args:
-        folder: a model folder, or one that does not exist yet.
+    One that was not is removed, and what was in the folder before stays. The folder need not exist.
     """
     remove_unfinished(folder)
     if (folder / FINISHED).exists():
@@ -97,13 +89,8 @@ def plot_learning_curve(path: Path, history: History) -> None:
     epochs = [row["epoch"] for row in history]
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
     axes.plot(epochs, [row["loss"] for row in history], color="#0072B2", label="training photos")
-    axes.plot(
-        epochs,
-        [row["held_out_loss"] for row in history],
-        color="#D55E00",
-        linestyle="--",
-        label="held-out good photos",
-    )
+    held_out = [row["held_out_loss"] for row in history]
+    axes.plot(epochs, held_out, color="#D55E00", linestyle="--", label="held-out good photos")
     axes.set(xlabel="epoch", ylabel="loss", yscale="log", title="Learning curve")
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)

@@ -28,12 +28,9 @@ EPSILON = 1e-8
 class Muon(torch.optim.Optimizer):
     """Orthogonalised momentum for matrices and convolution kernels, AdamW for all else.
 
-    Args:
-        parameters: as any optimizer takes them.
-        lr: learning rate, of the size that AdamW would be given.
-        weight_decay: decoupled, as AdamW's.
-        momentum: share of the old momentum that a step keeps, 0 to 1; Nesterov's.
-        betas: AdamW's, for vectors: biases, normalisation layers, tokens.
+    The learning rate is of the size that AdamW would be given, and the decay decoupled as there.
+    `momentum` is the share of the old one that a step keeps, 0 to 1 (Nesterov's), and `betas` are
+    AdamW's, for vectors: biases, normalisation layers, tokens.
     """
 
     def __init__(
@@ -88,13 +85,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought near 1, by Newton and Schulz's iteration.
+    """(m, n) of any scale with its singular values brought near 1: Newton and Schulz's iteration.
 
-    Args:
-        matrix: (m, n), of any scale.
-
-    Returns:
-        (m, n): the same singular vectors, and values of about 0.7 to 1.2. Zeros stay zeros.
+    The vectors stay, the values are about 0.7 to 1.2. Zeros stay zeros.
     """
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + EPSILON)

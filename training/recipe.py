@@ -1,14 +1,10 @@
-"""A training run as data: YAML file -> flags -> one checked dataclass.
-
-Flags, their help and the YAML's fields all come from the one dataclass below.
-"""
+"""A training run as data: a YAML file, then flags, both read into one checked dataclass."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import difflib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -38,12 +34,16 @@ def _field(default: Any, help_text: str) -> Any:
     return field(default=default, metadata={"help": help_text})
 
 
+def _ranged(default: Any, between: tuple[float, float], help_text: str) -> Any:
+    """A number; where it may be left out, None is in range too."""
+    return field(default=default, metadata={"help": help_text, "between": between})
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a training run produces.
 
-    Raises:
-        ValueError: on a value out of range, naming the field, the range and the value.
+    Raises a ValueError on a value out of range, naming the field, the range and the value.
     """
 
     data: str | None = _field(
@@ -79,50 +79,64 @@ class Recipe:
     augmentation: dict | None = _field(
         None, "overrides of the category's preset, such as rotation=180,flip_horizontal=0.5"
     )
-    damage_probability: float = _field(
-        0.7, "share of the photos damaged for the model to restore; 0 trains on clean ones"
+    damage_probability: float = _ranged(
+        0.7,
+        (0.0, 1.0),
+        "share of the photos damaged for the model to restore; 0 trains on clean ones",
     )
-    variants: int = _field(
-        4, "augmented and damaged versions of a photo, made once and used in turn; 0: always new"
+    variants: int = _ranged(
+        4,
+        (0, 10_000),
+        "augmented and damaged versions of a photo, made once and used in turn; 0: always new",
     )
 
-    epochs: int | None = _field(None, "passes over the good photos; default: what steps needs")
-    steps: int = _field(620, "training steps at least, where epochs is not given")
-    batch_size: int = _field(4, "photos a step, over all processes")
-    learning_rate: float = _field(2e-3, "peak learning rate of Muon")
-    weight_decay: float = _field(1e-4, "weight decay of Muon")
-    warmup_fraction: float = _field(0.1, "share of the steps in which the learning rate rises")
-    gradient_clip: float = _field(1.0, "largest norm of a step's gradient")
-    seed: int = _field(0, "decides the split, the initial weights and the order of photos")
-
-    calibration_fraction: float = _field(
-        0.2, "share of the good photos held out to calibrate score and threshold"
+    epochs: int | None = _ranged(
+        None, (1, 100_000), "passes over the good photos; default: what steps needs"
     )
-    false_alarm_rate: float = _field(0.05, "share of good parts that may fail")
+    steps: int = _ranged(620, (1, 10**8), "training steps at least, where epochs is not given")
+    batch_size: int = _ranged(4, (1, 4096), "photos a step, over all processes")
+    learning_rate: float = _ranged(2e-3, (1e-8, 1.0), "peak learning rate of Muon")
+    weight_decay: float = _ranged(1e-4, (0.0, 1.0), "weight decay of Muon")
+    warmup_fraction: float = _ranged(
+        0.1, (0.0, 0.9), "share of the steps in which the learning rate rises"
+    )
+    gradient_clip: float = _ranged(1.0, (1e-6, 1e6), "largest norm of a step's gradient")
+    seed: int = _ranged(
+        0, (0, 2**31), "decides the split, the initial weights and the order of photos"
+    )
+
+    calibration_fraction: float = _ranged(
+        0.2, (0.01, 0.9), "share of the good photos held out to calibrate score and threshold"
+    )
+    false_alarm_rate: float = _ranged(0.05, (0.0001, 0.9), "share of good parts that may fail")
     threshold_rule: str = _field(
         CONFORMAL,
         "conformal: held-out good photos alone promise the false-alarm rate; roc: the photos under "
         "CATEGORY/validation, labelled as under test, say where good ends",
     )
 
-    checkpoint_every: int = _field(10, "epochs between checkpoints; 0 writes none")
+    checkpoint_every: int = _ranged(10, (0, 100_000), "epochs between checkpoints; 0 writes none")
     resume_from_checkpoint: str | None = _field(
         None, "checkpoint folder to go on from, or latest for the last in the output folder"
     )
-    checkpoints_kept: int = _field(3, "newest checkpoints that stay on the disk; 0 keeps all")
-    cache_disk_gb: float = _field(
-        16.0, "most disk that decoded photos take in the output folder while training; 0: none"
+    checkpoints_kept: int = _ranged(
+        3, (0, 100_000), "newest checkpoints that stay on the disk; 0 keeps all"
     )
-    cache_memory_gb: float = _field(
-        4.0, "most memory of a machine for augmented photos and their features; 0: none"
+    cache_disk_gb: float = _ranged(
+        16.0,
+        (0, 10**6),
+        "most disk that decoded photos take in the output folder while training; 0: none",
+    )
+    cache_memory_gb: float = _ranged(
+        4.0, (0, 10**6), "most memory of a machine for augmented photos and their features; 0: none"
     )
 
     mixed_precision: str = _field(
         AUTO, "fp32, bf16, or auto: what accelerate launch was told, else bf16 on a GPU that has it"
     )
     torch_compile: bool = _field(False, "compile the model, which takes minutes at the start")
-    num_workers: int | None = _field(
-        None, "processes that prepare photos for a GPU; default: one a core, up to 8"
+    num_workers: int | None = _ranged(
+        None, (0, 1024), "processes that prepare photos for a GPU; default: one a core, up to 8"
     )
 
     data_license: str | None = _field(None, "licence of the photos, for the model card")
@@ -130,34 +144,20 @@ class Recipe:
     push_to_hub: bool = _field(False, "publish the model on the Hub when it is trained")
     hub_model_id: str | None = _field(None, "where to publish it: ORG/NAME")
     hub_private: bool = _field(False, "whether a new repository is readable with a token only")
-    push_every: int = _field(
-        0, "epochs between checkpoints pushed to the branch checkpoints; 0 pushes none"
+    push_every: int = _ranged(
+        0,
+        (0, 100_000),
+        "epochs between checkpoints pushed to the branch checkpoints; 0 pushes none",
     )
 
     def __post_init__(self) -> None:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
-        if self.epochs is not None:
-            check_number("epochs", self.epochs, 1, 100_000, whole=True)
-        check_number("steps", self.steps, 1, 10**8, whole=True)
-        check_number("damage_probability", self.damage_probability, 0.0, 1.0)
-        check_number("variants", self.variants, 0, 10_000, whole=True)
-        check_number("batch_size", self.batch_size, 1, 4096, whole=True)
-        check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
-        check_number("weight_decay", self.weight_decay, 0.0, 1.0)
-        check_number("warmup_fraction", self.warmup_fraction, 0.0, 0.9)
-        check_number("gradient_clip", self.gradient_clip, 1e-6, 1e6)
-        check_number("seed", self.seed, 0, 2**31, whole=True)
-        check_number("calibration_fraction", self.calibration_fraction, 0.01, 0.9)
-        check_number("false_alarm_rate", self.false_alarm_rate, 0.0001, 0.9)
-        check_number("checkpoint_every", self.checkpoint_every, 0, 100_000, whole=True)
-        check_number("checkpoints_kept", self.checkpoints_kept, 0, 100_000, whole=True)
-        check_number("cache_disk_gb", self.cache_disk_gb, 0, 10**6)
-        check_number("cache_memory_gb", self.cache_memory_gb, 0, 10**6)
         check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
-        if self.num_workers is not None:
-            check_number("num_workers", self.num_workers, 0, 1024, whole=True)
-        check_number("push_every", self.push_every, 0, 100_000, whole=True)
+        for item in fields(self):
+            value, between = getattr(self, item.name), item.metadata.get("between")
+            if between and not (value is None and item.type.endswith("None")):
+                check_number(item.name, value, *between, whole=item.type.startswith("int"))
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")
         if not self.push_to_hub and (self.push_every or self.hub_private or self.hub_model_id):
@@ -182,22 +182,6 @@ class Recipe:
         if self.residual_normalisation != AUTO:
             values["residual_normalisation"] = self.residual_normalisation
         return {**values, **(self.model or {})}
-
-    def epochs_of(self, steps_an_epoch: int) -> int:
-        """How many epochs to train: `epochs`, or as many as `steps` needs."""
-        return self.epochs or math.ceil(self.steps / steps_an_epoch)
-
-    def checkpoint_is_due(self, epoch: int) -> bool:
-        """Whether a checkpoint is written after this many epochs."""
-        return self._is_due(self.checkpoint_every, epoch) or self.push_is_due(epoch)
-
-    def push_is_due(self, epoch: int) -> bool:
-        """Whether the checkpoint after this many epochs goes to the Hub."""
-        return self._is_due(self.push_every, epoch)
-
-    @staticmethod
-    def _is_due(every: int, epoch: int) -> bool:
-        return every > 0 and epoch % every == 0
 
     def published(self) -> Recipe:
         """The recipe without paths of this machine and Hub ids: what a card or a repo may show."""
@@ -224,10 +208,7 @@ def without_folder(name: str | None) -> str | None:
 
 
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
-    """Read the command line: a YAML file, then flags that override its fields.
-
-    Args:
-        arguments: the command line without the program's name; that of the process if None.
+    """Read a command line, that of the process if None: a YAML file, then flags that override it.
 
     Raises:
         ValueError: on a file that can't be read, an unknown field or a value out of range.
@@ -241,7 +222,7 @@ def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Learn how good parts look. A YAML file gives the recipe; flags override it.",
+        description="Learn how good parts look. A YAML file gives the recipe; flags override it."
     )
     parser.add_argument(
         "recipe",
@@ -255,16 +236,12 @@ def _build_parser() -> argparse.ArgumentParser:
         default = defaults.get(item.name, item.default)
         help_text = f"{item.metadata['help']} (default: {default})".replace("%", "%%")
         if types[item.name] is bool:
-            switch = argparse.BooleanOptionalAction
-            parser.add_argument(f"--{item.name}", action=switch, default=None, help=help_text)
-            continue
-        parser.add_argument(
-            f"--{item.name}",
-            type=_reader_for(item.name, types[item.name]),
-            nargs="+" if item.name == "category" else None,
-            metavar=item.name.upper(),
-            help=help_text,
-        )
+            how = {"action": argparse.BooleanOptionalAction, "default": None}
+        else:
+            several = "+" if item.name == "category" else None
+            reader = _reader_for(item.name, types[item.name])
+            how = {"type": reader, "nargs": several, "metavar": item.name.upper()}
+        parser.add_argument(f"--{item.name}", help=help_text, **how)
     return parser
 
 
@@ -283,17 +260,12 @@ def _read_layers(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected numbers such as 4,7,10, found {text!r}"
-        ) from error
+        message = f"expected numbers such as 4,7,10, found {text!r}"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """`l1=1,ssim=0.5` as a mapping of names to numbers; what argparse takes as a type.
-
-    Raises:
-        argparse.ArgumentTypeError: when it is something else.
-    """
+    """`l1=1,ssim=0.5` as a mapping of names to numbers; what argparse takes as a type."""
     try:
         pairs = [pair.split("=") for pair in text.split(",")]
         return {name.strip(): _number(value) for name, value in pairs}

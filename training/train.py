@@ -31,7 +31,7 @@ from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
 from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from system.hub_access import UploadError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, on_main, state
@@ -87,16 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(recipe: Recipe, command: str) -> None:
     """Train, calibrate on held-out good photos, and write the model folder.
 
-    Args:
-        recipe: what to train, on what.
-        command: the command line, for the model card.
+    The model card tells the command line.
 
     Raises:
         DatasetError: when the photos can't be read.
         UploadError: when the repository to push to can't be written.
-        TrainingError: when the loss is no longer finite.
-        CheckpointError: when there is no checkpoint to resume from.
-        DiskError: when a checkpoint or the model can't be written.
+        TrainingError, CheckpointError, DiskError: as `fit` does; the last also for the model.
         ElsewhereError: when one of these happened in another process.
         ValueError: when the recipe does not make a valid model.
     """

@@ -42,15 +42,10 @@ def facts_of_run(
 
 @dataclass
 class Cost:
-    """Time that a run has taken so far; goes into every checkpoint, so that a resumed run adds up.
+    """Time that a run has taken so far; in every checkpoint, so that a resumed run adds up."""
 
-    Attributes:
-        wall_seconds: of the parts that have ended.
-        cpu_seconds: the same, of all cores and processes.
-    """
-
-    wall_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0  # of the parts that have ended
+    cpu_seconds: float = 0.0  # the same, of all cores and processes
     _wall_start: float = field(default_factory=time.monotonic)
     _cpu_start: float = field(default_factory=lambda: _cpu_seconds())
 

@@ -22,33 +22,21 @@ from .camera import SUPERSAMPLING, Exposure, photograph
 from .defects import inflict
 
 _MODULES: dict[str, ModuleType] = {"flange_nut": flange_nut, "key": key, "fabric": fabric}
-
-PARTS: tuple[str, ...] = tuple(_MODULES)
-"""Names that are accepted behind ``synthetic:``."""
+PARTS: tuple[str, ...] = tuple(_MODULES)  # names that are accepted behind `synthetic:`
 
 
 @dataclass(frozen=True)
 class SyntheticPhoto:
-    """One photo of a procedural part.
+    """One photo of a procedural part."""
 
-    Attributes:
-        image: RGB, size x size.
-        mask: mode L, size x size, 255 on the pixels that the defect touched and 0 elsewhere;
-            None for a good part.
-        defect: kind of the defect, or ``"good"``.
-    """
-
-    image: Image.Image
+    image: Image.Image  # RGB, size x size
+    # Mode L, 255 on the pixels that the defect touched and 0 elsewhere; None for a good part.
     mask: Image.Image | None
-    defect: str
+    defect: str  # its kind, or "good"
 
 
 def defects_of(part: str) -> tuple[str, ...]:
-    """Kinds of defect that a part offers, without ``"good"``.
-
-    Raises:
-        ValueError: if there is no part of that name.
-    """
+    """Kinds of defect that a part offers, without ``"good"``."""
     return tuple(_module(part).DEFECTS)
 
 
@@ -84,7 +72,7 @@ def render(part: str, *, seed: int, defect: str = "good", size: int = 256) -> Sy
         of_defect = np.random.default_rng([seed, 3, *defect.encode()])
         touched = inflict(module.DEFECTS[defect], surface, of_defect)
         mask = Image.fromarray(touched.astype(np.uint8) * 255)
-    pixels = photograph(surface, Exposure.draw(of_exposure), of_noise)
+    pixels = photograph(surface, Exposure(of_exposure), of_noise)
     return SyntheticPhoto(image=Image.fromarray(pixels), mask=mask, defect=defect)
 
 

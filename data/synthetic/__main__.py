@@ -16,17 +16,17 @@ from . import PARTS, defects_of, render
 EXAMPLE_SEED = 5_000_000  # far from the seeds of training and test photos
 # As the training photos are drawn: another size or visible JPEG artefacts are another camera, and a
 # model that was calibrated on one rightly finds good photos of another unusual.
-EXAMPLE_SIZE = 256
+SIZE = 256
 
 
-def contact_sheet(part: str, columns: int = 6, size: int = 256, first_seed: int = 0) -> Image.Image:
-    """One row of photos for ``"good"`` and for each defect of a part, left to right by seed."""
+def contact_sheet(part: str) -> Image.Image:
+    """A row of six photos for ``"good"`` and for each defect of a part, left to right by seed."""
     kinds = ("good", *defects_of(part))
-    sheet = Image.new("RGB", (columns * size, len(kinds) * size))
+    sheet = Image.new("RGB", (6 * SIZE, len(kinds) * SIZE))
     for row, kind in enumerate(kinds):
-        for column in range(columns):
-            photo = render(part, seed=first_seed + column, defect=kind, size=size)
-            sheet.paste(photo.image, (column * size, row * size))
+        for seed in range(6):
+            photo = render(part, seed=seed, defect=kind, size=SIZE)
+            sheet.paste(photo.image, (seed * SIZE, row * SIZE))
     return sheet
 
 
@@ -34,7 +34,7 @@ def write_photos(part: str, folder: Path) -> None:
     """One JPEG for ``"good"`` and for each defect of a part, each of another specimen."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, kind in enumerate(("good", *defects_of(part))):
-        photo = render(part, seed=EXAMPLE_SEED + number, defect=kind, size=EXAMPLE_SIZE)
+        photo = render(part, seed=EXAMPLE_SEED + number, defect=kind, size=SIZE)
         photo.image.save(folder / f"{kind}.jpg", quality=100, subsampling=0)
 
 

@@ -3,70 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .surface import Array, Surface, colour, mix
 
+# Samples of the surface per pixel and direction: enough for clean edges, four times the work.
 SUPERSAMPLING = 2
-"""Samples of the surface per pixel and direction: enough for clean edges, four times the work."""
-
-SHADOW_SLOPE = 1.5
-"""Height over length of a cast shadow: the lamp stands steep, as it does over a line."""
-
-REACH = 0.075
-"""Share of the picture width beyond which a change of the surface leaves no trace."""
-
+SHADOW_SLOPE = 1.5  # height over length of a cast shadow: the lamp stands steep, as over a line
+REACH = 0.075  # share of the picture width beyond which a change of the surface leaves no trace
 _TALLEST = 0.18  # half picture widths; no part or defect stands higher over what surrounds it
 _OCCLUSION_SIGMA = 0.014  # of the picture width
 _INK_ALBEDO = colour((0.030, 0.028, 0.027))
 
 
-@dataclass(frozen=True)
 class Exposure:
-    """What differs from photo to photo on a line with a fixed camera and a fixed lamp.
+    """What drifts from photo to photo on a line with a fixed camera and a fixed lamp."""
 
-    Attributes:
-        azimuth: direction of the main lamp in radians, clockwise on the picture from the right.
-        tilt: slope of a surface that mirrors the main lamp into the camera.
-        strength: brightness of the lamp, 1 on average.
-        warmth: red against blue, 0 on average.
-        blur: standard deviation of the optics' blur, in pixels of a 256 px picture.
-        noise: standard deviation of the sensor's noise at white, on a scale of 0..1.
-    """
-
-    azimuth: float
-    tilt: float
-    strength: float
-    warmth: float
-    blur: float
-    noise: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Exposure:
-        """A photo's exposure: small drift around the line's set-up."""
-        return cls(
-            azimuth=math.radians(-122 + rng.uniform(-6, 6)),
-            tilt=rng.uniform(0.36, 0.42),
-            strength=rng.uniform(0.94, 1.06),
-            warmth=rng.uniform(-0.015, 0.015),
-            blur=rng.uniform(0.35, 0.6),
-            noise=rng.uniform(0.006, 0.010),
-        )
+    def __init__(self, rng: np.random.Generator) -> None:
+        # Direction of the main lamp in radians, clockwise on the picture from the right, and slope
+        # of a surface that mirrors it into the camera.
+        self.azimuth = math.radians(-122 + rng.uniform(-6, 6))
+        self.tilt = rng.uniform(0.36, 0.42)
+        self.strength = rng.uniform(0.94, 1.06)  # brightness of the lamp
+        self.warmth = rng.uniform(-0.015, 0.015)  # red against blue
+        # Standard deviations of the optics' blur, in pixels of a 256 px picture, and of the
+        # sensor's noise at white, on a scale of 0..1.
+        self.blur = rng.uniform(0.35, 0.6)
+        self.noise = rng.uniform(0.006, 0.010)
 
 
 def photograph(surface: Surface, exposure: Exposure, rng: np.random.Generator) -> Array:
-    """Light the surface and take its picture.
-
-    Args:
-        surface: n samples a side, n a multiple of :data:`SUPERSAMPLING`.
-        exposure: the lamp and the camera of this photo.
-        rng: source of the sensor's noise alone.
+    """Light the surface, n samples a side, and take its picture with the sensor's noise.
 
     Returns:
-        (n / SUPERSAMPLING, n / SUPERSAMPLING, 3) uint8, sRGB.
+        (size, size, 3) uint8, sRGB; n is the size times :data:`SUPERSAMPLING`.
     """
     light = bin_samples(_radiance(surface, exposure))  # (3, n, n) -> (3, size, size)
     size = light.shape[-1]

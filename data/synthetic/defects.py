@@ -13,37 +13,26 @@ from .camera import bin_samples
 from .marking import lettering
 from .surface import RGB, Array, Surface, Window, colour, noise_over, rounded_edge, smoothstep
 
+# Limits of a defect's share of the picture: small but visible, large but not the whole part.
 SMALLEST, LARGEST = 0.003, 0.05
-"""Limits of a defect's share of the picture: small but visible, large but not the whole part."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One defect, ready to be laid into a surface.
+    """One defect, ready to be laid into a surface."""
 
-    Attributes:
-        window: where the patch lies in the surface.
-        patch: the damaged copy of that window.
-        mask: bool, shape of the window: the samples that the defect touched.
-    """
-
-    window: Window
-    patch: Surface
-    mask: Array
+    window: Window  # where the patch lies in the surface
+    patch: Surface  # the damaged copy of that window
+    mask: Array  # bool, shape of the window: the samples that the defect touched
 
 
 Kind = Callable[[Surface, np.random.Generator], Damage]
 
 
 def inflict(kind: Kind, surface: Surface, rng: np.random.Generator) -> Array:
-    """Lay one defect of a kind into a surface, of a size within the limits.
-
-    Args:
-        kind: draws one damage; called again until its size fits.
-        surface: the good part; changed in place.
-        rng: source of the defect's place, size and shape.
+    """Lay one defect of a kind into a good part in place, drawn again until its size fits.
 
     Returns:
         (size, size) bool, the pixels that the defect touched.
@@ -101,10 +90,8 @@ def dent(surface: Surface, rng: np.random.Generator) -> Damage:
 def stain(tint: RGB, dulled: float, rough: float) -> Kind:
     """A kind: something that has soaked in or grown, with a ragged edge that is darker.
 
-    Args:
-        tint: its colour, linear RGB.
-        dulled: 0..1, the share of the part's shine that it takes.
-        rough: height of its grain, in half picture widths.
+    Its tint is linear RGB, `dulled` the share of the part's shine that it takes, 0..1, and `rough`
+    the height of its grain, in half picture widths.
     """
 
     def stained(surface: Surface, rng: np.random.Generator) -> Damage:
@@ -134,10 +121,8 @@ oil = stain((0.060, 0.042, 0.022), dulled=0.0, rough=0.0)  # old, soaked into cl
 def chip(outline: Callable[[np.random.Generator], Point], shortest: float, longest: float) -> Kind:
     """A kind: a piece broken out of the part's edge, with a raw fracture.
 
-    Args:
-        outline: draws a point (u, v) on the edge where pieces break off.
-        shortest: smallest radius of the piece, in half picture widths.
-        longest: largest radius of the piece.
+    The outline draws a point on the edge where pieces break off, of a radius between the shortest
+    and the longest, in half picture widths.
     """
 
     def broken(surface: Surface, rng: np.random.Generator) -> Damage:
@@ -196,14 +181,7 @@ def crumb(surface: Surface, rng: np.random.Generator) -> Damage:
 
 
 def misprint(text: str, centre: Point, height: float, angle: float = 0.0) -> Kind:
-    """A kind: the mark of a part written wrongly, askew, twice, or with letters missing.
-
-    Args:
-        text: the right text.
-        centre: (u, v) of its middle.
-        height: height of the letters in half picture widths.
-        angle: of the writing in the part's frame, in radians.
-    """
+    """A kind: the mark of a part (see `lettering`) wrong, askew, twice, or with letters missing."""
 
     def wrong(surface: Surface, rng: np.random.Generator) -> Damage:
         window = surface.around(*centre, 0.5 * height * (len(text) + 2))

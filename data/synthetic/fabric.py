@@ -43,11 +43,8 @@ def _yarn(
 ) -> tuple[Array, Array]:
     """(n, n) relief and (n, n) tone of one set of parallel yarns.
 
-    Args:
-        rng: source of each yarn's thickness and shade.
-        across: (n, n) coordinate across the set, in yarns.
-        along: (n, n) coordinate along it, in yarns of the other set.
-        sense: 1 for the warp, -1 for the weft, which is under where the warp is over.
+    The (n, n) coordinates across and along the set are in yarns of it and of the other set. The
+    sense is 1 for the warp, -1 for the weft, which is under where the warp is over.
     """
     index = np.clip(across, 0, _YARNS - 1).astype(np.int32)
     thick = (1 + 0.06 * rng.standard_normal(_YARNS, dtype=np.float32))[index]

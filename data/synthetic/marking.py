@@ -28,17 +28,10 @@ def _lettering(text: str) -> Array:
 def lettering(
     surface: Surface, text: str, centre: tuple[float, float], height: float, angle: float = 0.0
 ) -> Array:
-    """Ink of a line of text over a surface.
+    """Ink of a line of text over a surface, (n, n) float32 in 0..1.
 
-    Args:
-        surface: the surface, or a window of it; only its frame is read.
-        text: what is written.
-        centre: (u, v) of the text's middle in the part's frame.
-        height: height of the letters in half picture widths.
-        angle: rotation against the part's frame in radians, clockwise.
-
-    Returns:
-        (n, n) float32 in 0..1, the shape of the surface.
+    The text's middle is at (u, v) in the part's frame, its letters are so many half picture widths
+    high, and it is turned against the frame by an angle in radians, clockwise.
     """
     tile = _lettering(text)
     scale = tile.shape[0] / height

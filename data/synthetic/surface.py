@@ -9,7 +9,6 @@ from PIL import Image
 
 Array = np.ndarray
 Window = tuple[slice, slice]
-
 RGB = tuple[float, float, float]
 
 
@@ -19,45 +18,28 @@ class Surface:
 
     Lengths are in half picture widths: the picture spans -1..1 in both directions, x to the
     right and y down. The part's own frame (u, v) is turned and shifted against it by the pose.
-
-    Attributes:
-        x: (n, n) picture coordinate to the right.
-        y: (n, n) picture coordinate downwards.
-        u: (n, n) first coordinate in the part's frame.
-        v: (n, n) second coordinate in the part's frame.
-        height: (n, n) height of the part over the ground; free where nothing covers the ground.
-        coverage: (n, n) 0..1, how much of the sample the part covers.
-        albedo: (3, n, n) diffuse reflectance of the part, linear RGB.
-        specular: (3, n, n) specular reflectance of the part, linear RGB.
-        rough_across: (n, n) spread of reflected light across the finish's grooves, in slope.
-        rough_along: (n, n) the same along the grooves; equal to it where there are none.
-        grain: (2, n, n) unit vector across the grooves, in picture coordinates.
-        ink: (n, n) 0..1, how strongly the surface is marked; a mark is dark and matt.
-        ground: (3, n, n) diffuse reflectance of what the part lies on, linear RGB.
     """
 
-    x: Array
-    y: Array
-    u: Array
-    v: Array
-    height: Array
-    coverage: Array
-    albedo: Array
-    specular: Array
-    rough_across: Array
-    rough_along: Array
-    grain: Array
-    ink: Array
-    ground: Array
+    x: Array  # (n, n) picture coordinate to the right
+    y: Array  # (n, n) picture coordinate downwards
+    u: Array  # (n, n) first coordinate in the part's frame
+    v: Array  # (n, n) second coordinate in the part's frame
+    height: Array  # (n, n) of the part over the ground; free where nothing covers the ground
+    coverage: Array  # (n, n) 0..1, how much of the sample the part covers
+    albedo: Array  # (3, n, n) diffuse reflectance of the part, linear RGB
+    specular: Array  # (3, n, n) specular reflectance of the part, linear RGB
+    rough_across: Array  # (n, n) spread of reflected light across the finish's grooves, in slope
+    rough_along: Array  # (n, n) the same along the grooves; equal to it where there are none
+    grain: Array  # (2, n, n) unit vector across the grooves, in picture coordinates
+    ink: Array  # (n, n) 0..1, how strongly the surface is marked; a mark is dark and matt
+    ground: Array  # (3, n, n) diffuse reflectance of what the part lies on, linear RGB
 
     @classmethod
     def blank(cls, samples: int, angle: float, shift: tuple[float, float]) -> Surface:
-        """An empty ground with a part's frame laid over it.
+        """An empty ground of n >= 2 samples a side with a part's frame laid over it.
 
-        Args:
-            samples: n, samples along each side, at least 2.
-            angle: rotation of the part's frame in radians, clockwise on the picture.
-            shift: (x, y) of the frame's origin, in half picture widths.
+        The frame is turned by an angle in radians, clockwise on the picture, and its origin shifted
+        by (x, y) half picture widths.
         """
         line = ((np.arange(samples) + 0.5) * (2 / samples) - 1).astype(np.float32)
         x, y = np.broadcast_to(line, (samples,) * 2).copy(), np.repeat(line[:, None], samples, 1)
@@ -92,14 +74,13 @@ class Surface:
 
     def around(self, u: float, v: float, radius: float) -> Window:
         """The smallest window of the grid that holds a disc given in the part's frame."""
-        row, column = np.unravel_index(
-            np.argmin((self.u - u) ** 2 + (self.v - v) ** 2), self.u.shape
-        )
+        nearest = np.argmin((self.u - u) ** 2 + (self.v - v) ** 2)
         reach = int(np.ceil(radius / self.pitch)) + 2
-        return (
-            slice(max(row - reach, 0), row + reach + 1),
-            slice(max(column - reach, 0), column + reach + 1),
+        rows, columns = (
+            slice(max(position - reach, 0), position + reach + 1)
+            for position in np.unravel_index(nearest, self.u.shape)
         )
+        return rows, columns
 
     def cut(self, window: Window) -> Surface:
         """A copy of the window alone."""
@@ -119,13 +100,9 @@ class Surface:
     def lay_ground(
         self, rng: np.random.Generator, rgb: RGB, cells: int, contrast: tuple[float, float, float]
     ) -> None:
-        """What the part lies on: a colour with fine, coarser and broad variation.
+        """What the part lies on: a linear RGB with fine, coarser and broad variation.
 
-        Args:
-            rng: source of the variation.
-            rgb: diffuse reflectance, linear RGB.
-            cells: a side, of the coarser variation.
-            contrast: deviation of each of the three.
+        The coarser one has so many cells a side; `contrast` is the deviation of each of the three.
         """
         fine, coarse, broad = (noise(rng, count, self.samples) for count in (512, cells, 4))
         tone = 1 + contrast[0] * fine + contrast[1] * coarse + contrast[2] * broad

@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.metrics import false_alarm_curve
 
+DOTS_PER_INCH = 120  # of a figure in a file of its own
 GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
 MOST_NAME = 28  # characters of a name beside an axis
 SQUARE = {"width": 5.2, "height": 5.0}  # inches, of a chart whose axes are both shares

@@ -26,7 +26,7 @@ from evaluation.documents.document import markdown_table
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.backbones import BackboneError
 from system.command_line import run_command
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
 from training.accelerator import join_processes, workers_of
@@ -69,7 +69,7 @@ def speeds_of(
     processor = InspectionImageProcessor(size={"height": side, "width": side})
     model.to(accelerator.device, memory_format=torch.channels_last)
     decoded = decoded_once(good, processor, folder, recipe.cache_disk_gb)
-    learner = Learner.of(model, recipe, PHOTOS, accelerator)
+    learner = Learner(model, recipe, PHOTOS, accelerator)
     has_features = recipe.target == "features" and accelerator.device.type == "cpu"
     all_kept = "decoded photos, variants" + (" and their features" if has_features else "")
 

@@ -13,7 +13,7 @@ from killing import killed_at_each_change
 
 from model_files import TrainingRun
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_model
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from training import model_folder as room
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.recipe import Recipe

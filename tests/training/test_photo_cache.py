@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError, image_processing
-from system.disk_errors import DiskError
+from system.errors import DiskError
 from training.photos.augmentation import ANY_ROTATION
 from training.photos.decoded import PIXELS, PreparedPhotos, decoded_once, remove_decoded
 from training.photos.restoration import RestorationPhotos

@@ -21,34 +21,19 @@ from modeling.checks import check_number
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a category allows; every draw is uniform within it.
+    """What a category allows; every draw is uniform within it. Out of range is a ValueError."""
 
-    Attributes:
-        rotation: degrees to either side, 0 to 180; 180 is any rotation.
-        flip_horizontal: probability of mirroring left and right, 0 to 1.
-        flip_vertical: probability of mirroring top and bottom, 0 to 1.
-        shift: share of the side to either direction, 0 to 0.5.
-        brightness: added to the picture, to either side, 0 to 1 of full scale.
-        contrast: factor around the picture's mean, 1 minus to 1 plus this; 0 to 1.
-        noise: largest standard deviation of the sensor noise, 0 to 1 of full scale.
-        resampling: largest share of the side that is lost when the photo is made smaller and
-            enlarged again, 0 to 0.9; half of the photos stay as they are.
-        compression: largest loss of a JPEG, 0 to 0.9: 0.25 is quality 75; half of the photos stay
-            as they are.
-
-    Raises:
-        ValueError: on a value out of range.
-    """
-
-    rotation: float = 0.0
-    flip_horizontal: float = 0.0
-    flip_vertical: float = 0.0
-    shift: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    noise: float = 0.0
+    rotation: float = 0.0  # degrees to either side, 0 to 180; 180 is any rotation
+    flip_horizontal: float = 0.0  # probability of mirroring left and right, 0 to 1
+    flip_vertical: float = 0.0  # probability of mirroring top and bottom, 0 to 1
+    shift: float = 0.0  # share of the side to either direction, 0 to 0.5
+    brightness: float = 0.0  # added to the picture, to either side, 0 to 1 of full scale
+    contrast: float = 0.0  # factor around the picture's mean, 1 minus to 1 plus this; 0 to 1
+    noise: float = 0.0  # largest standard deviation of the sensor noise, 0 to 1 of full scale
+    # Half of the photos stay as they are in the last two. The largest share of the side that is
+    # lost when the photo is made smaller and enlarged again, 0 to 0.9:
     resampling: float = 0.4
-    compression: float = 0.25
+    compression: float = 0.25  # largest loss of a JPEG, 0 to 0.9: 0.25 is quality 75
 
     def __post_init__(self) -> None:
         check_number("augmentation.rotation", self.rotation, 0, 180)
@@ -78,12 +63,7 @@ PRESETS = {
 def augmentation_for(category: str, overrides: dict[str, float] | None = None) -> Augmentation:
     """The category's preset (nothing for one that has none) with fields overridden.
 
-    Args:
-        category: the product.
-        overrides: fields of `Augmentation` to values.
-
-    Raises:
-        ValueError: on an unknown field or a value out of range.
+    An unknown field or a value out of range is a ValueError.
     """
     known = [field.name for field in dataclasses.fields(Augmentation)]
     unknown = sorted({*(overrides or {})} - {*known})
@@ -95,15 +75,9 @@ def augmentation_for(category: str, overrides: dict[str, float] | None = None) -
 def augment(
     picture: np.ndarray, augmentation: Augmentation, generator: np.random.Generator
 ) -> np.ndarray:
-    """A good part as it might as well have been photographed.
+    """A good part, (H, W, 3) float32 in 0..1, as it might as well have been photographed.
 
-    Args:
-        picture: (H, W, 3), float32 in 0..1.
-        augmentation: what the category allows.
-        generator: makes every draw, always the same number of them.
-
-    Returns:
-        A new (H, W, 3), float32 in 0..1; where the picture was moved away from, it is mirrored.
+    The number of draws is always the same. Where the picture is moved away from, it is mirrored.
     """
     angle = generator.uniform(-augmentation.rotation, augmentation.rotation)
     across, down = generator.uniform(-augmentation.shift, augmentation.shift, size=2)

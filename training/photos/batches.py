@@ -25,12 +25,10 @@ class SharedBatches(Sampler[list[int]]):
     Args:
         length: number of photos.
         batch_size: photos of a batch, over all processes.
-        seed: decides the order together with the epoch; None keeps the photos' own.
+        seed: decides the order together with the `epoch`, which is set before each; None keeps the
+            photos' own.
         process: number of this process.
         processes: how many there are, at most `batch_size`.
-
-    Attributes:
-        epoch: decides the order; set before each epoch.
     """
 
     def __init__(
@@ -93,12 +91,8 @@ class SharedBatches(Sampler[list[int]]):
 class SharedLoader:
     """This process's share of every batch on its device, and how much it counts.
 
-    Args:
-        photos: items of `RestorationPhotos`.
-        batch_size: photos of a batch, over all processes.
-        accelerator: device and processes.
-        seed: as `SharedBatches` takes it.
-        workers: processes that prepare photos while a GPU computes; a CPU has none to spare.
+    The photos are `RestorationPhotos`; batch size and seed are as `SharedBatches` takes them. The
+    workers are processes that prepare photos while a GPU computes; a CPU has none to spare.
     """
 
     def __init__(
@@ -110,7 +104,6 @@ class SharedLoader:
         workers: int = 0,
     ) -> None:
         self.device = accelerator.device
-        on_gpu = self.device.type == "cuda"
         self.batches = SharedBatches(
             len(photos), batch_size, seed, accelerator.process_index, accelerator.num_processes
         )
@@ -118,7 +111,7 @@ class SharedLoader:
             photos,
             batch_sampler=self.batches,
             num_workers=workers,
-            pin_memory=on_gpu,
+            pin_memory=self.device.type == "cuda",
             persistent_workers=workers > 0,
             # What the photos keep is shared with forked workers alone.
             multiprocessing_context="fork" if workers else None,
@@ -128,8 +121,9 @@ class SharedLoader:
         return len(self.batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order; called before each epoch."""
+        """Choose the order and the photos' variants; called before each epoch."""
         self.batches.epoch = epoch
+        self.loader.dataset.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[tuple[float, Item]]:
         steps = zip(self.batches.weights(), self.batches.painted(), self.loader, strict=True)

@@ -26,17 +26,11 @@ ANYWHERE = 0.2  # share of the damages that land anywhere, the others where the 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a picture is damaged.
+    """Where a picture is damaged."""
 
-    Attributes:
-        picture: (H, W, 3), float32 in 0..1.
-        window: what of it may change, rows and columns.
-        place: row and column within the window, around which the damage lies.
-    """
-
-    picture: np.ndarray
-    window: tuple[slice, slice]
-    place: tuple[int, int]
+    picture: np.ndarray  # (H, W, 3), float32 in 0..1
+    window: tuple[slice, slice]  # rows and columns of it that may change
+    place: tuple[int, int]  # row and column within the window, around which the damage lies
 
     @property
     def before(self) -> np.ndarray:
@@ -52,15 +46,10 @@ class Spot:
 def damage(
     picture: np.ndarray, generator: np.random.Generator, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Damage a picture.
-
-    Args:
-        picture: (H, W, 3), float32 in 0..1.
-        generator: makes every draw.
-        count: how many damages; 1 to 3 if None.
+    """Damage a picture, (H, W, 3) float32 in 0..1, in `count` places; 1 to 3 if None.
 
     Returns:
-        A new (H, W, 3), float32 in 0..1, and its mask (H, W), bool: True where it visibly changed.
+        A new picture, and its mask (H, W), bool: True where it visibly changed.
     """
     structure = structure_of(picture)
     damaged = picture.copy()

@@ -19,8 +19,9 @@ from torch.utils.data import Dataset as TorchDataset
 from data.rows import decode_picture
 from modeling import InspectionImageProcessor, PhotoError
 from modeling.tiling import Tiling
+from system.batches import batches_of
 from system.cores import available_cores
-from system.disk_errors import disk_errors_told
+from system.errors import disk_errors_told
 from system.processes import everywhere, state
 from training.photos.shared_cache import GIGABYTE
 
@@ -37,13 +38,8 @@ def decoded_once(
 
     One process of a machine decodes for all of them. The file has no name any more once they have
     opened it, so it is gone when they end, however they end; its pages stay in memory as long as
-    there is room.
-
-    Args:
-        photos: with the columns image and image_id.
-        processor: prepares them.
-        folder: on the disk that holds the file.
-        gigabytes: the file's size at most; half of the room on the disk if that is less.
+    there is room. It takes so many gigabytes at most, or half of the room on the folder's disk if
+    that is less.
 
     Returns:
         The dataset with the column pixels: (3, H, W) bytes, or None for what did not fit.
@@ -74,13 +70,7 @@ def remove_decoded(folder: Path) -> None:
 
 
 class PreparedPhotos(TorchDataset):
-    """Good photos as the model takes them; an item is (3, H, W) in 0..1.
-
-    Args:
-        photos: with the columns image and image_id, and those that `decoded_once` adds if it was
-            called.
-        processor: prepares them.
-    """
+    """Good photos, decoded once or not, as the model takes them; an item is (3, H, W) in 0..1."""
 
     def __init__(self, photos: Dataset, processor: InspectionImageProcessor) -> None:
         self.photos = photos.select_columns(["image", "image_id"])
@@ -115,12 +105,7 @@ class PreparedTiles(TorchDataset):
 
 
 def prepare(photos: Dataset, index: int, processor: InspectionImageProcessor) -> Tensor:
-    """A photo as the model takes it, (3, H, W) bytes.
-
-    Raises:
-        DatasetError: when it is damaged.
-        PhotoError: when it is none that can be inspected; the message names it.
-    """
+    """A photo as the model takes it, (3, H, W) bytes; an error names it."""
     picture = decode_picture(photos, index, "image")
     try:
         pixels = processor(picture, return_tensors="pt")["pixel_values"]
@@ -138,8 +123,7 @@ def _write(photos: Dataset, processor: InspectionImageProcessor, path: Path, roo
         ThreadPoolExecutor(available_cores()) as pool,
         ArrowWriter(path=str(path), features=FEATURES, writer_batch_size=AT_ONCE) as writer,
     ):
-        for first in range(0, fitting, AT_ONCE):  # bit by bit: results wait in memory
-            some = range(first, min(first + AT_ONCE, fitting))
+        for some in batches_of(fitting, AT_ONCE):  # bit by bit: results wait in memory
             for pixels in pool.map(lambda index: prepare(photos, index, processor), some):
                 writer.write({PIXELS: pixels.numpy().tobytes()})
         for _ in range(fitting, len(photos)):

@@ -57,7 +57,7 @@ class RestorationPhotos(TorchDataset):
 
     Args:
         photos: good photos, or their tiles.
-        augmentations: what each photo's category allows.
+        augmentations: what each of them allows.
         damage_probability: share of the photos that are damaged, 0..1.
         variants: how many different versions of a photo the epochs go through in turn; 0 draws a
             new one in every epoch.
@@ -127,11 +127,9 @@ class RestorationPhotos(TorchDataset):
 
 
 def model_input(batch: Item) -> Item:
-    """Pictures as the model takes them, in 0..1, of a batch that holds them as bytes.
+    """Pictures as the model takes them, in 0..1, of items of `RestorationPhotos` on any device.
 
-    Args:
-        batch: items of `RestorationPhotos`, on any device: a quarter of what floats would be to
-            send there.
+    These hold bytes: a quarter of what floats would be to send there.
     """
     return {
         name: value.float() / 255 if "pixel" in name else value for name, value in batch.items()

@@ -28,10 +28,6 @@ class SharedCache:
         count: how many items there may be, numbered from 0.
         example: one of them; all have its shapes and types.
         room: bytes at most; items from the first that does not fit are not kept.
-
-    Attributes:
-        item_bytes: memory of an item.
-        length: how many are kept.
     """
 
     def __init__(self, count: int, example: Item, room: float) -> None:
