@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -38,9 +38,15 @@ from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from evaluation.evaluate.baselines import baseline_metrics
 from evaluation.evaluate.map_files import FORMATS
-from evaluation.evaluate.prediction import BATCH_SIZE, maps_of_photo_size, masks_of, predict
+from evaluation.evaluate.prediction import (
+    BATCH_SIZE,
+    Prediction,
+    maps_of_photo_size,
+    masks_of,
+    predict,
+)
 from evaluation.evaluate.provenance import cost, provenance
-from evaluation.evaluate.results import Evaluation, write_results
+from evaluation.evaluate.results import write_results
 from evaluation.evaluate.selection import Pair, model_folders, pair_up
 from evaluation.evaluate.summary import format_table, short_table, summarise
 from evaluation.metrics import MetricError
@@ -62,6 +68,14 @@ from system.processes import ElsewhereError, everywhere, on_main, processes_here
 
 NAME = "evaluate.py"
 BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError)
+
+
+class Evaluation(NamedTuple):
+    """A test set seen by a model; without content in all processes but the main one."""
+
+    predictions: list[Prediction]  # one a photo, in the order of the dataset
+    metrics: dict[str, Any]  # as `summarise` gives them
+    seconds: float  # from the first photo read to the last one judged
 
 
 def evaluate(
@@ -203,7 +217,16 @@ class EvaluationRun:
                 f"{self.options.data} has no test photos, so there is nothing to evaluate; put "
                 "them into test/good and test/DEFECT of the category."
             )
-        _check_category(pipe.model.config.categories, splits["test"]["category"][0])
+        known, shown = pipe.model.config.categories, splits["test"]["category"][0]
+        if len(known) > 1 and shown not in known:
+            raise DatasetError(
+                f"The model knows {', '.join(known)}, found --category {shown}; choose one of them."
+            )
+        if len(known) == 1 and shown not in known:
+            _warn(
+                f"the model was trained on {known[0]} but is evaluated on {shown}; check --model "
+                "and --category."
+            )
         if state().is_main_process:
             pair.folder.mkdir(parents=True, exist_ok=True)
         return pipe, splits
@@ -273,20 +296,6 @@ def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, dict[str, Any]]:
         return {str(pair.folder): metrics}
 
     return on_main(write_and_print) or {}
-
-
-def _check_category(known: Sequence[str], shown: str) -> None:
-    """Warn when the model learned another product; refuse when it has to choose and can't."""
-    if not known or shown in known:
-        return
-    if len(known) > 1:
-        raise DatasetError(
-            f"The model knows {', '.join(known)}, found --category {shown}; choose one of them."
-        )
-    _warn(
-        f"the model was trained on {known[0]} but is evaluated on {shown}; check --model and "
-        "--category."
-    )
 
 
 def _warn(sentence: str) -> None:

@@ -54,12 +54,8 @@ def pair_up(
     each in the output folder; there, or for a single model, several categories get one each. A
     single pair gets the output folder itself.
 
-    Args:
-        known: models, with the categories that they know.
-        asked: categories; `["all"]` pairs each model with those that it knows and the data has, and
-            none takes the only one that the data has.
-        data: where the photos come from.
-        output_dir: gets the results.
+    `known` are models with the categories that they know. `["all"]` asks for those that a model
+    knows and the data has, and none for the only one that the data has.
 
     Raises:
         DatasetError: when the data lacks a category, or no model knows one that it has.
