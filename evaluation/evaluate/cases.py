@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from data.rows import LABELS
 from evaluation.evaluate.figures import PictureRow, draw_pictures, mask_picture, no_larger
 from evaluation.evaluate.map_files import remove_old
 from evaluation.evaluate.prediction import Prediction
@@ -155,7 +156,7 @@ def _write_case(
     return {
         "image_id": prediction.image_id,
         "defect": prediction.defect,
-        "label": prediction.label_name,
+        "label": LABELS[prediction.label],
         "verdict": prediction.verdict,
         "error": error,
         "raw_score": prediction.raw_score,

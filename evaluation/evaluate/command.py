@@ -166,15 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     use_fair_share_of_cores(processes_here())
-    device = options.device
     if state().num_processes > 1:
-        device = device or str(state().device)  # each process has its own one
+        options.device = options.device or str(state().device)  # each process has its own one
     with warnings.catch_warnings():
         # What is undefined is said by the notes, once and in words.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         if not state().is_main_process:
             warnings.simplefilter("ignore")  # the main process says the same
-        exit_code = _run(EvaluationRun(options, words, device))
+        exit_code = _run(EvaluationRun(options, words))
     state().destroy_process_group()
     return exit_code
 
@@ -182,11 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class EvaluationRun:
     """One command line, and the model and the photos that it is about at the moment."""
 
-    def __init__(
-        self, options: argparse.Namespace, words: Sequence[str], device: str | None
-    ) -> None:
+    def __init__(self, options: argparse.Namespace, words: Sequence[str]) -> None:
         self.options, self.words = options, words
-        where = {"revision": options.revision, "device": device, "backend": options.backend}
+        where = {name: getattr(options, name) for name in ("revision", "device", "backend")}
         # Pairs come category after category, and often there is one pair.
         self.pipeline = lru_cache(maxsize=1)(partial(load_pipeline, **where))
         self.photos = lru_cache(maxsize=1)(partial(load_inspection_dataset, options.data))

@@ -70,11 +70,6 @@ class Prediction:
         return verdict_of(self.failed, self.doubt) or ""
 
     @property
-    def label_name(self) -> str:
-        """The label in words: "normal" or "anomalous"."""
-        return "anomalous" if self.label else "normal"
-
-    @property
     def is_error(self) -> bool:
         """A miss or a false alarm, by the score: also where the verdict is CHECK."""
         return self.failed is not None and self.failed != bool(self.label)
@@ -93,8 +88,8 @@ def predict(
 ) -> list[Prediction]:
     """What the model, calibrated or not, says of every photo, in the dataset's order.
 
-    The dataset has the features of `data.dataset.load_inspection_dataset`. What judges instead of
-    the model's own `detect` may be a baseline. Progress is a bar on stderr, with the title beside.
+    The dataset has the features of `data.dataset.load_inspection_dataset`. A given `detect`, as of
+    a baseline, judges instead of the model's own. Progress is a bar on stderr beside the title.
 
     The maps are written to a file without a name, on the disk of `scratch_dir` (None: that of
     temporary files), which goes with the last prediction, and are read from it when they are looked

@@ -12,6 +12,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from data.rows import LABELS
 from evaluation.documents.charts import calibration_chart, roc_chart, scores_chart
 from evaluation.evaluate.cases import pictures_of, write_cases, write_sheets
 from evaluation.evaluate.figures import DOTS_PER_INCH
@@ -67,7 +68,7 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
             "image_id": prediction.image_id,
             "category": prediction.category,
             "defect": prediction.defect,
-            "label": prediction.label_name,
+            "label": LABELS[prediction.label],
             "raw_score": prediction.raw_score,
             "score": None if prediction.failed is None else prediction.score,
             "threshold": None if prediction.failed is None else THRESHOLD,

@@ -86,7 +86,9 @@ def pair_up(
         )
     several_models = len({model for model, _ in chosen}) > 1
     several = several_models or len({category for _, category in chosen}) > 1
-    names = _names_of_folders(list(known))
+    paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in known]
+    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
+    names = dict(zip(known, short_names(parts, "--"), strict=True))
     pairs = []
     for model, category in chosen:
         folder = output_dir / names[model] if several_models else output_dir
@@ -102,9 +104,3 @@ def short_names(paths: Sequence[Sequence[str]], joint: str) -> list[str]:
         if len({*names}) == len(names):
             break
     return names
-
-
-def _names_of_folders(models: Sequence[str]) -> dict[str, str]:
-    paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models]
-    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
-    return dict(zip(models, short_names(parts, "--"), strict=True))

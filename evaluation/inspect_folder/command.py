@@ -139,8 +139,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     with everywhere(lambda: _lock(options)) as lock:
         # Files may come and go meanwhile: one process looks, and all go by what it saw.
         plan = together(lambda: _plan(options, words, pipe, lock))[0]
-        # Which the one that was alone has done already.
-        everywhere(lambda: take_lock(lock, alone=False))
+        everywhere(lambda: take_lock(lock, alone=False))  # the one that was alone shares already
         start = time.perf_counter()
         everywhere(lambda: _inspect_share(options, pipe, plan))
         seconds = time.perf_counter() - start
@@ -235,21 +234,18 @@ def _print_summary(options: argparse.Namespace, plan: Plan, seconds: float, peak
     judged = counts[PASS] + counts[FAIL]
     verdicts = ", ".join(f"{counts[one]} {one}" for one in (PASS, FAIL, CHECK, ERROR))
     share = percent(counts[PASS] / judged) if judged else UNDEFINED
+    photos, count = sum(map(len, plan.batches)), state().num_processes
+    effort = "All of them were done before"
+    if photos:
+        effort = (
+            f"{photos} of them now, in {duration(seconds)} by "
+            f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
+            f"second; peak memory of a process {megabytes(peak)}"
+        )
     print(
         f"{plural(counts.total(), 'photo')}: {verdicts}; yield {share} (PASS of PASS and FAIL)\n"
-        f"{_effort(sum(map(len, plan.batches)), seconds, peak)}\n"
+        f"{effort}\n"
         "Read them in Python with "
         f'datasets.load_dataset("parquet", data_files="{options.output_dir / PATTERN}")',
         flush=True,
-    )
-
-
-def _effort(photos: int, seconds: float, peak: float) -> str:
-    if photos == 0:
-        return "All of them were done before"
-    count = state().num_processes
-    return (
-        f"{photos} of them now, in {duration(seconds)} by "
-        f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
-        f"second; peak memory of a process {megabytes(peak)}"
     )

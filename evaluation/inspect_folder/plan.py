@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -38,22 +37,18 @@ def make_plan(identity: Identity, output_dir: Path, batch_size: int, command: st
         )
     versions = {library: version(library) for library in LIBRARIES}
     start, done = take_up(output_dir, identity, {"command": command, "versions": versions})
-    if listing.passed_over:
-        _warn_of(listing.passed_over)
+    endings = ", ".join(
+        f"{count} {as_text(ending) or 'without ending'}"
+        for ending, count in sorted(listing.passed_over.items())
+    )
+    if endings:
+        print(
+            f"inspect_folder.py: warning: what is no {FORMATS_IN_WORDS} file is passed over: "
+            f"{endings}.",
+            file=sys.stderr,
+        )
     if done:
         print(f"{plural(len(done), 'photo')} done before; going on.", flush=True)
     left = [path for path in listing.paths if as_text(path) not in done]
     batches = [left[batch.start : batch.stop] for batch in batches_of(len(left), batch_size)]
     return Plan(identity, start, batches)
-
-
-def _warn_of(passed_over: Counter[str]) -> None:
-    endings = ", ".join(
-        f"{count} {as_text(ending) or 'without ending'}"
-        for ending, count in sorted(passed_over.items())
-    )
-    print(
-        f"inspect_folder.py: warning: what is no {FORMATS_IN_WORDS} file is passed over: "
-        f"{endings}.",
-        file=sys.stderr,
-    )

@@ -40,7 +40,7 @@ class Identity:
 
 
 def take_lock(lock: IO[str], alone: bool) -> None:
-    """Take the right to write into the folder of a `LOCK`; it ends with the process, however.
+    """Take the right to write into the folder of a `LOCK`; however the process ends, it ends too.
 
     Alone, no process of another run is there; then the processes of this run share it. Were only
     one of them killed and the run taken up at once, the others would still write rows, and photos
@@ -86,11 +86,9 @@ def take_up(folder: Path, identity: Identity, about: dict[str, Any]) -> tuple[in
 
 def fingerprint(pipe: InspectionPipeline) -> str:
     """SHA-256 of what decides a model's results: the model, its precision and preprocessing."""
-    prepared = {
-        name: value
-        for name, value in pipe.image_processor.to_dict().items()
-        if name not in OF_LOADING
-    }
+    prepared = pipe.image_processor.to_dict()
+    for name in OF_LOADING:
+        prepared.pop(name, None)
     stored = [digest_of(pipe.model), str(pipe.model.dtype), prepared]
     return hashlib.sha256(json.dumps(stored, sort_keys=True, default=str).encode()).hexdigest()
 
