@@ -207,14 +207,14 @@ def pixel_f1_max(ranks: PixelRanks) -> Estimate:
 
 
 def aupro(ranks: PixelRanks, limit: float = 0.3) -> Estimate:
-    """Area under the per-region overlap curve up to a limit, divided by that limit.
+    """Area under the per-region overlap curve up to a false-positive rate, divided by that rate.
 
     The curve is the share of a region that lies above the threshold, averaged over all regions,
-    against the share of normal pixels above it, the false-positive rate, in which the limit lies
-    above 0 and up to 1 (or it is a `MetricError`). Each defect counts the same, however small
+    against the share of normal pixels above it: each defect counts the same, however small
     (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, which integrates to 0.3).
     0.05 is the limit of MVTec LOCO AD (Bergmann et al., IJCV 2022) and MVTec AD 2: 30 % of a good
-    photo marked is more than a person would accept.
+    photo marked is more than a person would accept. A limit above 1, or not above 0, is a
+    `MetricError`.
 
     A level's pixels enter the overlap while the false-positive rate goes from that of the levels
     above to its own, on a straight line (a jump where no normal pixel ties). So the area under each

@@ -92,7 +92,7 @@ def write_cases(
 ) -> None:
     """Write cases/: the pictures of the worst wrong verdicts as files, and what is known of them.
 
-    Without pictures nothing is written, and what an earlier evaluation has left is removed.
+    What an earlier evaluation has left there is removed; without pictures nothing is written.
     """
     folder = output_dir / FOLDER
     remove_old(folder, LIST)

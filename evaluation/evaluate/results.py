@@ -40,9 +40,8 @@ def write_results(
     is removed, so that the folder never mixes two evaluations.
 
     `metrics` is the content of metrics.json. The model's own pipeline paints the pictures, with
-    `num_pictures` rows in pictures.png; 0 writes no pictures of photos at all. Maps are written as
-    one of `evaluation.evaluate.map_files.FORMATS`, or as None not. The model's learning curve, if
-    it has one, lies beside its figures.
+    `num_pictures` rows in pictures.png; 0 writes no pictures of photos at all. `maps` is a kind of
+    `write_maps`. The model's learning curve, if it has one, lies beside its figures.
     """
     write_metrics(output_dir, metrics)
     _write_predictions(output_dir / "predictions.csv", predictions)

@@ -54,8 +54,8 @@ def pair_up(
     each in the output folder; there, or for a single model, several categories get one each. A
     single pair gets the output folder itself.
 
-    `known` are models with the categories that they know. `["all"]` asks for those that a model
-    knows and the data has, and none for the only one that the data has.
+    `known` are the models, each with the categories that it knows. If `["all"]` are asked for, a
+    model gets those that the data has; if none is, the only one that the data has.
 
     Raises:
         DatasetError: when the data lacks a category, or no model knows one that it has.
