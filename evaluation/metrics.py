@@ -44,22 +44,13 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True)
 class VerdictMetrics:
-    """What the verdicts at one threshold are worth.
+    """What the verdicts at one threshold are worth; without both classes no precision and no F1."""
 
-    Attributes:
-        precision: anomalous photos among those that failed; NaN unless both classes are present
-            and something failed.
-        recall: anomalous photos that failed among all anomalous ones; NaN without any.
-        f1: harmonic mean of the two; NaN unless both classes are present.
-        false_alarm_rate: good photos that failed.
-        miss_rate: anomalous photos that passed.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    false_alarm_rate: Rate
-    miss_rate: Rate
+    precision: float  # anomalous photos among those that failed; NaN if nothing failed
+    recall: float  # anomalous photos that failed among all anomalous ones; NaN without any
+    f1: float  # harmonic mean of the two
+    false_alarm_rate: Rate  # good photos that failed
+    miss_rate: Rate  # anomalous photos that passed
 
 
 def image_auroc(labels: Labels, scores: Scores, image_ids: Sequence[str] | None = None) -> float:

@@ -45,42 +45,26 @@ UNDEFINED = Estimate(math.nan, math.nan)
 
 
 class LevelTally(NamedTuple):
-    """Anomalous pixels by level.
+    """Anomalous pixels by level."""
 
-    Attributes:
-        level: (L,) int64, ascending, the levels that occur.
-        pixels: (L,) int64, how many pixels lie there.
-        overlap: (L,) float64, the shares of their regions that these pixels are, summed.
-        regions: how many regions (connected components of the masks) they are.
-        photos: how many photos they are from.
-    """
-
-    level: np.ndarray
-    pixels: np.ndarray
-    overlap: np.ndarray
-    regions: int
-    photos: int
+    level: np.ndarray  # (L,) int64, ascending, the levels that occur
+    pixels: np.ndarray  # (L,) int64, how many pixels lie there
+    overlap: np.ndarray  # (L,) float64, the shares of their regions that these pixels are, summed
+    regions: int  # how many regions (connected components of the masks) they are
+    photos: int  # how many photos they are from
 
 
 @dataclass(frozen=True)
 class PixelRanks:
-    """Where the anomalous pixels stand among all the normal ones, from the highest level down.
+    """Where the anomalous pixels stand among all the normal ones, from the highest level down."""
 
-    Attributes:
-        above: (L,) int64, normal pixels at higher levels.
-        tied: (L,) int64, normal pixels at this level.
-        pixels, overlap, regions: of a `LevelTally`; at least 1 pixel at each level.
-        normal_pixels: how many normal pixels there are.
-        exact: whether pixels of one level are equal, and not only nearly so.
-    """
-
-    above: np.ndarray
-    tied: np.ndarray
-    pixels: np.ndarray
-    overlap: np.ndarray
-    regions: int
-    normal_pixels: int
-    exact: bool
+    above: np.ndarray  # (L,) int64, normal pixels at higher levels
+    tied: np.ndarray  # (L,) int64, normal pixels at this level
+    pixels: np.ndarray  # (L,) int64, anomalous pixels at this level, at least 1
+    overlap: np.ndarray  # (L,) float64, as in `LevelTally`
+    regions: int  # how many regions they are
+    normal_pixels: int  # how many normal pixels there are
+    exact: bool  # whether pixels of one level are equal, and not only nearly so
 
     def estimate(self, value: float, error_bound: float) -> Estimate:
         """A metric with the bound that it has unless the counts are exact."""
@@ -90,19 +74,12 @@ class PixelRanks:
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """The pixels of a test set by level.
+    """The pixels of a test set by level."""
 
-    Attributes:
-        normal_level: (L,) int64, ascending, the levels of normal pixels.
-        normal_pixels: (L,) int64, how many normal pixels lie there.
-        anomalous: kind of defect to its anomalous pixels.
-        exact: whether pixels of one level are equal, and not only nearly so.
-    """
-
-    normal_level: np.ndarray
-    normal_pixels: np.ndarray
-    anomalous: dict[str, LevelTally]
-    exact: bool
+    normal_level: np.ndarray  # (L,) int64, ascending, the levels of normal pixels
+    normal_pixels: np.ndarray  # (L,) int64, how many normal pixels lie there
+    anomalous: dict[str, LevelTally]  # by kind of defect
+    exact: bool  # as in `PixelRanks`
 
     @property
     def photos(self) -> int:
@@ -230,14 +207,14 @@ def pixel_f1_max(ranks: PixelRanks) -> Estimate:
 
 
 def aupro(ranks: PixelRanks, limit: float = 0.3) -> Estimate:
-    """Area under the per-region overlap curve up to a limit, divided by that limit.
+    """Area under the per-region overlap curve up to a false-positive rate, divided by that rate.
 
     The curve is the share of a region that lies above the threshold, averaged over all regions,
-    against the share of normal pixels above it, the false-positive rate, in which the limit lies
-    above 0 and up to 1 (or it is a `MetricError`). Each defect counts the same, however small
+    against the share of normal pixels above it: each defect counts the same, however small
     (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, which integrates to 0.3).
     0.05 is the limit of MVTec LOCO AD (Bergmann et al., IJCV 2022) and MVTec AD 2: 30 % of a good
-    photo marked is more than a person would accept.
+    photo marked is more than a person would accept. A limit above 1, or not above 0, is a
+    `MetricError`.
 
     A level's pixels enter the overlap while the false-positive rate goes from that of the levels
     above to its own, on a straight line (a jump where no normal pixel ties). So the area under each

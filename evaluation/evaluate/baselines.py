@@ -64,14 +64,11 @@ Residual = Callable[[Tensor], Tensor]
 
 
 class Baseline(NamedTuple):
-    """A reference that learns from good photos.
+    """A reference that learns from good photos."""
 
-    Attributes:
-        describe: what is compared, (B, C, h, w), of a model and pictures (B, 3, H, W) in 0..1.
-        learn: batches of described good photos, and how many photos they are -> the residual.
-    """
-
+    # What is compared, (B, C, h, w), of a model and pictures (B, 3, H, W) in 0..1.
     describe: Callable[[ReconstructionModel, Tensor], Tensor]
+    # Batches of described good photos, and how many photos they are -> the residual.
     learn: Callable[[Iterable[Tensor], int], Residual]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from data.rows import LABELS
 from evaluation.evaluate.figures import PictureRow, draw_pictures, mask_picture, no_larger
 from evaluation.evaluate.map_files import remove_old
 from evaluation.evaluate.prediction import Prediction
@@ -91,7 +92,7 @@ def write_cases(
 ) -> None:
     """Write cases/: the pictures of the worst wrong verdicts as files, and what is known of them.
 
-    Without pictures nothing is written, and what an earlier evaluation has left is removed.
+    What an earlier evaluation has left there is removed; without pictures nothing is written.
     """
     folder = output_dir / FOLDER
     remove_old(folder, LIST)
@@ -155,7 +156,7 @@ def _write_case(
     return {
         "image_id": prediction.image_id,
         "defect": prediction.defect,
-        "label": prediction.label_name,
+        "label": LABELS[prediction.label],
         "verdict": prediction.verdict,
         "error": error,
         "raw_score": prediction.raw_score,

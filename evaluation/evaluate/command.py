@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -38,9 +38,15 @@ from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from evaluation.evaluate.baselines import baseline_metrics
 from evaluation.evaluate.map_files import FORMATS
-from evaluation.evaluate.prediction import BATCH_SIZE, maps_of_photo_size, masks_of, predict
+from evaluation.evaluate.prediction import (
+    BATCH_SIZE,
+    Prediction,
+    maps_of_photo_size,
+    masks_of,
+    predict,
+)
 from evaluation.evaluate.provenance import cost, provenance
-from evaluation.evaluate.results import Evaluation, write_results
+from evaluation.evaluate.results import write_results
 from evaluation.evaluate.selection import Pair, model_folders, pair_up
 from evaluation.evaluate.summary import format_table, short_table, summarise
 from evaluation.metrics import MetricError
@@ -62,6 +68,14 @@ from system.processes import ElsewhereError, everywhere, on_main, processes_here
 
 NAME = "evaluate.py"
 BAD_INPUT = (DatasetError, ElsewhereError, MetricError, ModelLoadError, PhotoError)
+
+
+class Evaluation(NamedTuple):
+    """A test set seen by a model; without content in all processes but the main one."""
+
+    predictions: list[Prediction]  # one a photo, in the order of the dataset
+    metrics: dict[str, Any]  # as `summarise` gives them
+    seconds: float  # from the first photo read to the last one judged
 
 
 def evaluate(
@@ -152,15 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     use_fair_share_of_cores(processes_here())
-    device = options.device
     if state().num_processes > 1:
-        device = device or str(state().device)  # each process has its own one
+        options.device = options.device or str(state().device)  # each process has its own one
     with warnings.catch_warnings():
         # What is undefined is said by the notes, once and in words.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         if not state().is_main_process:
             warnings.simplefilter("ignore")  # the main process says the same
-        exit_code = _run(EvaluationRun(options, words, device))
+        exit_code = _run(EvaluationRun(options, words))
     state().destroy_process_group()
     return exit_code
 
@@ -168,11 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class EvaluationRun:
     """One command line, and the model and the photos that it is about at the moment."""
 
-    def __init__(
-        self, options: argparse.Namespace, words: Sequence[str], device: str | None
-    ) -> None:
+    def __init__(self, options: argparse.Namespace, words: Sequence[str]) -> None:
         self.options, self.words = options, words
-        where = {"revision": options.revision, "device": device, "backend": options.backend}
+        where = {name: getattr(options, name) for name in ("revision", "device", "backend")}
         # Pairs come category after category, and often there is one pair.
         self.pipeline = lru_cache(maxsize=1)(partial(load_pipeline, **where))
         self.photos = lru_cache(maxsize=1)(partial(load_inspection_dataset, options.data))
@@ -203,7 +214,16 @@ class EvaluationRun:
                 f"{self.options.data} has no test photos, so there is nothing to evaluate; put "
                 "them into test/good and test/DEFECT of the category."
             )
-        _check_category(pipe.model.config.categories, splits["test"]["category"][0])
+        known, shown = pipe.model.config.categories, splits["test"]["category"][0]
+        if len(known) > 1 and shown not in known:
+            raise DatasetError(
+                f"The model knows {', '.join(known)}, found --category {shown}; choose one of them."
+            )
+        if len(known) == 1 and shown not in known:
+            _warn(
+                f"the model was trained on {known[0]} but is evaluated on {shown}; check --model "
+                "and --category."
+            )
         if state().is_main_process:
             pair.folder.mkdir(parents=True, exist_ok=True)
         return pipe, splits
@@ -273,20 +293,6 @@ def _evaluate_pair(run: EvaluationRun, pair: Pair) -> dict[str, dict[str, Any]]:
         return {str(pair.folder): metrics}
 
     return on_main(write_and_print) or {}
-
-
-def _check_category(known: Sequence[str], shown: str) -> None:
-    """Warn when the model learned another product; refuse when it has to choose and can't."""
-    if not known or shown in known:
-        return
-    if len(known) > 1:
-        raise DatasetError(
-            f"The model knows {', '.join(known)}, found --category {shown}; choose one of them."
-        )
-    _warn(
-        f"the model was trained on {known[0]} but is evaluated on {shown}; check --model and "
-        "--category."
-    )
 
 
 def _warn(sentence: str) -> None:

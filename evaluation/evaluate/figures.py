@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.documents.charts import ANOMALOUS, DOTS_PER_INCH
+from evaluation.documents.charts import ANOMALOUS
 
+DOTS_PER_INCH = 120
 PICTURE_INCHES = 1.9
 CAPTION_INCHES = 2.0
 CAPTION_CHARACTERS = 32  # that fit into CAPTION_INCHES at the font size of a caption
@@ -22,23 +23,14 @@ COLUMNS = ("input", "reconstruction", "heatmap", "truth")
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One photo of the picture grid; its pictures are RGB.
+    """One photo of the picture grid; its pictures are RGB."""
 
-    Attributes:
-        caption: lines of text beside the pictures; the first one is printed bold.
-        is_error: the verdict is wrong, so the first line is marked by colour.
-        photo: what was shown.
-        reconstruction: how the part should look.
-        heatmap: the photo with the deviation painted over it.
-        truth: (H, W) bool, where the photo is anomalous; None when nobody drew a mask.
-    """
-
-    caption: Sequence[str]
-    is_error: bool
+    caption: Sequence[str]  # lines of text beside the pictures; the first one is printed bold
+    is_error: bool  # the verdict is wrong, so the first line is marked by colour
     photo: Image.Image
-    reconstruction: Image.Image
-    heatmap: Image.Image
-    truth: np.ndarray | None
+    reconstruction: Image.Image  # how the part should look
+    heatmap: Image.Image  # the photo with the deviation painted over it
+    truth: np.ndarray | None  # (H, W) bool, where it is anomalous; None when nobody drew a mask
 
 
 def draw_pictures(path: Path, rows: Sequence[PictureRow], title: str) -> None:

@@ -28,10 +28,10 @@ def write_maps(
     predictions: Sequence[Prediction],
     anomaly_maps: Sequence[np.ndarray],
 ) -> None:
-    """Write maps/ as one of `FORMATS`, or as None nothing, instead of what an earlier one has left.
+    """Write maps/ instead of what an earlier evaluation has left there.
 
-    There are as many maps as predictions, (H, W) float32 at the size of their photos, >= 0 and
-    finite.
+    The kind is one of `FORMATS`; None writes nothing. A prediction's map is (H, W) float32 at the
+    size of its photo, >= 0 and finite.
     """
     folder = output_dir / FOLDER
     remove_old(folder, LIST)

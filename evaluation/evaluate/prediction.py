@@ -35,61 +35,39 @@ Element = TypeVar("Element")
 Detect = Callable[[Tensor, Sequence[str] | None], ReconstructionOutput]
 
 
+@dataclass(frozen=True)
 class MadeOnDemand(Sequence[Element]):
-    """A sequence whose elements are made when asked for, since all at once may not fit in memory.
+    """A sequence of elements made when asked for, since all at once may not fit in memory."""
 
-    Its element at an index from 0 to length - 1 is what `make` gives for the index.
-    """
-
-    def __init__(self, make: Callable[[int], Element], length: int) -> None:
-        self._make = make
-        self._indices = range(length)
+    make: Callable[[int], Element]  # of an index from 0 to length - 1
+    length: int
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return self.length
 
     def __getitem__(self, index: int) -> Element:
-        return self._make(self._indices[index])
+        return self.make(range(self.length)[index])
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model said of one test photo, beside what is known of it.
+    """What the model said of one test photo, beside what is known of it."""
 
-    Attributes:
-        image_id: name of the photo in its dataset.
-        category: the product.
-        defect: kind of defect, "good" for a normal photo.
-        label: 0 normal, 1 anomalous.
-        raw_score: unbounded, >= 0; ranks photos.
-        score: 0..1; NaN while the model is uncalibrated.
-        failed: whether the score exceeds the calibrated threshold; None while uncalibrated.
-        doubt: why the model refuses to judge, one of `modeling.out_of_distribution.DOUBTS`; None
-            where it judges.
-        anomaly_map: (h, w) float32 at the model's input size; from `predict`, a view of a file.
-        photo_size: (height, width) of the upright photo.
-    """
-
-    image_id: str
-    category: str
-    defect: str
-    label: int
-    raw_score: float
-    score: float
-    failed: bool | None
-    doubt: str | None
-    anomaly_map: np.ndarray
-    photo_size: tuple[int, int]
+    image_id: str  # name of the photo in its dataset
+    category: str  # the product
+    defect: str  # kind of defect, "good" for a normal photo
+    label: int  # 0 normal, 1 anomalous
+    raw_score: float  # unbounded, >= 0; ranks photos
+    score: float  # 0..1; NaN while the model is uncalibrated
+    failed: bool | None  # whether the score exceeds the calibrated threshold; None without one
+    doubt: str | None  # one of `modeling.out_of_distribution.DOUBTS`; None where the model judges
+    anomaly_map: np.ndarray  # (h, w) float32 as the model's input; from `predict`, a file's view
+    photo_size: tuple[int, int]  # (height, width) of the upright photo
 
     @property
     def verdict(self) -> str:
         """What the pipeline says: CHECK, FAIL or PASS; empty while the model is uncalibrated."""
         return verdict_of(self.failed, self.doubt) or ""
-
-    @property
-    def label_name(self) -> str:
-        """The label in words: "normal" or "anomalous"."""
-        return "anomalous" if self.label else "normal"
 
     @property
     def is_error(self) -> bool:
@@ -108,24 +86,18 @@ def predict(
     detect: Detect | None = None,
     scratch_dir: Path | None = None,
 ) -> list[Prediction]:
-    """What the model says of every photo, in the dataset's order.
+    """What the model, calibrated or not, says of every photo, in the dataset's order.
 
-    The maps are written to a file without a name, which goes with the last prediction, and are read
-    from it when they are looked at: those of a thousand large photos do not fit in memory.
+    The dataset has the features of `data.dataset.load_inspection_dataset`. A given `detect`, as of
+    a baseline, judges instead of the model's own. Progress is a bar on stderr beside the title.
+
+    The maps are written to a file without a name, on the disk of `scratch_dir` (None: that of
+    temporary files), which goes with the last prediction, and are read from it when they are looked
+    at: those of a thousand large photos do not fit in memory.
 
     Under `accelerate launch` the processes take the batches in turn. A batch is computed by a
     single thread, several batches at once: the last bit of a result depends on how many threads
     share it and on what else is in the batch, and so neither cores nor processes change a bit.
-
-    Args:
-        model: calibrated or not.
-        image_processor: the model's own.
-        dataset: with the features of `data.dataset.load_inspection_dataset`.
-        batch_size: photos at a time.
-        progress: show a bar on stderr.
-        title: stands beside the bar.
-        detect: what judges instead of the model's own `detect`, such as a baseline.
-        scratch_dir: folder whose disk gets the maps; None: that of temporary files.
 
     Returns:
         N predictions in the main process, none in the others.

@@ -25,7 +25,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What made the figures, so that somebody else can make them again.
 
-    A model from a source saw photos of one category from `data`, as the words of a command asked.
+    The model, loaded from `source`, saw one category of `data`; `words` are the command line's.
     """
     recipe = RecipeFacts.parse_untrusted(bounded_text(source.file(RECIPE)))
     return {

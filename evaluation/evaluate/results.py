@@ -7,40 +7,20 @@ import math
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from evaluation.documents.charts import (
-    DOTS_PER_INCH,
-    calibration_chart,
-    roc_chart,
-    scores_chart,
-)
+from data.rows import LABELS
+from evaluation.documents.charts import calibration_chart, roc_chart, scores_chart
 from evaluation.evaluate.cases import pictures_of, write_cases, write_sheets
+from evaluation.evaluate.figures import DOTS_PER_INCH
 from evaluation.evaluate.map_files import write_maps
 from evaluation.evaluate.prediction import Prediction, maps_of_photo_size, masks_of
 from model_files import CALIBRATION_PLOT, LEARNING_CURVE, ROC_PLOT, SCORES_PLOT, write_metrics
 from modeling import THRESHOLD, Calibration, InspectionPipeline
 from system.cores import single_threaded
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A test set seen by a model; without content in all processes but the main one.
-
-    Attributes:
-        predictions: one a photo, in the order of the dataset.
-        metrics: nested plain values (see `evaluation.evaluate.summary.summarise`), the content of
-            metrics.json without provenance, cost and baselines; what is undefined is NaN.
-        seconds: from the first photo read to the last one judged.
-    """
-
-    predictions: list[Prediction]
-    metrics: dict[str, Any]
-    seconds: float
 
 
 def write_results(
@@ -59,15 +39,9 @@ def write_results(
     What has nothing to show (a ROC curve of one class) is not written, and that of an earlier run
     is removed, so that the folder never mixes two evaluations.
 
-    Args:
-        output_dir: gets the files.
-        predictions: of the photos of `dataset`.
-        metrics: the content of metrics.json.
-        pipe: the pipeline of the same model; paints the pictures.
-        dataset: the photos that were evaluated.
-        num_pictures: number of rows of pictures.png; 0 writes no pictures of photos at all.
-        maps: one of `evaluation.evaluate.map_files.FORMATS`, or None.
-        learning_curve: the model's own, to lie beside its figures; None where it has none.
+    `metrics` is the content of metrics.json. The model's own pipeline paints the pictures, with
+    `num_pictures` rows in pictures.png; 0 writes no pictures of photos at all. `maps` is a kind of
+    `write_maps`. The model's learning curve, if it has one, lies beside its figures.
     """
     write_metrics(output_dir, metrics)
     _write_predictions(output_dir / "predictions.csv", predictions)
@@ -93,7 +67,7 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
             "image_id": prediction.image_id,
             "category": prediction.category,
             "defect": prediction.defect,
-            "label": prediction.label_name,
+            "label": LABELS[prediction.label],
             "raw_score": prediction.raw_score,
             "score": None if prediction.failed is None else prediction.score,
             "threshold": None if prediction.failed is None else THRESHOLD,

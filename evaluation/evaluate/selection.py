@@ -54,12 +54,8 @@ def pair_up(
     each in the output folder; there, or for a single model, several categories get one each. A
     single pair gets the output folder itself.
 
-    Args:
-        known: models, with the categories that they know.
-        asked: categories; `["all"]` pairs each model with those that it knows and the data has, and
-            none takes the only one that the data has.
-        data: where the photos come from.
-        output_dir: gets the results.
+    `known` are the models, each with the categories that it knows. If `["all"]` are asked for, a
+    model gets those that the data has; if none is, the only one that the data has.
 
     Raises:
         DatasetError: when the data lacks a category, or no model knows one that it has.
@@ -90,7 +86,9 @@ def pair_up(
         )
     several_models = len({model for model, _ in chosen}) > 1
     several = several_models or len({category for _, category in chosen}) > 1
-    names = _names_of_folders(list(known))
+    paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in known]
+    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
+    names = dict(zip(known, short_names(parts, "--"), strict=True))
     pairs = []
     for model, category in chosen:
         folder = output_dir / names[model] if several_models else output_dir
@@ -106,9 +104,3 @@ def short_names(paths: Sequence[Sequence[str]], joint: str) -> list[str]:
         if len({*names}) == len(names):
             break
     return names
-
-
-def _names_of_folders(models: Sequence[str]) -> dict[str, str]:
-    paths = [Path(model).resolve() if Path(model).is_dir() else Path(model) for model in models]
-    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
-    return dict(zip(models, short_names(parts, "--"), strict=True))

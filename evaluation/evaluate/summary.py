@@ -41,8 +41,8 @@ def summarise(
     docs/metrics.md says what each key holds. A kind of defect is measured against all the good
     photos, its pixels against all the normal pixels. Anomalous photos without a mask, or with an
     empty one, take no part in pixel metrics. A photo that the model refuses to judge counts by its
-    score, as every other one. Of N predictions there are N maps, (H, W) at the size of their
-    photos, and N masks, (H, W) bool or None; both are asked for once, one photo at a time.
+    score, as every other one. Each photo has a map, (H, W) at its size, and a mask, (H, W) bool or
+    None; both are asked for once, one photo at a time.
 
     Raises:
         MetricError: a score or map is not finite, or a mask does not fit; the message names it.

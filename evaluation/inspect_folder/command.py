@@ -11,19 +11,18 @@ walked; a photo that can't be read is a row that says why.
 Whatever stops it, the same command goes on from there: no photo gets two rows and none is left out,
 with any number of processes. A photo is known by its path; add some, and only those are inspected.
 Memory does not grow with their number.
-
-Rows say what the pipeline says: its own steps make them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import torch
 import transformers
@@ -32,9 +31,9 @@ from tqdm import tqdm
 from evaluation.documents.wording import UNDEFINED, duration, megabytes, percent, plural
 from evaluation.inspect_folder.errors import FolderError, in_plain_words
 from evaluation.inspect_folder.inspector import ALL, FAILURES, NONE, Inspector
-from evaluation.inspect_folder.parts import PATTERN, PartWriter, count_verdicts
+from evaluation.inspect_folder.parts import PATTERN, PartWriter, read_column
 from evaluation.inspect_folder.plan import Plan, make_plan
-from evaluation.inspect_folder.run import Identity, Lock, fingerprint
+from evaluation.inspect_folder.run import LOCK, Identity, fingerprint, take_lock
 from evaluation.model_source import ModelSource
 from modeling import (
     CHECK,
@@ -51,7 +50,14 @@ from system.batches import map_in_threads
 from system.command_line import published_command, run_command
 from system.cores import single_threaded, use_fair_share_of_cores
 from system.memory import keep_freed_memory, peak_memory
-from system.processes import ElsewhereError, everywhere, on_main, state, together
+from system.processes import (
+    ElsewhereError,
+    everywhere,
+    on_main,
+    processes_here,
+    state,
+    together,
+)
 
 NAME = "inspect_folder.py"
 PART_SIZE, GPU_BATCH_SIZE = 256, 8
@@ -112,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     transformers.utils.logging.disable_progress_bar()
     options = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    use_fair_share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    use_fair_share_of_cores(processes_here())
     try:
         return run_command(
             NAME,
@@ -133,7 +139,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     with everywhere(lambda: _lock(options)) as lock:
         # Files may come and go meanwhile: one process looks, and all go by what it saw.
         plan = together(lambda: _plan(options, words, pipe, lock))[0]
-        everywhere(lock.share)  # which the one that was alone has done already
+        everywhere(lambda: take_lock(lock, alone=False))  # the one that was alone shares already
         start = time.perf_counter()
         everywhere(lambda: _inspect_share(options, pipe, plan))
         seconds = time.perf_counter() - start
@@ -168,20 +174,20 @@ def _load(options: argparse.Namespace) -> InspectionPipeline:
     return pipe
 
 
-def _lock(options: argparse.Namespace) -> Lock:
+def _lock(options: argparse.Namespace) -> IO[str]:
     with in_plain_words(options.output_dir):
         options.output_dir.mkdir(parents=True, exist_ok=True)
-        return Lock(options.output_dir)
+        return (options.output_dir / LOCK).open("a")
 
 
 def _plan(
-    options: argparse.Namespace, words: Sequence[str], pipe: InspectionPipeline, lock: Lock
+    options: argparse.Namespace, words: Sequence[str], pipe: InspectionPipeline, lock: IO[str]
 ) -> Plan | None:
     """What is to be done, by the main process; None in the others."""
     if not state().is_main_process:
         return None
     with in_plain_words(options.output_dir):
-        lock.take_alone()
+        take_lock(lock, alone=True)
         identity = Identity(
             model=ModelSource(options.model, options.revision).public_name,
             model_sha256=fingerprint(pipe),
@@ -192,7 +198,7 @@ def _plan(
         batch_size = options.batch_size or (1 if pipe.device.type == "cpu" else GPU_BATCH_SIZE)
         command = published_command("evaluation/inspect_folder.py", words)
         plan = make_plan(identity, options.output_dir, batch_size, command)
-        lock.share()
+        take_lock(lock, alone=False)
     return plan
 
 
@@ -224,25 +230,22 @@ def _inspect_share(options: argparse.Namespace, pipe: InspectionPipeline, plan: 
 
 def _print_summary(options: argparse.Namespace, plan: Plan, seconds: float, peak: float) -> None:
     with in_plain_words(options.output_dir):
-        counts = count_verdicts(options.output_dir)
+        counts = Counter(read_column(options.output_dir, "verdict"))
     judged = counts[PASS] + counts[FAIL]
     verdicts = ", ".join(f"{counts[one]} {one}" for one in (PASS, FAIL, CHECK, ERROR))
     share = percent(counts[PASS] / judged) if judged else UNDEFINED
+    photos, count = sum(map(len, plan.batches)), state().num_processes
+    effort = "All of them were done before"
+    if photos:
+        effort = (
+            f"{photos} of them now, in {duration(seconds)} by "
+            f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
+            f"second; peak memory of a process {megabytes(peak)}"
+        )
     print(
         f"{plural(counts.total(), 'photo')}: {verdicts}; yield {share} (PASS of PASS and FAIL)\n"
-        f"{_effort(sum(map(len, plan.batches)), seconds, peak)}\n"
+        f"{effort}\n"
         "Read them in Python with "
         f'datasets.load_dataset("parquet", data_files="{options.output_dir / PATTERN}")',
         flush=True,
-    )
-
-
-def _effort(photos: int, seconds: float, peak: float) -> str:
-    if photos == 0:
-        return "All of them were done before"
-    count = state().num_processes
-    return (
-        f"{photos} of them now, in {duration(seconds)} by "
-        f"{count} {'process' if count == 1 else 'processes'}: {photos / seconds:.1f} photos a "
-        f"second; peak memory of a process {megabytes(peak)}"
     )

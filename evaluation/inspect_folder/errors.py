@@ -18,13 +18,9 @@ class FolderError(ValueError):
 
 @contextmanager
 def in_plain_words(output_dir: Path) -> Iterator[None]:
-    """Turn what the system says of files into a sentence, which other processes can pass on.
+    """Make of an OSError a FolderError with a sentence, which other processes can pass on.
 
-    Args:
-        output_dir: what the sentence names where the system names nothing.
-
-    Raises:
-        FolderError: in the place of an OSError.
+    It names the output folder where the system names no file.
     """
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,51 +23,33 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Inspector:
-    """Inspects a batch of photos at a time; called from several threads.
-
-    Attributes:
-        pipe: the model.
-        identity: the run; its category's calibration scores, and its threshold judges.
-        output_dir: gets the overlays.
-        overlays: of which photos one is painted: `FAILURES`, `NONE` or `ALL` that can be read.
-    """
+    """Inspects a batch of photos at a time; called from several threads."""
 
     pipe: InspectionPipeline
-    identity: Identity
-    output_dir: Path
-    overlays: str
+    identity: Identity  # its category's calibration scores, and its threshold judges
+    output_dir: Path  # gets the overlays
+    overlays: str  # of which photos: `FAILURES`, `NONE` or `ALL` that can be read
 
     def __call__(self, paths: Sequence[str]) -> list[Row]:
-        """Inspect photos, of which some may turn out to be none.
+        """A row a file, in their order; some may turn out to be no photo.
 
-        Args:
-            paths: of the photos, from the run's folder.
-
-        Returns:
-            A row each, in their order, with the columns of `parts.SCHEMA`.
-
-        Raises:
-            OSError: when an overlay can't be written.
+        Paths lead from the run's folder. An overlay that can't be written is an OSError.
         """
-        opened = [self._open(path) for path in paths]
-        judged = iter(self._inspect([photo for photo in opened if isinstance(photo, dict)]))
-        rows = []
-        for path, photo in zip(paths, opened, strict=True):
-            if isinstance(photo, InspectionRecord):
-                rows.append(self._row(path, photo, None))
-            else:
-                inspection = next(judged)
-                rows.append(self._row(path, inspection.record(), self._paint(path, inspection)))
-        return rows
-
-    def _open(self, path: str) -> dict[str, Any] | InspectionRecord:
-        """What the model is shown; of what can't be read, the record that says so."""
-        file = Path(self.identity.photos) / path
-        try:
-            return self.pipe.preprocess(file)
-        except PhotoError as error:
-            sentence = as_text(str(error).replace(str(file), path))
-            return InspectionRecord.failed(sentence, self.identity.threshold)
+        photos, failed = {}, {}
+        for path in paths:
+            file = Path(self.identity.photos) / path
+            try:
+                photos[path] = self.pipe.preprocess(file)
+            except PhotoError as error:
+                sentence = as_text(str(error).replace(str(file), path))
+                failed[path] = InspectionRecord.failed(sentence, self.identity.threshold)
+        inspections = dict(zip(photos, self._inspect([*photos.values()]), strict=True))
+        return [
+            self._row(path, failed[path], None)
+            if path in failed
+            else self._row(path, inspections[path].record(), self._paint(path, inspections[path]))
+            for path in paths
+        ]
 
     def _inspect(self, photos: Sequence[dict[str, Any]]) -> list[Inspection]:
         if not photos:
@@ -88,25 +70,18 @@ class Inspector:
         ]
 
     def _row(self, path: str, record: InspectionRecord, overlay: str | None) -> Row:
+        """All that is known of a photo, of which the columns of `parts.SCHEMA` are stored."""
         height, width = record.photo_size or (None, None)
         regions = None if record.error else [_flat(facts) for facts in record.region_facts()]
         return {
+            **asdict(self.identity),
+            **vars(record),
+            **_content(Path(self.identity.photos) / path),
             "path": as_text(path),
-            "verdict": record.verdict,
-            "score": record.score,
-            "raw_score": record.raw_score,
-            "threshold": record.threshold,
-            "doubt": record.doubt,
             "region_count": None if regions is None else len(regions),
             "regions": regions,
-            "note": record.note,
-            "error": record.error,
             "width": width,
             "height": height,
-            **_content(Path(self.identity.photos) / path),
-            "category": self.identity.category,
-            "model": self.identity.model,
-            "model_sha256": self.identity.model_sha256,
             "overlay": overlay,
             "time": datetime.now(UTC),
         }

@@ -7,7 +7,6 @@ a row.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,15 +60,11 @@ SCHEMA = pa.schema(
 
 
 class PartWriter:
-    """Collects rows and writes them, a part whenever there are enough.
+    """Collects rows and writes them, a part of `size` rows at a time, numbered in its process.
 
-    Args:
-        folder: gets the parts.
-        start: how often the program was started for this folder, this time included.
-        process: which of its processes writes.
-        size: rows of a part. Some more where they belong to one batch, which stays whole: what is
-            left after a kill is whole batches, so a photo's company, on which the last digits of
-            its score depend, is the same then.
+    Some more rows where they belong to one batch, which stays whole: what is left after a kill is
+    whole batches, so a photo's company, on which the last digits of its score depend, is the same
+    then. `start` says how often the program was started for this folder, this time included.
     """
 
     def __init__(self, folder: Path, start: int, process: int, size: int) -> None:
@@ -79,11 +74,7 @@ class PartWriter:
         self._written = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Take the rows of a batch.
-
-        Raises:
-            OSError: when a part can't be written, for want of room say.
-        """
+        """Take the rows of a batch; where no part can be written, for want of room, an OSError."""
         self._rows += rows
         if len(self._rows) >= self._size:
             self.write()
@@ -106,27 +97,11 @@ def next_start(folder: Path) -> int:
     return 1 + max((int(match[1]) for match in found if match), default=0)
 
 
-def done_paths(folder: Path) -> set[str]:
-    """The photos that have a row.
-
-    Raises:
-        FolderError: when a part is damaged.
-    """
-    return {path for part in _columns(folder, "path") for path in part["path"].to_pylist()}
-
-
-def count_verdicts(folder: Path) -> Counter[str]:
-    """How many rows there are of each verdict; raises as `done_paths` does."""
-    counts: Counter[str] = Counter()
-    for part in _columns(folder, "verdict"):
-        counts.update(part["verdict"].to_pylist())
-    return counts
-
-
-def _columns(folder: Path, *names: str) -> Iterator[pa.Table]:
+def read_column(folder: Path, name: str) -> Iterator[Any]:
+    """What all the rows that were written have in a column; a FolderError if a part is damaged."""
     for path in sorted(folder.glob(PATTERN)):
         try:
-            yield pq.ParquetFile(path).read(columns=list(names))
+            yield from pq.ParquetFile(path).read(columns=[name])[name].to_pylist()
         except (pa.ArrowException, KeyError) as error:
             raise FolderError(
                 f"{path} is no whole part of these results; delete it, and its photos are "

@@ -17,28 +17,17 @@ SUFFIXES = {name for name, kind in Image.registered_extensions().items() if kind
 
 
 class Listing(NamedTuple):
-    """What lies in a folder.
+    """What lies in a folder."""
 
-    Attributes:
-        paths: of the photos, from the folder, with "/" between their parts.
-        passed_over: ending of the other files to their number; "" of those without one.
-    """
-
-    paths: list[str]
-    passed_over: Counter[str]
+    paths: list[str]  # of the photos, from the folder, with "/" between their parts
+    passed_over: Counter[str]  # endings of the other files; "" of those without one
 
 
 def list_photos(folder: Path, output_dir: Path) -> Listing:
-    """List the photos of a folder; none is opened.
+    """List the photos of a folder; none is opened. One that can't be read is an OSError.
 
-    Hidden files and folders are left out. Links are followed, but no folder is walked twice.
-
-    Args:
-        folder: where the photos lie.
-        output_dir: left out if it lies in the folder, as it may hold pictures.
-
-    Raises:
-        OSError: when the folder, or one in it, can't be read.
+    Hidden files and folders are left out, and `output_dir` if it lies in the folder, as it may hold
+    pictures. Links are followed, but no folder is walked twice.
     """
     listing = Listing([], Counter())
     for path in _files(folder, "", {os.path.realpath(output_dir)}):
@@ -67,11 +56,10 @@ def _files(folder: str | Path, above: str, walked: set[str]) -> Iterator[str]:
         return
     walked.add(real)
     with os.scandir(folder) as entries:
-        visible = sorted(
-            (entry for entry in entries if not entry.name.startswith(".")),
-            key=lambda entry: entry.name,
-        )
-    for entry in visible:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
         if entry.is_dir():
             yield from _files(entry.path, f"{above}{entry.name}/", walked)
         elif entry.is_file() or not os.path.exists(entry.path):

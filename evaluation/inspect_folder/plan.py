@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from evaluation.documents.wording import plural
 from evaluation.inspect_folder.errors import FolderError
@@ -17,33 +16,19 @@ from system.batches import batches_of
 LIBRARIES = ("torch", "transformers", "numpy", "pillow", "pyarrow")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done, the same in all processes.
-
-    Attributes:
-        identity: the run.
-        start: how often the run was started, this time included.
-        batches: paths of photos that have no row yet, some at a time.
-    """
+class Plan(NamedTuple):
+    """What is to be done, the same in all processes."""
 
     identity: Identity
-    start: int
-    batches: list[list[str]]
+    start: int  # how often the run was started, this time included
+    batches: list[list[str]]  # paths of photos that have no row yet, some at a time
 
 
 def make_plan(identity: Identity, output_dir: Path, batch_size: int, command: str) -> Plan:
     """Look through the photos and through what earlier starts left, and say what was found.
 
-    Args:
-        identity: the run.
-        output_dir: gets the results; no other process may write there.
-        batch_size: photos at a time.
-        command: the command line, for run.json.
-
-    Raises:
-        FolderError: when there are no photos, or the results are those of another run.
-        OSError: when a folder can't be read or written.
+    No other process may write into the output folder. Raises as `list_photos` and `take_up` do, and
+    a FolderError when there are no photos.
     """
     listing = list_photos(Path(identity.photos), output_dir)
     if not listing.paths:
@@ -52,22 +37,18 @@ def make_plan(identity: Identity, output_dir: Path, batch_size: int, command: st
         )
     versions = {library: version(library) for library in LIBRARIES}
     start, done = take_up(output_dir, identity, {"command": command, "versions": versions})
-    if listing.passed_over:
-        _warn_of(listing.passed_over)
+    endings = ", ".join(
+        f"{count} {as_text(ending) or 'without ending'}"
+        for ending, count in sorted(listing.passed_over.items())
+    )
+    if endings:
+        print(
+            f"inspect_folder.py: warning: what is no {FORMATS_IN_WORDS} file is passed over: "
+            f"{endings}.",
+            file=sys.stderr,
+        )
     if done:
         print(f"{plural(len(done), 'photo')} done before; going on.", flush=True)
     left = [path for path in listing.paths if as_text(path) not in done]
     batches = [left[batch.start : batch.stop] for batch in batches_of(len(left), batch_size)]
     return Plan(identity, start, batches)
-
-
-def _warn_of(passed_over: Counter[str]) -> None:
-    endings = ", ".join(
-        f"{count} {as_text(ending) or 'without ending'}"
-        for ending, count in sorted(passed_over.items())
-    )
-    print(
-        f"inspect_folder.py: warning: what is no {FORMATS_IN_WORDS} file is passed over: "
-        f"{endings}.",
-        file=sys.stderr,
-    )
