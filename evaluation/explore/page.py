@@ -32,21 +32,12 @@ Rows = list[Sequence[Any]]
 
 
 def exploration_page(record: Record, exploration: Exploration) -> str:
-    """The whole page.
+    """The page as an HTML document, complete in itself.
 
-    Args:
-        record: the content of exploration.json.
-        exploration: what it was made from; the pictures are here alone.
-
-    Returns:
-        The HTML document, complete in itself.
+    From the content of exploration.json and what it was made from, which alone has the pictures.
     """
-    limits = {
-        "severities": SEVERITIES,
-        "outlier_limit": f"{OUTLIER_LIMIT:g}",
-        "near_limit": f"{NEAR_LIMIT:g}",
-    }
-    parts = TEMPLATES.get_template("explore/exploration.html", globals=limits).module
+    words = {"severities": SEVERITIES, "outlier_limit": OUTLIER_LIMIT, "near_limit": NEAR_LIMIT}
+    parts = TEMPLATES.get_template("explore/exploration.html", globals=words).module
     categories, matches = record["categories"], exploration.matches
     outliers = [
         (one.photo, _outlier_words(one)) for some in exploration.outliers.values() for one in some
@@ -96,16 +87,12 @@ def _category_sentence(name: str, photos: Sequence[PhotoFacts]) -> str:
 
 
 def _counts(categories: Record) -> Rows:
-    return [
-        (
-            f"{name}: {group}",
-            facts["photos"],
-            facts["masks"],
-            *(_counted(facts[key]) for key in ("sizes", "modes", "formats")),
-        )
-        for name, category in categories.items()
-        for group, facts in category["groups"].items()
-    ]
+    rows = []
+    for name, category in categories.items():
+        for group, facts in category["groups"].items():
+            kinds = [_counted(facts[key]) for key in ("sizes", "modes", "formats")]
+            rows.append((f"{name}: {group}", facts["photos"], facts["masks"], *kinds))
+    return rows
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -115,13 +102,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _promises(categories: Record, exploration: Exploration) -> Rows:
+    rates = {name: one["smallest_false_alarm_rate"] for name, one in categories.items()}
     return [
-        (
-            name,
-            count_good(exploration.photos[name]),
-            percent(category["smallest_false_alarm_rate"]),
-        )
-        for name, category in categories.items()
+        (name, count_good(exploration.photos[name]), percent(rate)) for name, rate in rates.items()
     ]
 
 
@@ -134,13 +117,10 @@ def _light(categories: Record, exploration: Exploration) -> Iterator[tuple[str, 
                 (group, *(_spread(facts[group][quantity], _short) for quantity in QUANTITIES))
                 for group in groups
             ]
-            charts = [
-                (
-                    box_chart(groups, quantity, f"{name}: {quantity}"),
-                    f"{quantity.capitalize()}: {meaning}.",
-                )
-                for quantity, meaning in QUANTITIES.items()
-            ]
+            charts = []
+            for quantity, meaning in QUANTITIES.items():
+                chart = box_chart(groups, quantity, f"{name}: {quantity}")
+                charts.append((chart, f"{quantity.capitalize()}: {meaning}."))
             yield name, rows, charts
 
 
@@ -163,13 +143,12 @@ def _defects(categories: Record, exploration: Exploration) -> tuple[Rows, list, 
             if not group.endswith(f"/{GOOD}")
         }
         for kind, marked in areas.items():
+            extents += marked
             if facts := groups.get(f"test/{kind}"):
                 extent = _spread(facts["defect_area"], _fine_percent)
                 regions = _spread(facts["components"], "{:.3g}".format)
                 rows.append((f"{name}: {kind}", facts["photos"], len(marked), extent, regions))
-        marked = {kind: some for kind, some in areas.items() if some}
-        extents += [area for some in marked.values() for area in some]
-        if marked:
+        if marked := {kind: some for kind, some in areas.items() if some}:
             sentence = f"{name}: share of the picture that a defect covers, one dot a photo."
             charts.append((area_chart(marked, f"{name}: extent of defects"), sentence))
     return rows, charts, Recipe().image_size, min(extents, default=None)
