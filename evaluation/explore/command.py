@@ -91,15 +91,13 @@ def _explore(options: argparse.Namespace, command: str) -> None:
 
 
 def _provenance(options: argparse.Namespace, command: str, seconds: float) -> dict[str, Any]:
+    versions = {library: version(library) for library in LIBRARIES}
     return {
         "data": public_path(options.data),
         "seed": options.seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        "versions": {"python": platform.python_version(), **versions},
         "seconds": seconds,
     }
 

@@ -101,16 +101,14 @@ def find_categories(
     such folder, dataset or category is a `DatasetError`; a single bad file is a problem, no error.
     """
     name = os.fspath(data)
-    root = Path(name).expanduser() if is_folder(name) else None
 
     def find(category: str | None) -> Category:
-        if root is not None:
-            return _in_folder(category_folder(root, category))
-        splits = load_inspection_dataset(name, category, seed=seed, revision=revision)
-        return _in_dataset(splits)
+        if is_folder(name):
+            return _in_folder(category_folder(Path(name).expanduser(), category))
+        return _in_dataset(load_inspection_dataset(name, category, seed=seed, revision=revision))
 
+    chosen: list[str | None] = list(dict.fromkeys(categories)) or [None]
     try:
-        chosen: list[str | None] = list(dict.fromkeys(categories)) or [None]
         first = find(chosen[0])
     except UnknownCategoryError as error:
         if categories or not error.found:
