@@ -8,24 +8,18 @@ from typing import Any
 import numpy as np
 
 from evaluation.documents.html_page import TEMPLATES, render_page
-from evaluation.documents.wording import UNDEFINED, percent, plural
+from evaluation.documents.wording import UNDEFINED, percent
 from evaluation.explore.charts import area_chart, box_chart
 from evaluation.explore.duplicates import NEAR_LIMIT
 from evaluation.explore.exploration import Exploration, count_good
 from evaluation.explore.photo import QUANTITIES, PhotoFacts
-from evaluation.explore.problems import NOTE, SEVERITIES, STOPS
+from evaluation.explore.problems import SEVERITIES
 from evaluation.explore.sources import GOOD
-from evaluation.explore.statistics import OUTLIER_LIMIT, Outlier, by_group
+from evaluation.explore.statistics import OUTLIER_LIMIT, by_group
 from training.recipe import Recipe
 
 MOST_PICTURES = 7  # of a group on its sample sheet: a row of the page
 MOST_PAIRS = 12
-OUTLIER_WORDS = {
-    "brightness": ("darker", "brighter"),
-    "contrast": ("less contrast", "more contrast"),
-    "sharpness": ("less sharp", "sharper or noisier"),
-    "unlikeness": ("looks different", "looks different"),
-}
 
 Record = Mapping[str, Any]
 Rows = list[Sequence[Any]]
@@ -36,12 +30,15 @@ def exploration_page(record: Record, exploration: Exploration) -> str:
 
     From the content of exploration.json and what it was made from, which alone has the pictures.
     """
-    words = {"severities": SEVERITIES, "outlier_limit": OUTLIER_LIMIT, "near_limit": NEAR_LIMIT}
-    parts = TEMPLATES.get_template("explore/exploration.html", globals=words).module
+    known = {
+        "severities": SEVERITIES,
+        "outlier_limit": OUTLIER_LIMIT,
+        "near_limit": NEAR_LIMIT,
+        "short": _short,
+    }
+    parts = TEMPLATES.get_template("explore/exploration.html", globals=known).module
     categories, matches = record["categories"], exploration.matches
-    outliers = [
-        (one.photo, _outlier_words(one)) for some in exploration.outliers.values() for one in some
-    ]
+    outliers = [one for some in exploration.outliers.values() for one in some]
     pairs = sorted(matches, key=lambda match: (not match.is_leak, match.distance))[:MOST_PAIRS]
     sections = [
         ("Problems", parts.problems(exploration.problems)),
@@ -53,37 +50,8 @@ def exploration_page(record: Record, exploration: Exploration) -> str:
         ("Samples", parts.samples(_samples(exploration))),
         ("How this was made", parts.making(record)),
     ]
-    lead = parts.lead(_lead(exploration))
+    lead = parts.lead(exploration.photos, exploration.problems, outliers)
     return render_page(f"A first look at {record['data']}", sections, lead)
-
-
-def _lead(exploration: Exploration) -> list[str]:
-    lines = [_category_sentence(name, some) for name, some in exploration.photos.items()]
-    if len(lines) > 4:
-        photos = [photo for some in exploration.photos.values() for photo in some]
-        lines = [_category_sentence(plural(len(lines), "category"), photos)]
-    severities = [group.severity for group in exploration.problems]
-    stops, notes = severities.count(STOPS), severities.count(NOTE)
-    serious = len(severities) - notes
-    verdict = f"{plural(serious, 'problem')} to look at" if serious else "No problem found"
-    if stops:
-        verdict += f", {stops} of which {'stops' if stops == 1 else 'stop'} training or evaluation"
-    if notes:
-        verdict += f"; {plural(notes, 'thing')} good to know"
-    hints = sum(map(len, exploration.outliers.values()))
-    if hints:
-        verdict += f"; {plural(hints, 'good photo')} unlike the others"
-    return [*lines, f"{verdict}."]
-
-
-def _category_sentence(name: str, photos: Sequence[PhotoFacts]) -> str:
-    test = [photo for photo in photos if photo.stored.split == "test"]
-    good = sum(photo.stored.is_good for photo in test)
-    kinds = {photo.stored.kind for photo in test} - {GOOD}
-    sentence = f"{name}: {plural(count_good(photos), 'good photo')} for training"
-    if test:
-        sentence += f"; for the test {good} good and {len(test) - good} defective ones"
-    return sentence + (f" with {plural(len(kinds), 'kind')} of defect." if kinds else ".")
 
 
 def _counts(categories: Record) -> Rows:
@@ -122,14 +90,6 @@ def _light(categories: Record, exploration: Exploration) -> Iterator[tuple[str, 
                 chart = box_chart(groups, quantity, f"{name}: {quantity}")
                 charts.append((chart, f"{quantity.capitalize()}: {meaning}."))
             yield name, rows, charts
-
-
-def _outlier_words(outlier: Outlier) -> str:
-    word = OUTLIER_WORDS[outlier.quantity][outlier.z > 0]
-    return (
-        f"{outlier.photo.stored.name}: {word}; {outlier.quantity} {_short(outlier.value)}, usually "
-        f"{_short(outlier.usual)} ({abs(outlier.z):.1f} deviations)"
-    )
 
 
 def _defects(categories: Record, exploration: Exploration) -> tuple[Rows, list, int, float | None]:
