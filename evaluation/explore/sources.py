@@ -161,9 +161,9 @@ def _labelled(folder: Path, split: str, kind: Path) -> tuple[list[StoredPhoto], 
     masks: dict[str, Path] = {}
     problems = _ignored(kind, photo_files(kind), folder)
     if split == TEST:
-        drawn = photo_files(folder / GROUND_TRUTH / kind.name)
-        masks = mask_files(folder / GROUND_TRUTH / kind.name)
-        problems += _ignored(folder / GROUND_TRUTH / kind.name, drawn, folder)
+        ground_truth = folder / GROUND_TRUTH / kind.name
+        masks, drawn = mask_files(ground_truth), photo_files(ground_truth)
+        problems += _ignored(ground_truth, drawn, folder)
         problems += _at("two_masks", [path for path in drawn if path not in masks.values()], folder)
     photos = []
     for path in photo_files(kind):
