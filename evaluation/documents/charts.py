@@ -19,6 +19,7 @@ from evaluation.metrics import false_alarm_curve
 
 DOTS_PER_INCH = 120  # of a figure in a file of its own
 GOOD, ANOMALOUS, THRESHOLD = "#0072B2", "#D55E00", "#000000"
+CLASSES = ((0, "good", GOOD, ""), (1, "anomalous", ANOMALOUS, "////"))  # with their hatching
 MOST_NAME = 28  # characters of a name beside an axis
 SQUARE = {"width": 5.2, "height": 5.0}  # inches, of a chart whose axes are both shares
 CURVE = {"color": GOOD, "linewidth": 2}
@@ -42,13 +43,8 @@ def roc_chart(
     axes.plot([0, 1], [0, 1], label="chance", **EXPECTED)
     axes.plot(false_alarms, found, label=f"AUROC {area:.3f}", **CURVE)
     _mark_threshold(axes, operating_point, "{:.1%} false alarms, {:.1%} found")
-    axes.set(
-        xlabel="good photos that fail (false-alarm rate)",
-        ylabel="anomalous photos that fail (recall)",
-        xlim=(-0.01, 1),
-        ylim=(0, 1.01),
-        aspect="equal",
-    )
+    axes.set(xlabel="good photos that fail (false-alarm rate)", xlim=(-0.01, 1), aspect="equal")
+    axes.set(ylabel="anomalous photos that fail (recall)", ylim=(0, 1.01))
     axes.legend(loc="lower right", frameon=True, framealpha=0.9)
     return figure
 
@@ -72,13 +68,8 @@ def precision_recall_chart(
     label = f"average precision {area:.3f}"
     axes.step(recall[::-1], precision[::-1], where="pre", label=label, **CURVE)
     _mark_threshold(axes, operating_point, "{:.1%} found, {:.1%} of FAILs are right")
-    axes.set(
-        xlabel="anomalous photos that fail (recall)",
-        ylabel="failing photos that are anomalous (precision)",
-        xlim=(0, 1.01),
-        ylim=(0, 1.01),
-        aspect="equal",
-    )
+    axes.set(xlabel="anomalous photos that fail (recall)", xlim=(0, 1.01), aspect="equal")
+    axes.set(ylabel="failing photos that are anomalous (precision)", ylim=(0, 1.01))
     axes.legend(loc="lower left", frameon=True, framealpha=0.9)
     return figure
 
@@ -98,10 +89,7 @@ def scores_chart(
     edges = _bins_around(raw_threshold or np.median(raw_scores) or 1.0, raw_scores)
     figure, axes = new_axes(title, width=width, height=4.0)
     legend = {}
-    for label, name, colour, hatch in (
-        (0, "good", GOOD, ""),
-        (1, "anomalous", ANOMALOUS, "////"),
-    ):
+    for label, name, colour, hatch in CLASSES:
         chosen = raw_scores[labels == label]
         shape = {"bins": edges, "histtype": "stepfilled", "edgecolor": colour, "linewidth": 1.5}
         clipped = np.clip(chosen, edges[0], edges[-1])
@@ -153,13 +141,8 @@ def calibration_chart(
     if asked is not None:
         label = f"calibrated threshold: {asked:.1%}"
         axes.axvline(asked, color=THRESHOLD, linestyle="--", label=label)
-    axes.set(
-        xlabel="promised false-alarm rate",
-        ylabel="realised false-alarm rate",
-        xlim=(0, 1),
-        ylim=(-0.01, 1.01),
-        aspect="equal",
-    )
+    axes.set(xlabel="promised false-alarm rate", xlim=(0, 1), aspect="equal")
+    axes.set(ylabel="realised false-alarm rate", ylim=(-0.01, 1.01))
     axes.legend(loc="upper left", frameon=True, framealpha=0.9)
     return figure
 

@@ -101,10 +101,5 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {"tied": tied, "duration": duration, "percent": percent, "plural": plural}
-TEMPLATES.globals |= {
-    "column_classes": column_classes,
-    "embedded": embedded,
-    "lines": lines,
-    "svg": svg,
-}
+TEMPLATES.filters |= {one.__name__: one for one in (tied, duration, percent, plural)}
+TEMPLATES.globals |= {one.__name__: one for one in (column_classes, embedded, lines, svg)}

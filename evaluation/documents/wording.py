@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 UNDEFINED = "-"
 
 
-def figure(value: float | None, ends: Sequence[float | None] | None = None) -> str:
+def figure(value: float | None, ends: Sequence[float] | None = None) -> str:
     """A figure in 0..1 with three digits, and on a line below its interval where there is one.
 
     Such as "0.998", and below it "(0.990 to 1.000)".
     """
     if value is None:
         return UNDEFINED
-    return f"{value:.3f}" + (f"\n({ends[0]:.3f} to {ends[1]:.3f})" if _whole(ends) else "")
+    return f"{value:.3f}" + (f"\n({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
 
 
 def percent(share: float | None) -> str:
@@ -23,14 +22,14 @@ def percent(share: float | None) -> str:
     return UNDEFINED if share is None else f"{100 * share:.1f} %"
 
 
-def counted(count: int | None, total: int | None, ends: Sequence[float | None] | None) -> str:
+def counted(count: int | None, total: int | None, ends: Sequence[float] | None) -> str:
     """How many of how many, and on a line below the share with its interval.
 
     Such as "2 of 20", and below it "(10.0 %; 2.8 to 30.1 %)".
     """
     if count is None or not total:
         return UNDEFINED
-    interval = f"; {100 * ends[0]:.1f} to {percent(ends[1])}" if _whole(ends) else ""
+    interval = f"; {100 * ends[0]:.1f} to {percent(ends[1])}" if ends else ""
     return f"{count} of {total}\n({percent(count / total)}{interval})"
 
 
@@ -63,7 +62,3 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"
-
-
-def _whole(ends: Any) -> bool:
-    return bool(ends) and None not in ends

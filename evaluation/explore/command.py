@@ -62,9 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input. Problems of the photos are results, and no error."""
     datasets.disable_progress_bars()
     options = parse_arguments(arguments)
-    command = published_command(
-        "evaluation/explore.py", sys.argv[1:] if arguments is None else arguments
-    )
+    words = sys.argv[1:] if arguments is None else arguments
+    command = published_command("evaluation/explore.py", words)
     return run_command(
         "explore.py",
         lambda: _explore(options, command),
@@ -91,15 +90,13 @@ def _explore(options: argparse.Namespace, command: str) -> None:
 
 
 def _provenance(options: argparse.Namespace, command: str, seconds: float) -> dict[str, Any]:
+    versions = {library: version(library) for library in LIBRARIES}
     return {
         "data": public_path(options.data),
         "seed": options.seed,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
+        "versions": {"python": platform.python_version(), **versions},
         "seconds": seconds,
     }
 

@@ -39,14 +39,11 @@ FLAT = 1e-6  # variance of a picture in 0..1 that is no structure: a quarter of 
 
 
 class Match(NamedTuple):
-    """Two photos that are one, or nearly.
+    """Two photos that are one, or nearly; of several equal ones, the first is always the same.
 
-    Attributes:
-        first: one photo; of several equal ones, always the same.
-        second: the other.
-        how: "same file", "same pixels" or "near".
-        distance: 0 for equal ones; for near ones the share of contrast that remains unexplained,
-            divided by what is usual within the category, 0 to `NEAR_LIMIT`.
+    `how` is "same file", "same pixels" or "near". The distance is 0 for equal ones; for near ones
+    the share of contrast that remains unexplained, divided by what is usual within the category,
+    0 to `NEAR_LIMIT`.
     """
 
     first: PhotoFacts
@@ -72,25 +69,19 @@ class Match(NamedTuple):
 def find_matches(photos: Sequence[PhotoFacts]) -> list[Match]:
     """All pairs of equal photos, across categories too, and of nearly equal ones within one.
 
-    Args:
-        photos: of any categories, training photos first.
-
-    Returns:
-        Equal pairs in the order of the photos, then near ones, closest first.
+    Takes photos of any categories, training photos first. Equal pairs come in the order of the
+    photos, then near ones, closest first.
     """
     groups: dict[str, list[PhotoFacts]] = defaultdict(list)
     for photo in photos:
         groups[photo.pixel_digest].append(photo)
-    equal = [
-        Match(
-            first, other, SAME_FILE if first.file_digest == other.file_digest else SAME_PIXELS, 0.0
-        )
-        for first, *others in groups.values()
-        for other in others
-    ]
+    equal = []
     different: dict[str, list[PhotoFacts]] = defaultdict(list)
-    for first, *_ in groups.values():
+    for first, *others in groups.values():
         different[first.stored.category].append(first)
+        for other in others:
+            how = SAME_FILE if first.file_digest == other.file_digest else SAME_PIXELS
+            equal.append(Match(first, other, how, 0.0))
     near = [match for some in different.values() for match in _near_matches(some)]
     return equal + sorted(near, key=lambda match: match.distance)
 
@@ -114,13 +105,9 @@ def _near_matches(photos: Sequence[PhotoFacts]) -> list[Match]:
 
 
 def _neighbours(pictures: Tensor) -> Tensor:
-    """Each photo with those that its tangents explain best, at a coarse scale.
+    """Each of the grey pictures, (N, 64, 64), with those that its tangents explain best, coarsely.
 
-    Args:
-        pictures: (N, 64, 64) grey.
-
-    Returns:
-        (P, 2) pairs of indices, the smaller first, each pair once.
+    Returns (P, 2) pairs of indices, the smaller first, each pair once.
     """
     smooth = gaussian_blur(pictures[:, None], COARSE_SIGMA)
     coarse = F.interpolate(smooth, size=COARSE_SIDE, mode="area")[:, 0]
@@ -155,15 +142,9 @@ def aligned_distances(pictures: Tensor, targets: Tensor) -> Tensor:
     """How much of each target no brightness, contrast, shift or stretch of its picture explains.
 
     The tangent distance, repeated from where the last step led (Gauss-Newton, as Lucas and Kanade,
-    IJCAI 1981), over the part of the frame that both pictures cover.
-
-    Args:
-        pictures: (P, S, S) grey.
-        targets: (P, S, S) grey.
-
-    Returns:
-        (P,) in 0..1: the unexplained share of the target's standard deviation, the smallest of the
-        steps.
+    IJCAI 1981), over the part of the frame that both pictures cover. From (P, S, S) grey pictures
+    and targets: (P,) in 0..1, the unexplained share of the target's standard deviation, the
+    smallest of the steps.
     """
     count, side, _ = pictures.shape
     scale, shift = torch.ones(count, 2), torch.zeros(count, 2)

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.explore.duplicates import Match, find_matches
-from evaluation.explore.photo import PhotoFacts, examine
+from evaluation.explore.photo import QUANTITIES, PhotoFacts, examine
 from evaluation.explore.problems import (
     ProblemGroup,
     category_problems,
@@ -22,16 +22,17 @@ from evaluation.explore.problems import (
 from evaluation.explore.sources import Category, Problem
 from evaluation.explore.statistics import Outlier, by_group, find_outliers, summarise_group
 
+# What exploration.json takes as it is, of a group of problems and of a photo.
+GROUP_FIELDS = ("severity", "kind", "category", "title", "advice")
+PHOTO_FIELDS = (*QUANTITIES, "defect_area", "components")
+
 
 @dataclass(frozen=True)
 class Exploration:
     """All that was found out about a data set.
 
-    Attributes:
-        photos: by category, all that could be read, in their order.
-        problems: the worst kinds first.
-        matches: equal photos, then nearly equal ones.
-        outliers: good training photos unlike the others, by category, most unusual first.
+    The photos that could be read stand by category and in their order, the worst kinds of problems
+    first, equal photos before nearly equal ones, and the most unusual outliers of a category first.
     """
 
     photos: dict[str, list[PhotoFacts]]
@@ -41,13 +42,9 @@ class Exploration:
 
 
 def explore(categories: Iterable[Category], *, progress: bool = False) -> Exploration:
-    """Read every photo once and look at all of them together.
+    """Read every photo once and look at all of them together; `progress` shows a bar on stderr.
 
     Memory: one photo a core at a time, and some 30 kB a photo for small pictures and thumbnail.
-
-    Args:
-        categories: from `evaluation.explore.sources.find_categories`.
-        progress: show a bar on stderr.
     """
     photos: dict[str, list[PhotoFacts]] = {}
     problems: list[Problem] = []
@@ -56,12 +53,9 @@ def explore(categories: Iterable[Category], *, progress: bool = False) -> Explor
         photos[category.name] = read
         problems += category_problems(category.name, read, [*category.problems, *wrong])
     matches = find_matches([photo for several in photos.values() for photo in several])
-    return Exploration(
-        photos=photos,
-        problems=group_problems([*problems, *match_problems(matches)]),
-        matches=matches,
-        outliers={name: find_outliers(several) for name, several in photos.items()},
-    )
+    groups = group_problems([*problems, *match_problems(matches)])
+    outliers = {name: find_outliers(several) for name, several in photos.items()}
+    return Exploration(photos, groups, matches, outliers)
 
 
 def _read(category: Category, progress: bool) -> tuple[list[PhotoFacts], list[Problem]]:
@@ -88,14 +82,8 @@ def as_record(exploration: Exploration) -> dict[str, Any]:
         },
         "problems": [
             {
-                "severity": group.severity,
-                "kind": group.kind,
-                "category": group.category,
-                "title": group.title,
-                "advice": group.advice,
-                "places": [
-                    {"place": problem.place, "detail": problem.detail} for problem in group.problems
-                ],
+                **{name: getattr(group, name) for name in GROUP_FIELDS},
+                "places": [{"place": one.place, "detail": one.detail} for one in group.problems],
             }
             for group in exploration.problems
         ],
@@ -129,11 +117,7 @@ def _photo_record(photo: PhotoFacts) -> dict[str, Any]:
         "height": photo.size[1],
         "mode": photo.mode,
         "format": photo.file_format,
-        "brightness": photo.brightness,
-        "contrast": photo.contrast,
-        "sharpness": photo.sharpness,
-        "defect_area": photo.defect_area,
-        "components": photo.components,
+        **{name: getattr(photo, name) for name in PHOTO_FIELDS},
     }
 
 

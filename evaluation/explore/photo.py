@@ -36,8 +36,7 @@ class PhotoFacts:
     Attributes:
         stored: which photo.
         size: (width, height) in pixels, upright.
-        mode: as stored, by Pillow's name, such as RGB, L or I;16.
-        file_format: such as PNG.
+        mode, file_format: as stored, by Pillow's names, such as RGB, L or I;16, and PNG.
         brightness: mean luminance (ITU-R BT.601), 0 black to 1 white.
         contrast: standard deviation of the luminance, 0 to 0.5 (RMS contrast; Peli, Journal of the
             Optical Society of America A 1990).
@@ -48,8 +47,7 @@ class PhotoFacts:
         components: number of 8-connected regions of the mask; None without.
         file_digest: BLAKE2 of the file.
         pixel_digest: BLAKE2 of size and upright RGB pixels: equal for a PNG and the BMP of it.
-        grey: (64, 64) uint8.
-        colour: (16, 16, 3) uint8.
+        grey, colour: (64, 64) and (16, 16, 3) uint8.
         thumbnail: JPEG, the mask outlined.
     """
 
@@ -70,10 +68,9 @@ class PhotoFacts:
 
 
 def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
-    """Read a photo and its mask, once each, and measure them.
+    """Measure a photo and its mask, each read once; and tell what is wrong with them.
 
-    Returns:
-        The facts, None when the photo can't be read; and what is wrong with photo and mask.
+    There are no facts where the photo can't be read.
     """
     try:
         content = _content(stored.photo)
@@ -90,6 +87,7 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
         problems += _odd_mask(stored, area)
     luminance = photo.convert("L")
     brightness, contrast = _brightness_and_contrast(luminance)
+    small = photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
     facts = PhotoFacts(
         stored=stored,
         size=photo.size,
@@ -103,9 +101,7 @@ def examine(stored: StoredPhoto) -> tuple[PhotoFacts | None, list[Problem]]:
         file_digest=_hash(content),
         pixel_digest=_hash(repr(photo.size).encode(), np.asarray(photo)),
         grey=np.asarray(luminance.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR)),
-        colour=np.asarray(
-            photo.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BILINEAR, reducing_gap=3)
-        ),
+        colour=np.asarray(small),
         thumbnail=_thumbnail(photo, mask),
     )
     return facts, problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +19,8 @@ from evaluation.explore.photo import QUANTITIES, PhotoFacts
 from evaluation.explore.sources import TEST, TRAIN, Problem
 from training.recipe import Recipe
 
-STOPS, LOOK, NOTE = "stops", "look", "note"
-SEVERITIES = {
-    STOPS: "stops training or evaluation",
-    LOOK: "look at it",
-    NOTE: "good to know",
-}
+STOPS, NOTE = "stops", "note"
+SEVERITIES = {STOPS: "stops training or evaluation", "look": "look at it", NOTE: "good to know"}
 FEWEST_GOOD = 3  # that `data.dataset.split_calibration` takes
 FEWEST_FOR_LIGHT = 10  # photos on either side that say how they were taken
 SAME_SHAPE = 0.01  # aspect ratios that differ by less are one: a crop by a pixel or two
@@ -53,13 +49,7 @@ KINDS = _read_kinds()
 
 
 class ProblemGroup(NamedTuple):
-    """All problems of one kind in one category.
-
-    Attributes:
-        kind: key of `KINDS`.
-        category: the product.
-        problems: at least one.
-    """
+    """All problems, at least one, of one of the `KINDS` in one category."""
 
     kind: str
     category: str
@@ -73,13 +63,11 @@ class ProblemGroup(NamedTuple):
     @property
     def title(self) -> str:
         """Such as "3 photos that can't be read"."""
-        kind = KINDS[self.kind]
+        kind, number = KINDS[self.kind], len(self.problems)
         if not kind.noun:
             return kind.text
-        text = kind.text
-        if len(self.problems) > 1:
-            text = text.replace("that is ", "that are ")
-        return f"{plural(len(self.problems), kind.noun)} {text}"
+        text = kind.text if number == 1 else kind.text.replace("that is ", "that are ")
+        return f"{plural(number, kind.noun)} {text}"
 
     @property
     def advice(self) -> str:
@@ -102,28 +90,17 @@ def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
 def category_problems(
     category: str, photos: Sequence[PhotoFacts], problems: Sequence[Problem]
 ) -> list[Problem]:
-    """What only all photos of a category together show, added to what each one did.
-
-    Args:
-        category: the product.
-        photos: all of its photos that could be read.
-        problems: of its folders and single photos.
-    """
+    """What only all readable photos of a category together show, added to what each one did."""
     found = [*problems]
-    defective = [
-        photo for photo in photos if photo.stored.split == TEST and not photo.stored.is_good
-    ]
     missing = [problem for problem in found if problem.kind == "photo_without_mask"]
-    if missing and all(photo.stored.mask is None for photo in defective):
+    test = [photo.stored for photo in photos if photo.stored.split == TEST]
+    if missing and all(stored.mask is None for stored in test if not stored.is_good):
         found = [problem for problem in found if problem.kind != "photo_without_mask"]
         detail = f"{plural(len(missing), 'defective photo')} without one"
         found.append(Problem("no_masks", category, f"{category}/ground_truth", detail))
-    return [
-        *found,
-        *_counts_that_fail(category, photos),
-        *_unlike_most(category, photos),
-        *_other_light(category, photos),
-    ]
+    found += _counts_that_fail(category, photos)
+    found += _unlike_most(category, photos)
+    return found + _other_light(category, photos)
 
 
 def match_problems(matches: Iterable[Match]) -> list[Problem]:
@@ -215,8 +192,8 @@ def _unlike_most(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
     """Photos whose shape, size or mode is not the most frequent one of their category."""
     if not photos:
         return []
-    size = _most_frequent(photos, lambda photo: photo.size)
-    mode = _most_frequent(photos, lambda photo: photo.mode)
+    ((size, _),) = Counter(photo.size for photo in photos).most_common(1)
+    ((mode, _),) = Counter(photo.mode for photo in photos).most_common(1)
     problems = []
     for photo in photos:
         width, height = photo.size
@@ -229,7 +206,3 @@ def _unlike_most(category: str, photos: Sequence[PhotoFacts]) -> list[Problem]:
             detail = f"{photo.mode}, most are {mode}"
             problems.append(Problem("mixed_modes", category, photo.stored.name, detail))
     return problems
-
-
-def _most_frequent(photos: Sequence[PhotoFacts], fact: Callable[[PhotoFacts], object]) -> object:
-    return Counter(map(fact, photos)).most_common(1)[0][0]

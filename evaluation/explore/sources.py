@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 from PIL import Image
@@ -37,8 +37,7 @@ class StoredPhoto:
         category: the product.
         split: train, test or validation.
         kind: kind of defect, "good" for a normal photo.
-        photo: its file, or what is in it.
-        mask: the same of its mask; None where there is none.
+        photo, mask: their files, or what is in them; None where there is no mask.
     """
 
     image_id: str
@@ -65,8 +64,7 @@ class StoredPhoto:
         return self.split == TRAIN and self.is_good
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Something that is not as it should be, at one place.
 
     Attributes:
@@ -82,15 +80,8 @@ class Problem:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Category:
-    """All photos of a product, and what their folders already show.
-
-    Attributes:
-        name: the product.
-        photos: in the order of their splits, kinds and names.
-        problems: of the folders; the photos are not read.
-    """
+class Category(NamedTuple):
+    """A product's photos by split, kind and name, not read; and what their folders already show."""
 
     name: str
     photos: list[StoredPhoto]
@@ -104,29 +95,20 @@ def find_categories(
     seed: int = 0,
     revision: str | None = None,
 ) -> Iterator[Category]:
-    """Find the photos of each category, one category at a time.
+    """Find the photos of each category, one category at a time; of all where none is named.
 
-    Args:
-        data: as `data.dataset.load_inspection_dataset` takes it, and `synthetic:all`.
-        categories: which of them; none for all that there are.
-        seed: decides which synthetic parts are drawn.
-        revision: branch, tag or commit of a dataset on the Hub.
-
-    Raises:
-        DatasetError: when there is no such folder, dataset or category. A single bad file is a
-            problem and no error.
+    Takes what `data.dataset.load_inspection_dataset` takes, and `synthetic:all`. That there is no
+    such folder, dataset or category is a `DatasetError`; a single bad file is a problem, no error.
     """
     name = os.fspath(data)
-    root = Path(name).expanduser() if is_folder(name) else None
 
     def find(category: str | None) -> Category:
-        if root is not None:
-            return _in_folder(category_folder(root, category))
-        splits = load_inspection_dataset(name, category, seed=seed, revision=revision)
-        return _in_dataset(splits)
+        if is_folder(name):
+            return _in_folder(category_folder(Path(name).expanduser(), category))
+        return _in_dataset(load_inspection_dataset(name, category, seed=seed, revision=revision))
 
+    chosen: list[str | None] = list(dict.fromkeys(categories)) or [None]
     try:
-        chosen: list[str | None] = list(dict.fromkeys(categories)) or [None]
         first = find(chosen[0])
     except UnknownCategoryError as error:
         if categories or not error.found:
@@ -142,18 +124,10 @@ def _in_dataset(splits: datasets.DatasetDict) -> Category:
     for split, rows in splits.items():
         for column in ("image", "mask"):
             rows = rows.cast_column(column, datasets.Image(decode=False))
-        photos += [
-            StoredPhoto(
-                image_id=one["image_id"],
-                name=one["image_id"],
-                category=one["category"],
-                split=split,
-                kind=one["defect"],
-                photo=_stored(one["image"]),
-                mask=one["mask"] and _stored(one["mask"]),
-            )
-            for one in rows
-        ]
+        for one in rows:
+            name, category, kind = one["image_id"], one["category"], one["defect"]
+            photo, mask = _stored(one["image"]), one["mask"] and _stored(one["mask"])
+            photos.append(StoredPhoto(name, name, category, split, kind, photo, mask))
     return Category(photos[0].category if photos else "", photos, [])
 
 
@@ -162,43 +136,39 @@ def _stored(picture: dict[str, Any]) -> Path | bytes:
 
 
 def _in_folder(folder: Path) -> Category:
-    photos = [
-        _stored_photo(folder, TRAIN, GOOD, path) for path in photo_files(folder / TRAIN / GOOD)
-    ]
-    problems = _ignored_in(folder, KNOWN_FOLDERS, folder)
-    problems += _ignored_in(folder / TRAIN, (GOOD,), folder)
-    problems += _ignored_among(folder / TRAIN / GOOD, folder)
+    good, ground_truth = folder / TRAIN / GOOD, folder / GROUND_TRUTH
+    photos = [_stored_photo(folder, TRAIN, GOOD, path) for path in photo_files(good)]
+    problems = _ignored(folder, [folder / name for name in KNOWN_FOLDERS], folder)
+    problems += _ignored(folder / TRAIN, [good], folder)
+    problems += _ignored(good, photo_files(good), folder)
     for split in (TEST, VALIDATION):
         kinds = _folders(folder / split)
-        problems += _ignored_in(folder / split, [kind.name for kind in kinds], folder)
+        problems += _ignored(folder / split, kinds, folder)
         for kind in kinds:
             found, more = _labelled(folder, split, kind)
             photos += found
             problems += more
-    problems += _masks_without_kind(folder)
+    drawn = _folders(ground_truth)
+    problems += _ignored(ground_truth, drawn, folder)
+    for kind in drawn:
+        if not (folder / TEST / kind.name).is_dir():  # the loader never looks at it
+            problems += _at("mask_without_photo", photo_files(kind), folder)
     return Category(folder.name, photos, problems + _same_names(photos))
 
 
 def _labelled(folder: Path, split: str, kind: Path) -> tuple[list[StoredPhoto], list[Problem]]:
     """The photos of one kind with their masks, as `data.dataset` pairs them."""
     masks: dict[str, Path] = {}
-    problems = _ignored_among(kind, folder)
+    problems = _ignored(kind, photo_files(kind), folder)
     if split == TEST:
-        drawn = folder / GROUND_TRUTH / kind.name
-        masks = mask_files(drawn)
-        problems += _ignored_among(drawn, folder)
-        problems += [
-            Problem("two_masks", folder.name, _name(path, folder))
-            for path in photo_files(drawn)
-            if path not in masks.values()
-        ]
+        ground_truth = folder / GROUND_TRUTH / kind.name
+        masks, drawn = mask_files(ground_truth), photo_files(ground_truth)
+        problems += _ignored(ground_truth, drawn, folder)
+        problems += _at("two_masks", [path for path in drawn if path not in masks.values()], folder)
     photos = []
     for path in photo_files(kind):
         photos.append(_stored_photo(folder, split, kind.name, path, masks.pop(path.stem, None)))
-    problems += [
-        Problem("mask_without_photo", folder.name, _name(path, folder)) for path in masks.values()
-    ]
-    return photos, problems
+    return photos, problems + _at("mask_without_photo", masks.values(), folder)
 
 
 def _stored_photo(
@@ -208,48 +178,28 @@ def _stored_photo(
     return StoredPhoto(image_id, _name(path, folder), folder.name, split, kind, path, mask)
 
 
-def _masks_without_kind(folder: Path) -> list[Problem]:
-    """Masks of kinds that have no folder under test/, which the loader never looks at."""
-    drawn = _folders(folder / GROUND_TRUTH)
-    problems = _ignored_in(folder / GROUND_TRUTH, [kind.name for kind in drawn], folder)
-    return problems + [
-        Problem("mask_without_photo", folder.name, _name(path, folder))
-        for kind in drawn
-        if not (folder / TEST / kind.name).is_dir()
-        for path in photo_files(kind)
-    ]
-
-
 def _same_names(photos: Sequence[StoredPhoto]) -> list[Problem]:
     counts = Counter(photo.image_id for photo in photos)
-    return [
-        Problem("same_name", photo.category, photo.name)
-        for photo in photos
-        if counts[photo.image_id] > 1
-    ]
+    twice = [photo for photo in photos if counts[photo.image_id] > 1]
+    return [Problem("same_name", photo.category, photo.name) for photo in twice]
 
 
-def _ignored_in(parent: Path, known: Sequence[str], folder: Path) -> list[Problem]:
-    """What nobody looks at in a folder that should hold only the folders that are known."""
-    return [
-        _ignored(path, folder) for path in sorted(visible_files(parent)) if path.name not in known
-    ]
+def _ignored(parent: Path, taken: Iterable[Path], folder: Path) -> list[Problem]:
+    """What nobody looks at in a folder that should hold nothing but what is taken."""
+    problems = []
+    for path in sorted({*visible_files(parent)} - {*taken}):
+        kind, detail = "ignored_picture" if _is_picture(path) else "ignored_file", ""
+        if path.is_dir():
+            inside = sum(map(_is_picture, path.rglob("*")))
+            kind = "ignored_folder" if inside else "ignored_file"
+            detail = plural(inside, "picture") if inside else ""
+        problems.append(Problem(kind, folder.name, _name(path, folder), detail))
+    return problems
 
 
-def _ignored_among(parent: Path, folder: Path) -> list[Problem]:
-    """What nobody looks at in a folder of pictures."""
-    taken = {*photo_files(parent)}
-    return [_ignored(path, folder) for path in sorted(visible_files(parent)) if path not in taken]
-
-
-def _ignored(path: Path, folder: Path) -> Problem:
-    if path.is_dir():
-        inside = sum(_is_picture(file) for file in path.rglob("*"))
-        kind = "ignored_folder" if inside else "ignored_file"
-        detail = plural(inside, "picture") if inside else ""
-        return Problem(kind, folder.name, _name(path, folder), detail)
-    kind = "ignored_picture" if _is_picture(path) else "ignored_file"
-    return Problem(kind, folder.name, _name(path, folder))
+def _at(kind: str, paths: Iterable[Path], folder: Path) -> list[Problem]:
+    """The same problem at some places of a category."""
+    return [Problem(kind, folder.name, _name(path, folder)) for path in paths]
 
 
 def _is_picture(path: Path) -> bool:

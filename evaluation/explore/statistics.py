@@ -26,8 +26,7 @@ class Outlier(NamedTuple):
 
     Attributes:
         photo: which.
-        quantity: brightness, contrast, sharpness or unlikeness.
-        value: its own.
+        quantity, value: brightness, contrast, sharpness or unlikeness, and how much of it.
         usual: the median of the good training photos of its category.
         z: robust z-score, (value - usual) in deviations; of sharpness, of its logarithm.
     """
@@ -65,8 +64,11 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
     """Least, middle and greatest value; None where there is none."""
     if not values:
         return None
-    middle = float(np.median(values))
-    return {"min": float(min(values)), "median": middle, "max": float(max(values))}
+    return {
+        "min": float(min(values)),
+        "median": float(np.median(values)),
+        "max": float(max(values)),
+    }
 
 
 def robust_z(values: Sequence[float]) -> np.ndarray:
@@ -81,13 +83,9 @@ def robust_z(values: Sequence[float]) -> np.ndarray:
 
 
 def find_outliers(photos: Sequence[PhotoFacts]) -> list[Outlier]:
-    """Good training photos of one category whose light, sharpness or look is unusual.
+    """Good training photos among those of one category whose light, sharpness or look is unusual.
 
-    Args:
-        photos: of one category; those of test and validation are left out.
-
-    Returns:
-        One entry a photo, for the quantity that is most unusual; most unusual first.
+    One entry a photo, for the quantity that is most unusual; most unusual first.
     """
     good = [photo for photo in photos if photo.stored.is_for_training]
     if len(good) < FEWEST:

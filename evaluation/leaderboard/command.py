@@ -63,10 +63,6 @@ class Row:
     published: bool = False
 
 
-def _model(row: Row) -> str:
-    return f"{row.model}\n({row.architecture})" if row.architecture else row.model
-
-
 def _time(row: Row) -> str:
     is_quoted = row.published and row.seconds_per_photo is not None
     return duration(row.seconds_per_photo) + ("\n(measured here)" if is_quoted else "")
@@ -74,7 +70,7 @@ def _time(row: Row) -> str:
 
 # Name of a column to what makes its cell.
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "model": _model,
+    "model": lambda row: row.model + (f"\n({row.architecture})" if row.architecture else ""),
     "category": lambda row: row.category,
     "image AUROC": lambda row: figure(row.image_auroc),
     "pixel AUROC": lambda row: figure(row.pixel_auroc),

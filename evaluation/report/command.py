@@ -37,10 +37,9 @@ def write_report(folders: Sequence[Path], output: Path, command: str | None = No
 
 def title_of(evaluations: Sequence[StoredEvaluation]) -> str:
     """What was evaluated, in a line."""
-    categories = list(dict.fromkeys(evaluation.category for evaluation in evaluations))
-    if len(categories) <= 3:
-        return f"Evaluation: {', '.join(categories)}"
-    return f"Evaluation: {plural(len(categories), 'category')}"
+    categories = dict.fromkeys(evaluation.category for evaluation in evaluations)
+    many = plural(len(categories), "category")
+    return f"Evaluation: {', '.join(categories) if len(categories) <= 3 else many}"
 
 
 def lead_of(evaluations: Sequence[StoredEvaluation]) -> str:

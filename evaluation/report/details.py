@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
 
 from evaluation.documents.charts import (
     calibration_chart,
@@ -35,29 +38,7 @@ SHOWN = {
     "heatmap": "where it deviates",
     "truth": "where the defect is",
 }
-# What to see in a chart, and what is said where it can't be drawn.
-CURVES = {
-    "roc": (
-        "The closer the line keeps to the upper left corner, the fewer good parts fail for the "
-        "anomalous ones that are found; the dot is where the threshold stands.",
-        "No ROC curve: it needs the scores of good and of anomalous photos.",
-    ),
-    "precision": (
-        "As long as the line stays at the top, a FAIL can be believed; where it drops, finding "
-        "the last anomalous parts costs good ones.",
-        "No precision-recall curve: it needs good and anomalous photos.",
-    ),
-    "scores": (
-        "Good photos (smooth) should lie left of the dashed threshold and anomalous ones (hatched) "
-        "right of it; what lies on the other side is a false alarm or a miss.",
-        "No score histogram: the scores were not kept.",
-    ),
-    "learning": (
-        "Both lines fall and then level out when the training was long enough; if the dashed "
-        "one rose again, the model would be learning its photos by heart.",
-        "The learning curve was not kept beside this evaluation.",
-    ),
-}
+CURVES = yaml.safe_load(Path(__file__).with_name("curves.yaml").read_text(encoding="utf-8"))
 # Title, key of their number in metrics.json, what they are, and in which order they stand.
 ERRORS = {
     "miss": ("Missed", "misses", "anomalous photo", "passed, the weakest score first"),
@@ -91,9 +72,9 @@ def _curves(evaluation: StoredEvaluation) -> list[Block]:
         drawn["scores"] = scores_chart(labels, scores, metrics.raw_threshold, "Scores", CHART_WIDTH)
     if evaluation.learning_curve:
         drawn["learning"] = learning_curve_chart(*evaluation.learning_curve, "Learning curve")
-    charts = [(drawn[name], sentence) for name, (sentence, _) in CURVES.items() if name in drawn]
-    missing = [Paragraph(why, "note") for name, (_, why) in CURVES.items() if name not in drawn]
-    return [Charts(charts), *missing]
+    charts = [(drawn[name], CURVES[name]["seen"]) for name in CURVES if name in drawn]
+    missing = [CURVES[name]["missing"] for name in CURVES if name not in drawn]
+    return [Charts(charts), *(Paragraph(sentence, "note") for sentence in missing)]
 
 
 def _point(x: float | None, y: float | None) -> tuple[float, float] | None:
