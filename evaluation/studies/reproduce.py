@@ -96,13 +96,12 @@ class Reproduction:
 
 
 def run(*words: str | int | Path) -> str:
-    """Run one of the project's commands as a user would; returns what it printed.
-
-    Raises:
-        ReproductionError: when it fails.
-    """
+    """What a command prints when it is run as a user would; a ReproductionError if it fails."""
     # Paths as one types them in the project's folder, since cards repeat the commands.
-    typed = [str(word).removeprefix(f"{ROOT}{os.sep}") for word in words]
+    typed = [
+        str(word).removeprefix(f"{ROOT}{os.sep}") if isinstance(word, Path) else str(word)
+        for word in words
+    ]
     print("+", "python", *typed, file=sys.stderr, flush=True)
     finished = subprocess.run(
         [sys.executable, *typed], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
@@ -200,11 +199,7 @@ def percent(share: float) -> str:
 
 
 def block(text: str, name: str) -> str:
-    """What stands between a figure's markers.
-
-    Raises:
-        ReproductionError: when they are not there.
-    """
+    """What stands between a figure's markers; a ReproductionError where they are not there."""
     found = re.search(rf"<!-- figures:{name} -->\n(.*?)\n<!-- /figures:{name} -->", text, re.S)
     if found is None:
         raise ReproductionError(
@@ -227,11 +222,7 @@ def with_block(text: str, name: str, content: str) -> str:
 
 
 def table_under(heading: str, text: str) -> str:
-    """The first table under a heading of a Markdown report.
-
-    Raises:
-        ReproductionError: when there is none.
-    """
+    """The first table under a heading of a Markdown report; a ReproductionError if none is."""
     found = re.search(rf"^#+ {re.escape(heading)}\n(?:[^|#\n].*\n|\n)*((?:\|.*\n)+)", text, re.M)
     if found is None:
         raise ReproductionError(f"The report has no table under {heading!r}, expected one.")
