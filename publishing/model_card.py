@@ -126,10 +126,7 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         name=facts.name,
         repo=repo,
         task=TASK,
-        config=config,
-        recipe=facts.recipe,
-        run=facts.run,
-        evaluations=facts.evaluations,
+        **vars(facts),
         calibrations={
             name: Calibration.from_dict(values) for name, values in config.calibrations.items()
         },

@@ -115,16 +115,10 @@ def load_photos(
     seed: int = 0,
     limit: int | None = None,
 ) -> dict[str, Dataset]:
-    """Test photos by product, of some categories or of all.
+    """Test photos by product, of some categories or of all, and as `few_of_each` limits them.
 
-    Args:
-        sources: as `data.dataset.load_categories` takes them.
-        categories: each must be in one of the sources.
-        seed: decides which synthetic parts are drawn.
-        limit: as `few_of_each` takes it.
-
-    Raises:
-        DatasetError: when a source can't be read, or a category is in none of them.
+    Sources are those of `data.dataset.load_categories`; the seed decides which synthetic parts are
+    drawn. A source that can't be read, or a category in none of them, is a DatasetError.
     """
     photos: dict[str, Dataset] = {}
     for source in sources:

@@ -51,8 +51,7 @@ def speeds_of(
         those that the loader gives while nobody learns from them, and those with the steps.
 
     Raises:
-        DatasetError: when the photos can't be read or there are none.
-        DiskError: when the folder can't be written.
+        DatasetError, DiskError: when photos can't be read or there are none, or can't be written.
         ElsewhereError: when one of these happened in another process.
     """
     dataset = main_first(lambda: load_categories(recipe.data, recipe.category or ()))["train"]

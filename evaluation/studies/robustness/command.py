@@ -59,13 +59,8 @@ def try_out(
     """Show each judge the photos of its category under every condition; one trial a judge.
 
     A photo is decoded once, changed, and shown to all judges of its category; one that can't be
-    decoded is a DatasetError.
-
-    Args:
-        judges: of whom those without photos are left out.
-        photos: test photos by product.
-        chosen: the conditions; `CLEAN` must be among them.
-        seed: of noise and directions, which are drawn for each photo by its name.
+    decoded is a DatasetError. Judges without photos are left out. `CLEAN` must be among the
+    conditions. Noise and directions are drawn for each photo by its name and the seed.
     """
     pairs = []
     for judge in judges:
