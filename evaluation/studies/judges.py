@@ -122,8 +122,9 @@ def load_photos(
     """
     photos: dict[str, Dataset] = {}
     for source in sources:
+        # Training photos would be drawn as they are loaded, and nobody here looks at them.
         if source.startswith(SYNTHETIC_PREFIX) and "train=" not in source:
-            source += f"{'&' if '?' in source else '?'}train=0"  # they are drawn when loaded
+            source += "&train=0" if "?" in source else "?train=0"
         test = load_categories(source, ["all"], seed=seed)["test"]
         names = test["category"]
         for product in dict.fromkeys(names):

@@ -42,7 +42,6 @@ RECIPES = ROOT / "training" / "configs"
 DEFAULT = "default"
 MEASURED = ("bottle", "screw")  # the categories of MVTec AD on which the recipes are compared
 SEEDS = (0, 1, 2)
-KEPT = (METRICS, *PLOTS)  # beside a model that ships
 MINUTES = re.compile(r"(?<=\| )\d+ min(?= \|)")
 RANKING = ("image_auroc", "pixel_auroc", "aupro")
 HEAD = ("category", "image AUROC", "pixel AUROC", "AUPRO", "F1", "false alarms", "misses")
@@ -243,8 +242,8 @@ def update_cards(reproduction: Reproduction) -> None:
     """Put the evaluations of the models that ship beside them, and write their cards anew."""
     for model in sorted(SHIPPED.iterdir()):
         made = reproduction.folder / "evaluations" / f"{SHIPPED.name}-{model.name}"
-        names = (*KEPT, EXAMPLES) if model.name in PARTS else KEPT  # ours to show, or not
-        for name in names:
+        shown = (EXAMPLES,) if model.name in PARTS else ()  # ours to show, or not
+        for name in (METRICS, *PLOTS, *shown):
             shutil.copyfile(made / name, model / "evaluation" / name)
         run("-m", "publishing.model_card", model)
 
