@@ -122,7 +122,7 @@ class ModelFile(BaseModel):
 
     @classmethod
     def parse(cls, text: str, *, untrusted: bool = False) -> Self:
-        """The content of a file; what is of another kind, an untrusted one is taken to lack.
+        """The content of a file; of an untrusted one, what is of another kind counts as missing.
 
         Raises:
             ValueError: says what was expected and found, to follow the file's name.

@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from system.files import whole_file
 
 BATCH = Dim("batch", min=1, max=4096)
 NEEDS = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino",)}
+FORMATS = tuple(NEEDS)
 
 
 class ExportError(RuntimeError):
@@ -64,7 +65,8 @@ def export_model(folder: Path, format: str) -> Path:
             f"{', '.join(uncalibrated)}, so its graph would have no score; calibrate it first."
         )
     try:
-        return _WRITERS[format](trace(model), digest_of(model), folder)
+        write = {"onnx": _write_onnx, "openvino": _write_openvino}[format]
+        return write(trace(model), digest_of(model), folder)
     except OSError as error:
         raise ExportError(
             f"The graph could not be written to {folder} ({error.strerror or error}); make room or "
@@ -112,13 +114,6 @@ def _write_openvino(program: ExportedProgram, made_from: str, folder: Path) -> P
         for name in (*runtime.more_files, runtime.file):  # the one that names the others last
             os.replace(Path(draft, name), folder / name)
     return folder / runtime.file
-
-
-_WRITERS: dict[str, Callable[[ExportedProgram, str, Path], Path]] = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-}
-FORMATS = tuple(_WRITERS)
 
 
 @contextlib.contextmanager

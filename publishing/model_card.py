@@ -63,7 +63,7 @@ class CardFacts:
     def read(cls, folder: Path) -> CardFacts:
         """Read a model folder; a ValueError where it is not one that training/train.py wrote."""
         run, recipe = TrainingRun.read(folder), RecipeFacts.read(folder)
-        return cls(AutoConfig.from_pretrained(folder), recipe, run, evaluations_in(folder))
+        return cls(AutoConfig.from_pretrained(folder), recipe, run, _evaluations_in(folder))
 
     @property
     def name(self) -> str:
@@ -86,12 +86,8 @@ class CardFacts:
         return is_mvtec(self.recipe.data, self.recipe.data_license, categories)
 
 
-def evaluations_in(folder: Path) -> dict[str, Metrics]:
-    """Results that evaluate.py left in a model folder: evaluation/, or evaluation/CATEGORY/.
-
-    Raises:
-        ValueError: when a card can't be written of one, since it is damaged or of another version.
-    """
+def _evaluations_in(folder: Path) -> dict[str, Metrics]:
+    """Results that evaluate.py left in a model folder: evaluation/, or evaluation/CATEGORY/."""
     evaluations = folder / EVALUATION
     return {
         path.parent.relative_to(folder).as_posix(): _read_metrics(path)
@@ -120,25 +116,20 @@ def model_card(folder: Path, repo: str | None = None) -> str:
     """The card of a model folder as Markdown with the Hub's front matter.
 
     Args:
-        folder: a folder that training/train.py wrote, its card apart.
+        folder: a folder that training/train.py wrote; a ValueError where it is not a whole one.
         repo: the Hub id that the card is for; None for the folder as it lies.
-
-    Raises:
-        ValueError: when the folder is not a whole one.
     """
     facts = CardFacts.read(folder)
     config = facts.config
-    stored = config.calibrations
     return TEMPLATES.get_template("model_card.md").render(
         front_matter=_metadata(facts).to_yaml(),
         name=facts.name,
         repo=repo,
         task=TASK,
-        config=config,
-        recipe=facts.recipe,
-        run=facts.run,
-        evaluations=facts.evaluations,
-        calibrations={name: Calibration.from_dict(values) for name, values in stored.items()},
+        **vars(facts),
+        calibrations={
+            name: Calibration.from_dict(values) for name, values in config.calibrations.items()
+        },
         has_several_categories=len(config.categories) > 1,
         has_own_backbone=config.backbone == EFFICIENTNET_LITE0,
         figures=FIGURES,

@@ -64,14 +64,16 @@ def push_model(
         tag: name of the release; None takes the next free of v1, v2, ...
 
     Raises:
-        ModelLoadError, ValueError: as `stage` raises them; also ValueError when the tag is taken.
+        ModelLoadError: when the folder is no whole model of this project.
+        ValueError: when it is not calibrated or has no facts of its training, the tag is taken, or
+            the repository is public and was asked to be private.
         UploadError: when the Hub can't be reached, refuses, or breaks off.
     """
     with tempfile.TemporaryDirectory() as draft:
-        categories = stage(folder, Path(draft), repo)
+        categories = _stage(folder, Path(draft), repo)
         api = HfApi()
         try:
-            create_repository(api, repo, private)
+            _create_repository(api, repo, private)
             tag = _free_tag(api, repo, tag)
             commit = api.upload_folder(
                 repo_id=repo,
@@ -93,12 +95,12 @@ def check_access(repo: str, private: bool) -> None:
     """Make sure that a repository can be written, before hours of training are spent on it.
 
     Raises:
-        ValueError: as `check_upload` and `create_repository` raise it.
+        ValueError: as `check_upload` raises it, or when it is public and was asked to be private.
         UploadError: when the Hub refuses or can't be reached.
     """
     check_upload(repo)
     try:
-        create_repository(HfApi(), repo, private)
+        _create_repository(HfApi(), repo, private)
     except (httpx2.HTTPError, OSError, RuntimeError) as error:
         raise UploadError(
             f"{repo} at {constants.ENDPOINT} can't be written ({first_line(error)}); check the "
@@ -106,13 +108,8 @@ def check_access(repo: str, private: bool) -> None:
         ) from error
 
 
-def create_repository(api: HfApi, repo: str, private: bool) -> None:
-    """Create the repository, or make sure that the one there is as private as was asked.
-
-    Raises:
-        ValueError: when it is public and was asked to be private.
-        huggingface_hub.errors.HfHubHTTPError: when the Hub refuses.
-    """
+def _create_repository(api: HfApi, repo: str, private: bool) -> None:
+    """Create the repository, or make sure that the one there is as private as was asked."""
     api.create_repo(repo, private=private, exist_ok=True)
     if private and not api.repo_info(repo).private:
         raise ValueError(
@@ -121,13 +118,8 @@ def create_repository(api: HfApi, repo: str, private: bool) -> None:
         )
 
 
-def stage(folder: Path, draft: Path, repo: str) -> list[str]:
-    """Lay out in an empty folder what the repository will hold; returns what the model inspects.
-
-    Raises:
-        ModelLoadError: when the folder is no whole model of this project.
-        ValueError: when it is not calibrated or has no facts of its training.
-    """
+def _stage(folder: Path, draft: Path, repo: str) -> list[str]:
+    """Lay out in an empty folder what the repository will hold; returns what the model inspects."""
     model, _ = load_model(folder)
     if not model.calibrations:
         raise ValueError(f"The model {folder} is not calibrated; train it with training/train.py.")

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from modeling.configuration import NORMALISATIONS
 from modeling.dissimilarity import DISSIMILARITIES
 from system.command_line import run_command
 from system.memory import keep_freed_memory
-from training.held_out_damage import DamageTrial, Separation, separations
+from training.held_out_damage import DamageTrial, separations
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe, parse_recipe, read_weights
 
@@ -45,35 +46,6 @@ COMPARED: Mapping[str, Sequence[Weights]] = {
 }
 NAME = "compare_residuals.py"
 BATCH_SIZE = 8
-
-
-def compare(
-    pipe: InspectionPipeline,
-    trial: DamageTrial,
-    category: str,
-    residuals: Sequence[Weights],
-    normalisations: Sequence[str],
-) -> Iterator[tuple[Weights, str, list[Separation]]]:
-    """Judge every residual with every normalisation; those of the pipeline's model are overwritten.
-
-    Args:
-        pipe: holds the model.
-        trial: held-out good photos and their damaged copies.
-        category: which of the model's categories they are.
-        residuals: names of dissimilarities to weights.
-        normalisations: some of `NORMALISATIONS` of the model's target.
-
-    Raises:
-        ValueError: when a dissimilarity or a normalisation is unknown.
-    """
-    model = pipe.model
-    for weights in residuals:
-        check_weighting("residual_weights", weights, tuple(DISSIMILARITIES[model.config.target]))
-    for weights in residuals:
-        for normalisation in normalisations:
-            model.config.residual_weights = dict(weights)
-            model.set_residual_normalisation(normalisation)
-            yield weights, normalisation, separations(model, trial, category, BATCH_SIZE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +88,12 @@ def _study(options: argparse.Namespace) -> None:
     normalisations = options.residual_normalisation or NORMALISATIONS[target]
     print(f"{len(trial.good)} held-out photos of {category}, {options.copies} copies of each")
     print(f"{'residual':24} {'normalisation':18} image AUROC  pixel AUROC")
-    for weights, normalisation, found in compare(pipe, trial, category, residuals, normalisations):
+    for weights in residuals:
+        check_weighting("residual_weights", weights, tuple(DISSIMILARITIES[target]))
+    for weights, normalisation in product(residuals, normalisations):
+        pipe.model.config.residual_weights = dict(weights)
+        pipe.model.set_residual_normalisation(normalisation)
+        found = separations(pipe.model, trial, category, BATCH_SIZE)
         name = ",".join(f"{part}={weight:g}" for part, weight in weights.items())
         image = np.mean([one.image_auroc for one in found])
         pixel = np.mean([one.pixel_auroc for one in found])

@@ -23,19 +23,21 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 from tqdm import tqdm
 
+from data.rows import decode_picture
 from evaluation.documents.document import markdown_table
 from evaluation.studies.judges import (
+    BATCH,
     GOOD,
     Judge,
     add_judges_and_photos,
-    batches,
     load_judges,
     load_photos,
     opinions,
     run_study,
 )
 from model_files import undefined_as_null
-from modeling import CHECK, PASS, Rate, ReconstructionOutput, rate, verdict_of
+from modeling import CHECK, PASS, Rate, ReconstructionOutput, open_photo, rate, verdict_of
+from system.batches import batches_of
 
 NAME = "cross_category.py"
 SHOWN = 12  # wrong photos of a model and product that are listed by name
@@ -83,30 +85,20 @@ class Refusals(NamedTuple):
         }
 
 
-def cross(
-    judges: Sequence[Judge], photos: Mapping[str, Dataset], *, progress: bool = False
-) -> list[Refusals]:
-    """Every model on every product; each photo is decoded once and shown to all models.
+def cross(judges: Sequence[Judge], photos: Mapping[str, Dataset]) -> list[Refusals]:
+    """Every model on the test photos of every product: model after model, product after product.
 
-    Args:
-        judges: any number.
-        photos: test photos by product.
-        progress: show a bar on stderr.
-
-    Returns:
-        Model after model, and for each product after product.
-
-    Raises:
-        DatasetError: when a photo can't be decoded.
+    Each photo is decoded once and shown to all models; one that can't be is a DatasetError.
     """
     said: dict[tuple[int, str], list[Opinion]] = {
         (number, product): [] for number in range(len(judges)) for product in photos
     }
-    total = sum(map(len, photos.values()))
-    with tqdm(total=total, desc="crossing", unit="photo", disable=not progress) as bar:
+    with tqdm(total=sum(map(len, photos.values())), desc="crossing", unit="photo") as bar:
         for product, dataset in photos.items():
             facts = dataset.select_columns(["image_id", "defect"])
-            for rows, pictures in batches(dataset):
+            stored = dataset.select_columns(["image", "image_id"])
+            for rows in batches_of(len(dataset), BATCH):
+                pictures = [open_photo(decode_picture(stored, row, "image")) for row in rows]
                 known = facts[rows.start : rows.stop]
                 for number, output in enumerate(opinions(judges, pictures)):
                     said[number, product] += _opinions(output, known)
@@ -202,7 +194,7 @@ def _study(options: argparse.Namespace) -> None:
         for product, dataset in photos.items():
             good = [row for row, defect in enumerate(dataset["defect"]) if defect == GOOD]
             photos[product] = dataset.select(good)
-    refusals = cross(load_judges(options.models), photos, progress=True)
+    refusals = cross(load_judges(options.models), photos)
     kinds = ("good",) if options.good_only else ("good", "defective")
     tables = [as_table(refusals, kind) for kind in kinds]
     print(*tables, summary(refusals), wrong_photos(refusals), sep="\n\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.dataset import load_categories
-from data.rows import DatasetError, UnknownCategoryError, decode_picture
+from data.rows import DatasetError, UnknownCategoryError
 from data.synthetic_dataset import SYNTHETIC_PREFIX
 from evaluation.evaluate.selection import model_folders, short_names
 from modeling import (
@@ -30,9 +30,7 @@ from modeling import (
     ReconstructionModel,
     ReconstructionOutput,
     load_model,
-    open_photo,
 )
-from system.batches import batches_of
 from system.command_line import run_command, whole_number_from
 from system.memory import keep_freed_memory
 
@@ -76,11 +74,8 @@ class Judge(NamedTuple):
 def load_judges(models: Sequence[str | os.PathLike]) -> list[Judge]:
     """Load models, each as a judge of every category that it knows.
 
-    Args:
-        models: folders, Hub ids, or folders that hold model folders.
-
-    Raises:
-        ModelLoadError: when one can't be loaded or is not calibrated.
+    They are folders, Hub ids, or folders that hold model folders; one that can't be loaded or is
+    not calibrated is a ModelLoadError.
     """
     judges = []
     sources = model_folders([os.fspath(model) for model in models])
@@ -120,20 +115,17 @@ def load_photos(
     seed: int = 0,
     limit: int | None = None,
 ) -> dict[str, Dataset]:
-    """Test photos by product.
+    """Test photos by product, of some categories or of all, and as `few_of_each` limits them.
 
-    Args:
-        sources: as `data.dataset.load_categories` takes them.
-        categories: only these products; none takes all. Each must be in one of the sources.
-        seed: decides which synthetic parts are drawn.
-        limit: as `few_of_each` takes it.
-
-    Raises:
-        DatasetError: when a source can't be read, or a category is in none of them.
+    Sources are those of `data.dataset.load_categories`; the seed decides which synthetic parts are
+    drawn. A source that can't be read, or a category in none of them, is a DatasetError.
     """
     photos: dict[str, Dataset] = {}
     for source in sources:
-        test = load_categories(_without_training_photos(source), ["all"], seed=seed)["test"]
+        # Training photos would be drawn as they are loaded, and nobody here looks at them.
+        if source.startswith(SYNTHETIC_PREFIX) and "train=" not in source:
+            source += "&train=0" if "?" in source else "?train=0"
+        test = load_categories(source, ["all"], seed=seed)["test"]
         names = test["category"]
         for product in dict.fromkeys(names):
             chosen = test.select([i for i, name in enumerate(names) if name == product])
@@ -165,21 +157,3 @@ def few_of_each(photos: Dataset, limit: int | None) -> Dataset:
     in_turn = [index for several in zip_longest(*kinds.values()) for index in several]
     defective = [index for index in in_turn if index is not None]
     return photos.select(sorted(good[:limit] + defective[:limit]))
-
-
-def batches(photos: Dataset) -> Iterator[tuple[range, list[Image.Image]]]:
-    """Row numbers and decoded photos, `BATCH` at a time.
-
-    Raises:
-        DatasetError: when a photo can't be decoded; the message names it.
-    """
-    stored = photos.select_columns(["image", "image_id"])
-    for rows in batches_of(len(photos), BATCH):
-        yield rows, [open_photo(decode_picture(stored, row, "image")) for row in rows]
-
-
-def _without_training_photos(source: str) -> str:
-    """Synthetic photos are drawn when they are loaded, and nobody here looks at those."""
-    if not source.startswith(SYNTHETIC_PREFIX) or "train=" in source:
-        return source
-    return f"{source}{'&' if '?' in source else '?'}train=0"

@@ -42,7 +42,6 @@ RECIPES = ROOT / "training" / "configs"
 DEFAULT = "default"
 MEASURED = ("bottle", "screw")  # the categories of MVTec AD on which the recipes are compared
 SEEDS = (0, 1, 2)
-KEPT = (METRICS, *PLOTS)  # beside a model that ships
 MINUTES = re.compile(r"(?<=\| )\d+ min(?= \|)")
 RANKING = ("image_auroc", "pixel_auroc", "aupro")
 HEAD = ("category", "image AUROC", "pixel AUROC", "AUPRO", "F1", "false alarms", "misses")
@@ -96,13 +95,12 @@ class Reproduction:
 
 
 def run(*words: str | int | Path) -> str:
-    """Run one of the project's commands as a user would; returns what it printed.
-
-    Raises:
-        ReproductionError: when it fails.
-    """
+    """What a command prints when it is run as a user would; a ReproductionError if it fails."""
     # Paths as one types them in the project's folder, since cards repeat the commands.
-    typed = [str(word).removeprefix(f"{ROOT}{os.sep}") for word in words]
+    typed = [
+        str(word).removeprefix(f"{ROOT}{os.sep}") if isinstance(word, Path) else str(word)
+        for word in words
+    ]
     print("+", "python", *typed, file=sys.stderr, flush=True)
     finished = subprocess.run(
         [sys.executable, *typed], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
@@ -200,11 +198,7 @@ def percent(share: float) -> str:
 
 
 def block(text: str, name: str) -> str:
-    """What stands between a figure's markers.
-
-    Raises:
-        ReproductionError: when they are not there.
-    """
+    """What stands between a figure's markers; a ReproductionError where they are not there."""
     found = re.search(rf"<!-- figures:{name} -->\n(.*?)\n<!-- /figures:{name} -->", text, re.S)
     if found is None:
         raise ReproductionError(
@@ -227,11 +221,7 @@ def with_block(text: str, name: str, content: str) -> str:
 
 
 def table_under(heading: str, text: str) -> str:
-    """The first table under a heading of a Markdown report.
-
-    Raises:
-        ReproductionError: when there is none.
-    """
+    """The first table under a heading of a Markdown report; a ReproductionError if none is."""
     found = re.search(rf"^#+ {re.escape(heading)}\n(?:[^|#\n].*\n|\n)*((?:\|.*\n)+)", text, re.M)
     if found is None:
         raise ReproductionError(f"The report has no table under {heading!r}, expected one.")
@@ -252,8 +242,8 @@ def update_cards(reproduction: Reproduction) -> None:
     """Put the evaluations of the models that ship beside them, and write their cards anew."""
     for model in sorted(SHIPPED.iterdir()):
         made = reproduction.folder / "evaluations" / f"{SHIPPED.name}-{model.name}"
-        names = (*KEPT, EXAMPLES) if model.name in PARTS else KEPT  # ours to show, or not
-        for name in names:
+        shown = (EXAMPLES,) if model.name in PARTS else ()  # ours to show, or not
+        for name in (METRICS, *PLOTS, *shown):
             shutil.copyfile(made / name, model / "evaluation" / name)
         run("-m", "publishing.model_card", model)
 

@@ -44,20 +44,14 @@ PHOTOS = 48  # that are measured; more take longer and change nothing
 def speeds_of(
     recipe: Recipe, folder: Path, accelerator: Accelerator
 ) -> Iterator[tuple[str, float, float]]:
-    """Measure with nothing kept, with decoded photos, and with all that training keeps.
-
-    Args:
-        recipe: what would be trained, on what.
-        folder: gets the decoded photos for the time.
-        accelerator: devices and processes.
+    """Measure with nothing kept, with decoded photos in a folder, and with all that training keeps.
 
     Yields:
         What is kept from the pass before, in words, and photos a second of all processes together:
         those that the loader gives while nobody learns from them, and those with the steps.
 
     Raises:
-        DatasetError: when the photos can't be read or there are none.
-        DiskError: when the folder can't be written.
+        DatasetError, DiskError: when photos can't be read or there are none, or can't be written.
         ElsewhereError: when one of these happened in another process.
     """
     dataset = main_first(lambda: load_categories(recipe.data, recipe.category or ()))["train"]
@@ -98,20 +92,6 @@ def speeds_of(
         yield kept, len(good) / prepared, len(good) / learned
 
 
-def _print_table(
-    recipe: Recipe, speeds: Sequence[tuple[str, float, float]], accelerator: Accelerator
-) -> None:
-    rows = [(kept, f"{prepared:.1f}", f"{learned:.1f}") for kept, prepared, learned in speeds]
-    table = markdown_table(("kept", "prepared, photos/s", "learned, photos/s"), rows)
-    precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
-    print(
-        f"{table}\n\n"
-        f"{recipe.architecture} on {recipe.target}, {recipe.image_size} x {recipe.image_size} "
-        f"pixels, {recipe.batch_size} photos a step, {accelerator.num_processes} process(es) on "
-        f"{device_in_words(accelerator.device)}, {precision}, torch {torch.__version__}."
-    )
-
-
 def _seconds(
     work: Callable[[SharedLoader], None], loader: SharedLoader, accelerator: Accelerator
 ) -> float:
@@ -150,8 +130,16 @@ def _run(arguments: Sequence[str] | None) -> None:
     with tempfile.TemporaryDirectory(dir=recipe.output_dir) as own:
         folder = Path(together(lambda: own)[0])  # one for all processes
         speeds = list(speeds_of(recipe, folder, accelerator))
-    if accelerator.is_main_process:
-        _print_table(recipe, speeds, accelerator)
+    if not accelerator.is_main_process:
+        return
+    rows = [(kept, f"{prepared:.1f}", f"{learned:.1f}") for kept, prepared, learned in speeds]
+    precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
+    print(
+        f"{markdown_table(('kept', 'prepared, photos/s', 'learned, photos/s'), rows)}\n\n"
+        f"{recipe.architecture} on {recipe.target}, {recipe.image_size} x {recipe.image_size} "
+        f"pixels, {recipe.batch_size} photos a step, {accelerator.num_processes} process(es) on "
+        f"{device_in_words(accelerator.device)}, {precision}, torch {torch.__version__}."
+    )
 
 
 if __name__ == "__main__":

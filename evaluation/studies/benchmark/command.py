@@ -37,11 +37,7 @@ class BenchmarkError(RuntimeError):
 
 
 def time_in_a_process(**what: Any) -> dict[str, Any]:
-    """What `timing.time_inspections` measures, given its arguments, in a process of its own.
-
-    Raises:
-        BenchmarkError: when the process fails.
-    """
+    """What `timing.time_inspections` measures in a process of its own, or a BenchmarkError."""
     finished = subprocess.run(
         [sys.executable, "-m", "evaluation.studies.benchmark.timing", json.dumps(what)],
         cwd=ROOT,

@@ -16,9 +16,7 @@ TRIES = 5
 def count_operations(model: ReconstructionModel) -> dict[str, float]:
     """Floating-point operations for one picture, a multiplication and an addition as two.
 
-    Returns:
-        `whole` of `detect`, and `trunk` of what a features model takes from its backbone (0 of a
-        pixel model).
+    `whole` is all of `detect`; `trunk`, what a features model takes from its backbone; 0 of pixels.
     """
     side = model.config.image_size
     picture = torch.zeros(1, model.config.num_channels, side, side, device=model.device)

@@ -46,13 +46,11 @@ def time_inspections(
     photos = [photo] * batch_size
     with watching(inspect) as (watch, judge):
         rounds = []
-        for number in range(WARM_UP + runs):
+        for _ in range(WARM_UP + runs):
             begin = time.perf_counter()
             judge(photos, batch_size=batch_size)
             whole = time.perf_counter() - begin
-            stages = watch.take()
-            if number >= WARM_UP:
-                rounds.append({**stages, "whole": whole})
+            rounds.append({**watch.take(), "whole": whole})
     memory = peak_memory()
     return {
         "backend": backend,
@@ -61,7 +59,7 @@ def time_inspections(
         "batch_size": batch_size,
         "image_size": inspect.model.config.image_size,
         "start": {"import": IMPORTED - START, "load": loaded - start, "first": first - loaded},
-        "seconds": {name: [one[name] for one in rounds] for name in rounds[0]},
+        "seconds": {name: [one[name] for one in rounds[WARM_UP:]] for name in rounds[0]},
         "trunk": _time_trunk(inspect, batch_size, runs),
         "operations": count_operations(inspect.model),
         "peak": peak_operations(inspect.model.device),
@@ -79,12 +77,11 @@ def _time_trunk(inspect: InspectionPipeline, batch_size: int, runs: int) -> list
     side = model.config.image_size
     pictures = torch.rand(batch_size, model.config.num_channels, side, side, device=model.device)
     seconds = []
-    for number in range(WARM_UP + runs):
+    for _ in range(WARM_UP + runs):
         begin = time.perf_counter()
         sum(layer.sum() for layer in model.target.extract(pictures)).item()  # waits for a GPU
-        if number >= WARM_UP:
-            seconds.append(time.perf_counter() - begin)
-    return seconds
+        seconds.append(time.perf_counter() - begin)
+    return seconds[WARM_UP:]
 
 
 def _size_of(model: str, backend: str) -> int | None:

@@ -54,23 +54,13 @@ def try_out(
     judges: Sequence[Judge],
     photos: Mapping[str, Dataset],
     chosen: Sequence[Condition],
-    *,
     seed: int = 0,
-    progress: bool = False,
 ) -> list[Trial]:
     """Show each judge the photos of its category under every condition; one trial a judge.
 
-    A photo is decoded once, changed, and shown to all judges of its category.
-
-    Args:
-        judges: of whom those without photos are left out.
-        photos: test photos by product.
-        chosen: the conditions; `CLEAN` must be among them.
-        seed: of noise and directions, which are drawn for each photo by its name.
-        progress: show a bar on stderr.
-
-    Raises:
-        DatasetError: when a photo can't be decoded.
+    A photo is decoded once, changed, and shown to all judges of its category; one that can't be
+    decoded is a DatasetError. Judges without photos are left out. `CLEAN` must be among the
+    conditions. Noise and directions are drawn for each photo by its name and the seed.
     """
     pairs = []
     for judge in judges:
@@ -80,7 +70,7 @@ def try_out(
             pairs.append((judge, Trial(judge.name, judge.category, defects, observed)))
     products = dict.fromkeys(judge.category for judge, _ in pairs)
     total = len(chosen) * sum(len(photos[product]) for product in products)
-    with tqdm(total=total, desc="changing photos", unit="photo", disable=not progress) as bar:
+    with tqdm(total=total, desc="changing photos", unit="photo") as bar:
         for product in products:
             concerned = [pair for pair in pairs if pair[0].category == product]
             for row in range(len(photos[product])):
@@ -146,7 +136,7 @@ def _study(options: argparse.Namespace, command: str) -> None:
     ]
     _check_pairs(judges, photos, options.models)
     chosen = conditions(options.changes)
-    trials = try_out(judges, photos, chosen, seed=options.seed, progress=True)
+    trials = try_out(judges, photos, chosen, options.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # a dash says it in the tables
         models = [figures_of(trial, options.seed) for trial in trials]

@@ -90,12 +90,8 @@ def write_report(
 ) -> None:
     """Write robustness.html, robustness.md, robustness.json and the sample pictures.
 
-    Args:
-        output_dir: is made.
-        models: at least one, all with the same conditions.
-        samples: one photo under every condition.
-        command: that made them, with this seed.
-        seed: beside the command.
+    There is at least one model, and all have the same conditions; the samples are one photo under
+    each of them. Command and seed say what made the figures.
     """
     folder = output_dir / "samples"
     folder.mkdir(parents=True, exist_ok=True)
