@@ -48,9 +48,7 @@ TEXT = Translation(DEFAULT)  # until the browser has said its language
 class Components:
     """All that is on the page, laid out inside the current `gr.Blocks`; named by what it is for.
 
-    Args:
-        catalogue: its first model is the one that is shown first.
-        root: folder in which visitors get folders of their own.
+    The catalogue's first model is shown first; visitors get folders of their own in `root`.
     """
 
     def __init__(self, catalogue: Catalogue, root: Path) -> None:
@@ -97,8 +95,8 @@ class Components:
         ]
         self.shown = gr.State((first.category, models[0][1]))  # category and model on the page
         with gr.Row(elem_id="choice"):
-            self.category = choice_input("category", catalogue.categories)
-            self.model = choice_input("model", models)
+            self.category = _choice("category", catalogue.categories)
+            self.model = _choice("model", models)
             self.refresh = _button(
                 "refresh", size="sm", scale=0, min_width=90, visible=catalogue.asks_hub
             )
@@ -110,7 +108,18 @@ class Components:
                 self._many_photos()
 
     def _one_photo(self, category: str) -> None:
-        self.photo = _photo_input()
+        photo = gr.Image(
+            type="filepath",
+            label=translate("page.photo"),
+            sources=["upload", "webcam", "clipboard"],
+            webcam_options=CAMERA,
+            format="png",
+            height=240,
+            elem_id="photo",
+        )
+        # Opening the file is left to the pipeline, whose errors are sentences: Gradio would open it
+        # first and answer a broken one with a path of the server.
+        self.photo = read_with(photo, lambda payload: None if payload is None else payload.path)
         self.inspect = _button("inspect", variant="primary")
         samples = [[path] for path in examples_of(category)]
         # A hidden Dataset would leave its label behind; a hidden column hides both.
@@ -151,7 +160,19 @@ class Components:
                 elem_id="note",
             )
         with gr.Column(elem_id="limit"):
-            self.threshold = _threshold_slider()
+            slider = gr.Slider(
+                0,
+                1,
+                value=CALIBRATED_THRESHOLD,
+                step=0.01,
+                label=translate("page.threshold"),
+                info=translate("page.threshold_info"),
+                buttons=[],
+                elem_id="threshold",
+            )
+            # The page itself sends no threshold that is none (see page.js); Gradio's own check lets
+            # NaN pass, and logs a traceback where nothing was given.
+            self.threshold = read_with(slider, checked_threshold)
             with gr.Row(elem_id="limit_row"):
                 self.cost = _html("cost", scale=1)
                 self.calibrated = _button("calibrated", size="sm", scale=0, min_width=220)
@@ -169,49 +190,13 @@ class Components:
         self.table = _html("batch_list", js_on_load=SELECT_ON_CLICK)
 
 
-def choice_input(name: str, choices: Sequence[Any]) -> gr.Dropdown:
+def _choice(name: str, choices: Sequence[Any]) -> gr.Dropdown:
     """A list of which the catalogue, and not Gradio, says whether a choice is on offer.
 
     Gradio knows only what was listed when the app started, or when this visitor last refreshed.
     """
     choice = gr.Dropdown(choices, label=translate(f"page.{name}"), min_width=120, elem_id=name)
     return read_with(choice, lambda payload: payload)
-
-
-def _photo_input() -> gr.Image:
-    """An upload box that leaves opening the file to the pipeline, whose errors are sentences.
-
-    Gradio would open it first and answer a broken one with a path of the server.
-    """
-    photo = gr.Image(
-        type="filepath",
-        label=translate("page.photo"),
-        sources=["upload", "webcam", "clipboard"],
-        webcam_options=CAMERA,
-        format="png",
-        height=240,
-        elem_id="photo",
-    )
-    return read_with(photo, lambda payload: None if payload is None else payload.path)
-
-
-def _threshold_slider() -> gr.Slider:
-    """A slider that refuses what is no number from 0 to 1, NaN among it, with a sentence.
-
-    The page itself sends none such (see page.js); Gradio's own check lets NaN pass, and logs a
-    traceback where nothing was given.
-    """
-    slider = gr.Slider(
-        0,
-        1,
-        value=CALIBRATED_THRESHOLD,
-        step=0.01,
-        label=translate("page.threshold"),
-        info=translate("page.threshold_info"),
-        buttons=[],
-        elem_id="threshold",
-    )
-    return read_with(slider, checked_threshold)
 
 
 def _html(name: str, value: str = "", **options: Any) -> gr.HTML:

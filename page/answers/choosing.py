@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.answers.values import cleared, unchanged
+from page.answers.values import NOTHING_NEW, SKIP, cleared
 from page.api.programs import mcp_is_installed
 from page.inspection.inspector import Inspector
 from page.languages import text_in
@@ -24,11 +24,7 @@ NO_FACTS = ("", "", "")  # nothing is said of what the threshold costs, nor of t
 
 
 class Choosing:
-    """Answers about the lists of products and models.
-
-    Args:
-        inspector: whose models they are.
-    """
+    """Answers about the lists of products and models."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
@@ -79,7 +75,7 @@ class Choosing:
             *NO_FACTS,
         )
         if category == shown[0]:
-            return unchanged(len(changes))
+            return (SKIP,) * len(changes)
         session.turn_to(category, kept)
         return changes
 
@@ -90,7 +86,7 @@ class Choosing:
         threshold = session.threshold_of(shown[0], model)
         changes = ((shown[0], model), threshold, *cleared(language), *NO_FACTS)
         if model == shown[1]:
-            return unchanged(len(changes))
+            return (SKIP,) * len(changes)
         session.turn_to(shown[0], model)
         return changes
 
@@ -104,7 +100,7 @@ class Choosing:
             session.turn_to(*closest)
         # Without a value, what the visitor has chosen in the meantime stays too.
         values = [{}, {}] if is_kept else [{"value": name} for name in closest]
-        notice, result = self.catalogue.notice, cleared(language)
+        notice = self.catalogue.notice
         return (
             closest,
             gr.Dropdown(choices=self.catalogue.categories, **values[0]),
@@ -112,7 +108,7 @@ class Choosing:
             gr.Button(text_in(language)("page.refresh"), interactive=True),
             gr.HTML(notice_html(notice), visible=bool(notice)),
             *examples(closest[0]),
-            *(unchanged(len(result)) if is_kept else result),
+            *(NOTHING_NEW if is_kept else cleared(language)),
         )
 
     def refresh(self, language: str) -> Iterator[gr.Button]:
@@ -127,18 +123,18 @@ class Choosing:
         from modeling import ModelLoadError
 
         if session.choice != (category, model):  # it may have waited in the queue
-            return unchanged(3)
+            return SKIP, SKIP, SKIP
         entry, text = self.catalogue.find(category, model), text_in(language)
         if entry is None:
             return NO_FACTS
         facts = read_facts(entry)
         try:
             calibration = self.inspector.calibration_of(entry)
-            backend = self.inspector.backend_of(entry)
+            backend = self.catalogue.load(entry).backend
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
         if session.choice != (category, model):
-            return unchanged(3)  # the visitor has gone on meanwhile
+            return SKIP, SKIP, SKIP  # the visitor has gone on meanwhile
         if calibration is None:
             return "", about_html(facts, text), ""
         session.facts, session.calibration = facts, calibration
@@ -172,12 +168,12 @@ def examples(category: str) -> tuple[gr.Column, gr.Dataset]:
 def cost(session: Session, threshold: float, language: str) -> Any:
     """What the threshold costs; before the model is loaded, that is left to `prepare`."""
     if session.calibration is None:
-        return gr.skip()
+        return SKIP
     return threshold_cost(session.calibration, threshold, session.defect_scores, text_in(language))
 
 
 def charts(session: Session, threshold: float, language: str) -> Any:
     """Histogram and ROC curve with the threshold in them; as with the cost, see there."""
     if session.facts is None or session.calibration is None:
-        return gr.skip()
+        return SKIP
     return charts_html(session.facts, session.calibration, threshold, text_in(language))

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from page.answers.one_photo import pictures_of
-from page.answers.values import NOTHING_NEW, Listed, Shown, listed, progress_only, shown, unchanged
+from page.answers.values import NOTHING_NEW, Listed, Shown, listed, shown
 from page.inspection.batch import Batch
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
@@ -25,11 +25,7 @@ LIST_SECONDS = 1.0  # between two drawings of a running batch's table and galler
 
 
 class ManyPhotos:
-    """Answers about batches.
-
-    Args:
-        inspector: inspects them.
-    """
+    """Answers about batches."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
@@ -52,18 +48,18 @@ class ManyPhotos:
         text, entry = text_in(language), self.inspector.catalogue.find(category, model)
         session.is_waiting = False
         if session.stop_asked:
-            yield progress_only(message_card(text("batch.not_begun")))
+            yield Listed(message_card(text("batch.not_begun")))
             return
         if not files or entry is None:
             sentence = text("batch.empty") if entry else text("page.gone")
-            yield progress_only(message_card(sentence, "error"))
+            yield Listed(message_card(sentence, "error"))
             return
         session.end_batch()
         yield Listed(message_card(text("batch.unpacking"), "busy"), "", "", "")
         try:
             folder = TemporaryFolder(session.root)
         except NoRoomError:
-            yield progress_only(message_card(text(NO_ROOM_WORDS), "error"))
+            yield Listed(message_card(text(NO_ROOM_WORDS), "error"))
             return
         uploads, choice = unpack(files, folder, text), (category, model)
         # The slider may have been moved since Start was pressed.
@@ -109,13 +105,12 @@ class ManyPhotos:
 
         A batch that another model judged stays as it is.
         """
-        batch = session.batch
-        if batch is None or batch.choice != (category, model):
-            return unchanged(3)
-        batch.rejudge(threshold)
-        if batch is not session.batch:  # another was started meanwhile
-            return unchanged(3)
-        return listed(batch, language)[1:]
+        batch, answer = session.batch, Listed()
+        if batch is not None and batch.choice == (category, model):
+            batch.rejudge(threshold)
+            if batch is session.batch:  # else another was started meanwhile
+                answer = listed(batch, language)
+        return answer[1:]
 
     def _run(self, batch: Batch, entry: ModelEntry, language: str) -> Iterator[Listed]:
         """Load the model and inspect the photos; the batch itself says if that fails."""
@@ -124,13 +119,13 @@ class ManyPhotos:
         text = text_in(language)
         try:
             for progress in self.inspector.catalogue.load_with_progress(entry):
-                yield progress_only(download_html(progress, text))
+                yield Listed(download_html(progress, text))
         except ModelLoadError:
             pass  # met again, and told, when the batch begins
         drawn = float("-inf")
         for _ in batch.run(self.inspector, entry):
             if batch.is_running and time.monotonic() - drawn < LIST_SECONDS:
-                yield progress_only(progress_html(batch, text))
+                yield Listed(progress_html(batch, text))
             else:
                 drawn = time.monotonic()
                 yield listed(batch, language)

@@ -169,7 +169,7 @@ def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(cata
         assert answers.one_photo.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
         assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
         assert (session.result.record.threshold, session.result.record.verdict) == (0.1, "FAIL")
-    assert "data-keeps-threshold" in answers.one_photo.decide(session, ACCEPT, "", "en")[0]
+    assert "data-keeps-threshold" in answers.one_photo.decide(ACCEPT, session, "", "en")[0]
     answers.choosing.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
     answers.many_photos.rejudge(session, 0.5, *NUT, "en")
     assert batch.results[0].record.verdict == "PASS"
