@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -67,13 +68,10 @@ def unpack(
     Returns:
         A row for each file, for each member of a zip, and for each zip that can't be opened.
     """
-    unpacker = _Unpacker(folder, text)
-    found: list[Upload] = []
-    for upload in unpacker.open_all(map(Path, uploads)):
-        if len(found) == limit:
-            sentence = text("batch.too_many_photos", limit=limit)
-            return [*found, Upload(upload.file, error=sentence)]
-        found.append(upload)
+    found = list(islice(_Unpacker(folder, text).open_all(uploads), limit + 1))
+    if len(found) > limit:
+        sentence = text("batch.too_many_photos", limit=limit)
+        found[limit] = Upload(found[limit].file, error=sentence)
     return found
 
 
@@ -120,9 +118,9 @@ class _Unpacker:
         self._text = text
         self._bytes_left = MAX_UNPACKED_BYTES
 
-    def open_all(self, uploads: Iterable[Path]) -> Iterator[Upload]:
+    def open_all(self, uploads: Iterable[Path | str]) -> Iterator[Upload]:
         """Each upload's photos, kept only as they are asked for."""
-        for upload in uploads:
+        for upload in map(Path, uploads):
             if upload.suffix.lower() == ".zip":
                 yield from self._open_zip(upload)
             elif upload.name.lower() not in JUNK:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 import gradio.routes
@@ -30,13 +30,11 @@ from gradio.exceptions import InvalidPathError
 from gradio.state_holder import SessionState, StateHolder
 from gradio_client.utils import is_http_url_like, traverse
 from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.languages import text_in
 from page.server.guards import NONCE
 from page.server.refusals import refusal
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KEPT = 100  # sessions in which nothing is kept; more than can be under way at once
 SECONDS_UNUSED = 3600  # an open page uses its own every ten minutes

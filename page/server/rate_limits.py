@@ -16,17 +16,15 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.server.guards import sentence_for
-from page.server.limits import MAX_CALL_BYTES
-from page.server.quotas import Addresses, Allowance, Quotas
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from page.server.limits import MAX_ADDRESSES, MAX_CALL_BYTES
+from page.server.quotas import Allowance, Quotas
 
 READING = ("GET", "HEAD", "OPTIONS")
 LOGIN, UPLOAD = "/login", "/gradio_api/upload"
@@ -51,26 +49,23 @@ def believe_the_proxy_of_a_space() -> None:
 
 
 class RateLimits:
-    """ASGI middleware that answers 429, with a sentence and Retry-After, who asks too much.
-
-    Args:
-        app: what answers all others.
-        quotas: what one address may do.
-        clock: tells the time in seconds.
-    """
+    """ASGI middleware that answers 429, with a sentence and Retry-After, who asks too much."""
 
     def __init__(
         self, app: ASGIApp, quotas: Quotas, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.app = app
-        self.addresses = Addresses(quotas, clock)
+        # Of the addresses that asked last; older ones are forgotten.
+        self.allowance_of = lru_cache(MAX_ADDRESSES)(lambda address: Allowance(quotas, clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http" or scope["method"] in READING:
             await self.app(scope, receive, send)
             return
-        request = _Request(scope, receive, send, self.addresses[network_of(scope)])
+        allowance = self.allowance_of(network_of(scope))
+        allowance.grow()
+        request = _Request(scope, receive, send, allowance)
         if not request.refused:
             try:
                 await self.app(scope, request.receive, request.send)
