@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.languages import DEFAULT, NAMES, Translation, all_words
+from page.languages import DEFAULT, NAMES, Translation, all_words, text_in
 from page.markup import render
 from page.models.catalogue import Catalogue
 from page.models.entries import examples_of
@@ -56,7 +56,7 @@ class Components:
         # Never seen: a sign that the visitor is still there, the language that the browser says,
         # and text or an address on its way to the browser's downloads.
         self.pulse = gr.Timer(PULSE_SECONDS)
-        self.language = gr.Textbox(visible="hidden", elem_id=LANGUAGE)
+        self.language = read_with(gr.Textbox(visible="hidden", elem_id=LANGUAGE), text_in)
         self.saved = gr.Textbox(visible="hidden", elem_id="saved")
         self._heading()
         with gr.Row(elem_id="top"):

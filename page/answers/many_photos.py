@@ -14,7 +14,7 @@ from page.inspection.batch import Batch
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
 from page.inspection.uploads import unpack
-from page.languages import text_in
+from page.languages import Translation
 from page.models.entries import ModelEntry
 from page.session import Session
 from page.views.batch import progress_html
@@ -30,10 +30,10 @@ class ManyPhotos:
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
 
-    def start(self, session: Session, language: str) -> str:
+    def start(self, session: Session, text: Translation) -> str:
         """What is said at once when a batch is started, which may wait in the queue."""
         session.is_waiting, session.stop_asked = True, False
-        return message_card(text_in(language)("batch.waiting"), "busy")
+        return message_card(text("batch.waiting"), "busy")
 
     def inspect(
         self,
@@ -42,10 +42,10 @@ class ManyPhotos:
         category: str | None,
         model: str | None,
         threshold: float,
-        language: str,
+        text: Translation,
     ) -> Iterator[Listed]:
         """Inspect many photos; the bar moves with each, the lists once a second."""
-        text, entry = text_in(language), self.inspector.catalogue.find(category, model)
+        entry = self.inspector.catalogue.find(category, model)
         session.is_waiting = False
         if session.stop_asked:
             yield Listed(message_card(text("batch.not_begun")))
@@ -67,18 +67,18 @@ class ManyPhotos:
         session.start_batch(batch)
         if session.stop_asked:  # while the photos were unpacked
             batch.cancel()
-        yield from self._run(batch, entry, language)
+        yield from self._run(batch, entry, text)
 
-    def cancel(self, session: Session, language: str) -> Any:
+    def cancel(self, session: Session, text: Translation) -> Any:
         """End the batch after the photo that is being inspected; one that waits does not begin."""
         session.stop_asked = True
         if session.is_waiting:
-            return message_card(text_in(language)("batch.not_begun"))
+            return message_card(text("batch.not_begun"))
         if session.batch is not None:
             session.batch.cancel()
         return gr.skip()
 
-    def show(self, session: Session, language: str, chosen: gr.EventData) -> Shown:
+    def show(self, session: Session, text: Translation, chosen: gr.EventData) -> Shown:
         """Show the result of a photo of the batch."""
         batch, number = session.batch, int(chosen.number)
         if batch is None or not 1 <= number <= len(batch.results):
@@ -96,10 +96,10 @@ class ManyPhotos:
                 return NOTHING_NEW  # the visitor has gone on meanwhile
             result = batch.results[number - 1]
             session.show(result, number)
-            return shown(session, result, session.pictures.get(number), language)
+            return shown(session, result, session.pictures.get(number), text)
 
     def rejudge(
-        self, session: Session, threshold: float, category: str, model: str, language: str
+        self, session: Session, threshold: float, category: str, model: str, text: Translation
     ) -> tuple[Any, ...]:
         """All photos of the batch at another threshold; no model runs.
 
@@ -109,14 +109,13 @@ class ManyPhotos:
         if batch is not None and batch.choice == (category, model):
             batch.rejudge(threshold)
             if batch is session.batch:  # else another was started meanwhile
-                answer = listed(batch, language)
+                answer = listed(batch, text)
         return answer[1:]
 
-    def _run(self, batch: Batch, entry: ModelEntry, language: str) -> Iterator[Listed]:
+    def _run(self, batch: Batch, entry: ModelEntry, text: Translation) -> Iterator[Listed]:
         """Load the model and inspect the photos; the batch itself says if that fails."""
         from modeling import ModelLoadError
 
-        text = text_in(language)
         try:
             for progress in self.inspector.catalogue.load_with_progress(entry):
                 yield Listed(download_html(progress, text))
@@ -128,4 +127,4 @@ class ManyPhotos:
                 yield Listed(progress_html(batch, text))
             else:
                 drawn = time.monotonic()
-                yield listed(batch, language)
+                yield listed(batch, text)

@@ -22,7 +22,7 @@ from page.answers.values import (
 from page.inspection.inspector import Inspector
 from page.inspection.results import UNDECIDED
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
-from page.languages import text_in
+from page.languages import Translation
 from page.session import Session
 from page.views.downloads import download_html
 from page.views.result_pictures import ResultPictures, write_pictures
@@ -37,7 +37,7 @@ class OnePhoto:
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
 
-    def give(self, session: Session, photo: str | None, language: str) -> Shown:
+    def give(self, session: Session, photo: str | None, text: Translation) -> Shown:
         """Another photo than the last, or none: the last result is shown no longer.
 
         Of a photo that is being inspected already, this comes too late and changes nothing.
@@ -46,7 +46,7 @@ class OnePhoto:
             return NOTHING_NEW
         session.clear()
         session.photo = photo
-        return cleared(language)
+        return cleared(text)
 
     def look_at(self, session: Session, photo: str | None, category: str, model: str) -> None:
         """Note what is to be inspected; it is shown if the visitor still looks at it by then."""
@@ -60,14 +60,14 @@ class OnePhoto:
         category: str | None,
         model: str | None,
         threshold: float,
-        language: str,
+        text: Translation,
     ) -> Iterator[Shown]:
         """Inspect a photo; says what it waits for.
 
         Nothing of it is shown any more once the visitor has turned to another photo or model, and
         the verdict is that of the threshold at which the slider stands by then.
         """
-        choice, text = (category, model), text_in(language)
+        choice = (category, model)
         entry = self.inspector.catalogue.find(category, model)
         answer, folder, sentence = NOTHING_NEW, None, ""
         try:
@@ -76,7 +76,7 @@ class OnePhoto:
             if entry is None:
                 raise ValueError(text("page.gone"))
             for progress in self.inspector.catalogue.load_with_progress(entry):
-                waiting = cleared(language)._replace(verdict=download_html(progress, text))
+                waiting = cleared(text)._replace(verdict=download_html(progress, text))
                 yield waiting if session.looks_at(photo, choice) else NOTHING_NEW
             folder = TemporaryFolder(session.folder.path)
             file, kept = Path(photo).name, folder.keep(photo)
@@ -88,7 +88,7 @@ class OnePhoto:
                     result = result.at_threshold(newest)
                 session.show(result, folder=folder)
                 folder = None  # it is the session's now
-                answer = shown(session, result, pictures, language)
+                answer = shown(session, result, pictures, text)
         except NoRoomError:
             sentence = text(NO_ROOM_WORDS)
         except ValueError as error:  # also a ModelLoadError: one sentence
@@ -98,11 +98,11 @@ class OnePhoto:
                 folder.close()
         if sentence and session.looks_at(photo, choice):
             session.show(None)
-            answer = cleared(language, sentence, "error")
+            answer = cleared(text, sentence, "error")
         yield answer
 
     def rejudge(
-        self, session: Session, threshold: float, category: str, model: str, language: str
+        self, session: Session, threshold: float, category: str, model: str, text: Translation
     ) -> tuple[Any, ...]:
         """The photo that is shown at another threshold, and what it costs; no model runs.
 
@@ -115,11 +115,11 @@ class OnePhoto:
                 again = result.at_threshold(threshold)
                 if session.result is result:  # else the visitor has gone on meanwhile
                     session.result = again
-                    answer = judged(session, again, language)
-        return *answer[:3], cost(session, threshold, language)
+                    answer = judged(session, again, text)
+        return *answer[:3], cost(session, threshold, text)
 
     def decide(
-        self, decision: str | None, session: Session, note: str, language: str
+        self, decision: str | None, session: Session, note: str, text: Translation
     ) -> tuple[Any, ...]:
         """Record the operator's decision and note, or take it back where it is made twice.
 
@@ -127,7 +127,7 @@ class OnePhoto:
             decision: `ACCEPT` or `REJECT`; None for a change of the note alone.
             session: whose part it is.
             note: the operator's own words.
-            language: the visitor's.
+            text: the visitor's language.
 
         Returns:
             Verdict card, and totals, gallery and table of the batch.
@@ -143,8 +143,8 @@ class OnePhoto:
         of_batch = Listed()
         if session.batch is not None and session.number is not None:
             session.batch.decide(session.number, decision, note.strip())
-            of_batch = listed(session.batch, language)
-        return card(session, result, language), *of_batch[1:]
+            of_batch = listed(session.batch, text)
+        return card(session, result, text), *of_batch[1:]
 
 
 def pictures_of(inspection: Inspection | None, folder: TemporaryFolder) -> ResultPictures | None:

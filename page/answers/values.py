@@ -8,7 +8,7 @@ import gradio as gr
 
 from page.inspection.batch import Batch
 from page.inspection.results import Result
-from page.languages import text_in
+from page.languages import Translation
 from page.session import Session
 from page.views.batch import gallery_html, progress_html, table_html, totals_html
 from page.views.result_pictures import ResultPictures, outlines_html, pictures_html, regions_html
@@ -41,36 +41,35 @@ class Listed(NamedTuple):
 NOTHING_NEW = Shown()
 
 
-def cleared(language: str, message: str = "", kind: str = "empty") -> Shown:
+def cleared(text: Translation, message: str = "", kind: str = "empty") -> Shown:
     """No result, and a sentence in its place."""
-    message = message or text_in(language)("page.empty")
+    message = message or text("page.empty")
     hidden = gr.Row(visible=False)
     return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
 
 
-def card(session: Session, result: Result, language: str) -> str:
+def card(session: Session, result: Result, text: Translation) -> str:
     """The verdict card."""
-    return verdict_card(result, text_in(language), session.keeps_threshold)
+    return verdict_card(result, text, session.keeps_threshold)
 
 
-def judged(session: Session, result: Result, language: str) -> Shown:
+def judged(session: Session, result: Result, text: Translation) -> Shown:
     """What changes with the threshold."""
-    regions = regions_html(result, text_in(language))
-    return Shown(card(session, result, language), outlines_html(result), regions)
+    regions = regions_html(result, text)
+    return Shown(card(session, result, text), outlines_html(result), regions)
 
 
 def shown(
-    session: Session, result: Result, pictures: ResultPictures | None, language: str
+    session: Session, result: Result, pictures: ResultPictures | None, text: Translation
 ) -> Shown:
     """A result with its pictures, where there are any."""
-    html = "" if pictures is None else pictures_html(result, pictures, text_in(language))
+    html = "" if pictures is None else pictures_html(result, pictures, text)
     there = gr.Row(visible=True)
-    again = judged(session, result, language)
+    again = judged(session, result, text)
     return again._replace(pictures=html, note=result.note, decision=there, saving=there)
 
 
-def listed(batch: Batch, language: str) -> Listed:
+def listed(batch: Batch, text: Translation) -> Listed:
     """A batch as far as it is."""
-    text = text_in(language)
     views = (progress_html, totals_html, gallery_html, table_html)
     return Listed(*(view(batch, text) for view in views))
