@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -24,11 +25,11 @@ from page.views.verdict_card import message_card
 LIST_SECONDS = 1.0  # between two drawings of a running batch's table and gallery
 
 
+@dataclass
 class ManyPhotos:
     """Answers about batches."""
 
-    def __init__(self, inspector: Inspector) -> None:
-        self.inspector = inspector
+    inspector: Inspector
 
     def start(self, session: Session, text: Translation) -> str:
         """What is said at once when a batch is started, which may wait in the queue."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
     from modeling import Inspection
 
 
+@dataclass
 class OnePhoto:
     """Answers about the photo that is shown."""
 
-    def __init__(self, inspector: Inspector) -> None:
-        self.inspector = inspector
+    inspector: Inspector
 
     def give(self, session: Session, photo: str | None, text: Translation) -> Shown:
         """Another photo than the last, or none: the last result is shown no longer.

@@ -46,14 +46,10 @@ class Inspector:
     def inspect(
         self, file: str, photo: Path, entry: ModelEntry, threshold: float, folder: TemporaryFolder
     ) -> tuple[Result, Inspection | None]:
-        """Inspect one photo with a model for one category.
+        """Inspect one photo at an operating threshold on the score, 0..1.
 
-        Args:
-            file: its name as the visitor gave it.
-            photo: the file, kept in the visitor's folder.
-            entry: the model.
-            threshold: operating threshold on the score, 0..1.
-            folder: where the maps are kept.
+        `file` is its name as the visitor gave it, `photo` the file in the visitor's folder, where
+        the maps are kept too.
 
         Returns:
             The result, and with it the pictures; None in their place where the photo can't be

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,11 +59,8 @@ class Sessions(StateHolder):
     and then does not call what `gr.State(delete_callback=...)` names.
 
     The page keeps a visitor's things (`page.session.Session`) in a session. A program's call keeps
-    nothing there, so of such sessions the newest `KEPT` are enough.
-
-    Args:
-        clock: tells the time in seconds; one that nobody sets, or the night when summer time begins
-            would take an hour from everybody.
+    nothing there, so of such sessions the newest `KEPT` are enough. The clock, in seconds, is one
+    that nobody sets: the night when summer time begins would take an hour from everybody.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -93,9 +90,8 @@ class Sessions(StateHolder):
         """End what nobody uses any more; Gradio calls this once a second."""
         super().delete_all_expired_state()
         since = self._clock() - SECONDS_UNUSED
-        with self.lock:  # the least recently used first
-            unused = takewhile(lambda name: self._used.get(name, since) < since, self.session_data)
-            unused = [*unused]
+        with self.lock:
+            unused = [name for name in self.session_data if self._used.get(name, since) < since]
         self._end(unused)
 
     def _end(self, names: list[str]) -> None:
