@@ -13,7 +13,6 @@ from page.answers.values import (
     SKIP,
     Listed,
     Shown,
-    card,
     cleared,
     judged,
     listed,
@@ -26,6 +25,7 @@ from page.languages import Translation
 from page.session import Session
 from page.views.downloads import download_html
 from page.views.result_pictures import ResultPictures, write_pictures
+from page.views.verdict_card import verdict_card
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
@@ -144,7 +144,7 @@ class OnePhoto:
         if session.batch is not None and session.number is not None:
             session.batch.decide(session.number, decision, note.strip())
             of_batch = listed(session.batch, text)
-        return card(session, result, text), *of_batch[1:]
+        return verdict_card(result, text, session.keeps_threshold), *of_batch[1:]
 
 
 def pictures_of(inspection: Inspection | None, folder: TemporaryFolder) -> ResultPictures | None:

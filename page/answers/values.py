@@ -48,15 +48,10 @@ def cleared(text: Translation, message: str = "", kind: str = "empty") -> Shown:
     return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
 
 
-def card(session: Session, result: Result, text: Translation) -> str:
-    """The verdict card."""
-    return verdict_card(result, text, session.keeps_threshold)
-
-
 def judged(session: Session, result: Result, text: Translation) -> Shown:
     """What changes with the threshold."""
-    regions = regions_html(result, text)
-    return Shown(card(session, result, text), outlines_html(result), regions)
+    verdict = verdict_card(result, text, session.keeps_threshold)
+    return Shown(verdict, outlines_html(result), regions_html(result, text))
 
 
 def shown(

@@ -207,10 +207,9 @@ def _decoded(name: bytes, language: str) -> str:
 
     Many programs write UTF-8 without saying so, and Windows what its own language writes.
     """
-    for encoding in ("utf-8", WINDOWS_NAMES.get(language)):
+    for encoding in ("utf-8", WINDOWS_NAMES.get(language, "utf-8")):
         with suppress(UnicodeError):
-            if encoding:
-                return name.decode(encoding)
+            return name.decode(encoding)
     return ""
 
 

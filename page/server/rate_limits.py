@@ -32,11 +32,10 @@ ANSWERED_AT_ONCE = "/gradio_api/run/"
 SMALL = 1 / 8  # of a call; a power of two, so that sums are exact
 # What is said where a quota does not suffice, and what its size is told in.
 SENTENCES = {
-    "calls": "too_many_calls",
-    "upload_bytes": "too_many_bytes",
-    "wrong_passwords": "too_many_passwords",
+    "calls": ("too_many_calls", 1),
+    "upload_bytes": ("too_many_bytes", 2**20),
+    "wrong_passwords": ("too_many_passwords", 1),
 }
-UNITS = {"upload_bytes": 2**20}
 HUNG_UP = {"type": "http.disconnect"}  # as the app sees a visitor who is told to wait
 # The hosts of a Space reach it from addresses within their own network.
 PRIVATE_NETWORKS = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
@@ -126,8 +125,9 @@ class _Request:
         if lacking is None:
             return None
         seconds = self._allowance.seconds_until(lacking, amounts[lacking])
-        limit = math.ceil(self._allowance.most[lacking] / UNITS.get(lacking, 1))
-        sentence = sentence_for(self._scope, SENTENCES[lacking], limit=limit, seconds=seconds)
+        name, unit = SENTENCES[lacking]
+        limit = math.ceil(self._allowance.most[lacking] / unit)
+        sentence = sentence_for(self._scope, name, limit=limit, seconds=seconds)
         headers = {"Retry-After": str(seconds)}
         if self._is_upload or self._is_login:
             return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -57,15 +57,11 @@ def visitors_folder() -> Iterator[Path]:
 def delete_abandoned_folders(own: Path) -> None:
     """Delete the folders beside this app's `own` that belong to apps which are no longer there."""
     for folder in own.parent.glob(f"{PREFIX}*"):
-        lock = FileLock(folder / LOCK, timeout=0)
-        try:
-            if folder == own or not _is_of_an_app(folder, own.stat().st_uid):
-                continue
-            lock.acquire()
-        except (OSError, Timeout):  # it is in use, or somebody else has just deleted it
-            continue
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        # Not while it is in use, or where somebody else has just deleted it.
+        with suppress(OSError, Timeout):
+            if folder != own and _is_of_an_app(folder, own.stat().st_uid):
+                with FileLock(folder / LOCK, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_of_an_app(folder: Path, user: int) -> bool:
