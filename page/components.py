@@ -65,7 +65,12 @@ class Components:
             with gr.Column(scale=5, min_width=300, elem_id="answer"):
                 self._answer()
         with gr.Column(visible=False, elem_id="batch") as self.batch_box:
-            self._batch()
+            self.totals = _html("totals")
+            self.gallery = _html("gallery", js_on_load=SELECT_ON_CLICK)
+            with gr.Row(elem_id="batch_saving"):
+                self.batch_csv = _button("batch_csv", size="sm")
+                self.batch_zip = _button("batch_zip", size="sm")
+            self.table = _html("batch_list", js_on_load=SELECT_ON_CLICK)
         with gr.Accordion(translate("page.about"), open=False, elem_id="about_box"):
             self.about, self.charts = _html("about"), _html("charts")
         with gr.Accordion(translate("page.programs"), open=False, elem_id="programs_box"):
@@ -88,11 +93,7 @@ class Components:
 
     def _question(self, catalogue: Catalogue) -> None:
         first = catalogue.entries[0]
-        models = [
-            (entry.label, name)
-            for (category, name), entry in catalogue.named.items()
-            if category == first.category
-        ]
+        models = models_of(catalogue, first.category)
         self.shown = gr.State((first.category, models[0][1]))  # category and model on the page
         with gr.Row(elem_id="choice"):
             self.category = _choice("category", catalogue.categories)
@@ -181,13 +182,10 @@ class Components:
         with gr.Row(visible=False, elem_id="saving") as self.saving:
             self.csv, self.zip = _button("csv", size="sm"), _button("zip", size="sm")
 
-    def _batch(self) -> None:
-        self.totals = _html("totals")
-        self.gallery = _html("gallery", js_on_load=SELECT_ON_CLICK)
-        with gr.Row(elem_id="batch_saving"):
-            self.batch_csv = _button("batch_csv", size="sm")
-            self.batch_zip = _button("batch_zip", size="sm")
-        self.table = _html("batch_list", js_on_load=SELECT_ON_CLICK)
+
+def models_of(catalogue: Catalogue, category: str | None) -> list[tuple[str, str]]:
+    """(label, name) of a category's models, as the list takes them."""
+    return [(entry.label, name) for (of, name), entry in catalogue.named.items() if of == category]
 
 
 def _choice(name: str, choices: Sequence[Any]) -> gr.Dropdown:

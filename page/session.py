@@ -37,11 +37,10 @@ class Session:
     # Pictures that were made already, by number in the batch.
     pictures: dict[int, ResultPictures] = field(default_factory=dict)
     choice: tuple[str, str | None] | None = None  # category and model that were chosen last
-    facts: ModelFacts | None = None  # of the chosen model, and so are the next two
-    calibration: Calibration | None = None  # once the model is loaded
-    defect_scores: tuple[float, ...] | None = (
-        None  # 0..1, of its test set's known defects, if known
-    )
+    # Of the chosen model; scores are those of the known defects of its test set, 0..1, if known.
+    facts: ModelFacts | None = None
+    calibration: Calibration | None = None  # once it is loaded
+    defect_scores: tuple[float, ...] | None = None
     _folder: TemporaryFolder | None = None
     _photo_folder: TemporaryFolder | None = None  # of the single photo that is shown
     _last_photo_folder: TemporaryFolder | None = None

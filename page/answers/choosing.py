@@ -9,6 +9,7 @@ import gradio as gr
 
 from page.answers.values import NOTHING_NEW, SKIP, cleared
 from page.api.programs import mcp_is_installed
+from page.components import models_of
 from page.inspection.inspector import Inspector
 from page.languages import Translation
 from page.models.entries import examples_of
@@ -39,7 +40,7 @@ class Choosing:
         return (
             (category, model),
             gr.Dropdown(choices=self.catalogue.categories, value=category),
-            gr.Dropdown(choices=self._models_of(category), value=model),
+            gr.Dropdown(choices=models_of(self.catalogue, category), value=model),
             *examples(category),
             text.language,
             text.language,
@@ -62,7 +63,7 @@ class Choosing:
         text: Translation,
     ) -> tuple[Any, ...]:
         """Offer the category's models and examples, and clear what belonged to the last one."""
-        choices = self._models_of(category)
+        choices = models_of(self.catalogue, category)
         names = [name for _, name in choices]
         kept = model if model in names else next(iter(names), None)  # it may know both categories
         changes = (
@@ -104,7 +105,7 @@ class Choosing:
         return (
             closest,
             gr.Dropdown(choices=self.catalogue.categories, **values[0]),
-            gr.Dropdown(choices=self._models_of(closest[0]), **values[1]),
+            gr.Dropdown(choices=models_of(self.catalogue, closest[0]), **values[1]),
             gr.Button(text("page.refresh"), interactive=True),
             gr.HTML(notice_html(notice), visible=bool(notice)),
             *examples(closest[0]),
@@ -145,11 +146,6 @@ class Choosing:
             about_html(facts, text, backend),
             charts(session, threshold, text),
         )
-
-    def _models_of(self, category: str | None) -> list[tuple[str, str]]:
-        """(label, name) of a category's models, as the list takes them."""
-        named = self.catalogue.named.items()
-        return [(entry.label, name) for (of, name), entry in named if of == category]
 
     def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
         """The chosen category and model, else the nearest to them that is on offer."""

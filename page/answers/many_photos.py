@@ -16,7 +16,6 @@ from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
 from page.inspection.uploads import unpack
 from page.languages import Translation
-from page.models.entries import ModelEntry
 from page.session import Session
 from page.views.batch import progress_html
 from page.views.downloads import download_html
@@ -46,6 +45,8 @@ class ManyPhotos:
         text: Translation,
     ) -> Iterator[Listed]:
         """Inspect many photos; the bar moves with each, the lists once a second."""
+        from modeling import ModelLoadError
+
         entry = self.inspector.catalogue.find(category, model)
         session.is_waiting = False
         if session.stop_asked:
@@ -68,7 +69,18 @@ class ManyPhotos:
         session.start_batch(batch)
         if session.stop_asked:  # while the photos were unpacked
             batch.cancel()
-        yield from self._run(batch, entry, text)
+        try:
+            for progress in self.inspector.catalogue.load_with_progress(entry):
+                yield Listed(download_html(progress, text))
+        except ModelLoadError:
+            pass  # met again, and told, when the batch begins
+        drawn = float("-inf")
+        for _ in batch.run(self.inspector, entry):
+            if batch.is_running and time.monotonic() - drawn < LIST_SECONDS:
+                yield Listed(progress_html(batch, text))
+            else:
+                drawn = time.monotonic()
+                yield listed(batch, text)
 
     def cancel(self, session: Session, text: Translation) -> Any:
         """End the batch after the photo that is being inspected; one that waits does not begin."""
@@ -112,20 +124,3 @@ class ManyPhotos:
             if batch is session.batch:  # else another was started meanwhile
                 answer = listed(batch, text)
         return answer[1:]
-
-    def _run(self, batch: Batch, entry: ModelEntry, text: Translation) -> Iterator[Listed]:
-        """Load the model and inspect the photos; the batch itself says if that fails."""
-        from modeling import ModelLoadError
-
-        try:
-            for progress in self.inspector.catalogue.load_with_progress(entry):
-                yield Listed(download_html(progress, text))
-        except ModelLoadError:
-            pass  # met again, and told, when the batch begins
-        drawn = float("-inf")
-        for _ in batch.run(self.inspector, entry):
-            if batch.is_running and time.monotonic() - drawn < LIST_SECONDS:
-                yield Listed(progress_html(batch, text))
-            else:
-                drawn = time.monotonic()
-                yield listed(batch, text)

@@ -115,8 +115,8 @@ def file_elsewhere(scope: Scope) -> str | None:
 def errors_in_sentences(app: ASGIApp) -> ASGIApp:
     """Middleware, innermost, that answers with one sentence where Gradio raises an error.
 
-    Without it, the web server would answer, and that answer would lack the headers of the other
-    guards. An error that the caller did not cause is raised again, for the server's log.
+    The web server's own answer would lack the headers of the other guards. An error that the
+    caller did not cause is raised again, for the server's log.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -28,10 +28,8 @@ def visitors_folder() -> Iterator[Path]:
     """A folder for visitors' photos and one beside it for Gradio's uploads, until the block ends.
 
     Both lie in the folder for temporary files, or where GRADIO_TEMP_DIR says. What apps left there
-    that were killed is deleted first. A request to stop (SIGTERM) ends the block too.
-
-    Yields:
-        The folder for visitors' photos.
+    that were killed is deleted first. A request to stop (SIGTERM) ends the block too. Yields the
+    folder for photos.
     """
     given = os.environ.get(UPLOADS_VARIABLE)
     parent = Path(given or tempfile.gettempdir()).resolve()
