@@ -17,7 +17,7 @@ TEMPLATES = Environment(
 
 
 def render(name: str, **values: object) -> str:
-    """The HTML of a template; values are escaped, and a missing one raises jinja2.UndefinedError."""
+    """The HTML of a template; it escapes values, and without one raises jinja2.UndefinedError."""
     return TEMPLATES.get_template(name).render(values)
 
 

@@ -57,12 +57,9 @@ def delete_abandoned_folders(own: Path) -> None:
     for folder in own.parent.glob(f"{PREFIX}*"):
         # Not while it is in use, or where somebody else has just deleted it.
         with suppress(OSError, Timeout):
-            if folder != own and _is_of_an_app(folder, own.stat().st_uid):
+            # Made by an app of this user, and nobody else put anything in its place.
+            is_own = not folder.is_symlink() and folder.stat().st_uid == own.stat().st_uid
+            is_of_an_app = is_own and (folder / VISITORS).is_dir() and (folder / LOCK).is_file()
+            if is_of_an_app and folder != own:
                 with FileLock(folder / LOCK, timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_of_an_app(folder: Path, user: int) -> bool:
-    """Whether an app of this user made it, and nobody else put anything in its place."""
-    is_own = not folder.is_symlink() and folder.stat().st_uid == user
-    return is_own and (folder / VISITORS).is_dir() and (folder / LOCK).is_file()
