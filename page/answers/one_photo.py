@@ -7,17 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from page.answers import values
 from page.answers.choosing import cost
-from page.answers.values import (
-    NOTHING_NEW,
-    SKIP,
-    Listed,
-    Shown,
-    cleared,
-    judged,
-    listed,
-    shown,
-)
+from page.answers.values import NOTHING_NEW, SKIP, Listed, Shown
 from page.inspection.inspector import Inspector
 from page.inspection.results import UNDECIDED
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
@@ -46,7 +38,7 @@ class OnePhoto:
             return NOTHING_NEW
         session.clear()
         session.photo = photo
-        return cleared(text)
+        return values.cleared(text)
 
     def look_at(self, session: Session, photo: str | None, category: str, model: str) -> None:
         """Note what is to be inspected; it is shown if the visitor still looks at it by then."""
@@ -76,7 +68,7 @@ class OnePhoto:
             if entry is None:
                 raise ValueError(text("page.gone"))
             for progress in self.inspector.catalogue.load_with_progress(entry):
-                waiting = cleared(text)._replace(verdict=download_html(progress, text))
+                waiting = values.cleared(text)._replace(verdict=download_html(progress, text))
                 yield waiting if session.looks_at(photo, choice) else NOTHING_NEW
             folder = TemporaryFolder(session.folder.path)
             file, kept = Path(photo).name, folder.keep(photo)
@@ -88,7 +80,7 @@ class OnePhoto:
                     result = result.at_threshold(newest)
                 session.show(result, folder=folder)
                 folder = None  # it is the session's now
-                answer = shown(session, result, pictures, text)
+                answer = values.shown(session, result, pictures, text)
         except NoRoomError:
             sentence = text(NO_ROOM_WORDS)
         except ValueError as error:  # also a ModelLoadError: one sentence
@@ -98,7 +90,7 @@ class OnePhoto:
                 folder.close()
         if sentence and session.looks_at(photo, choice):
             session.show(None)
-            answer = cleared(text, sentence, "error")
+            answer = values.cleared(text, sentence, "error")
         yield answer
 
     def rejudge(
@@ -115,35 +107,28 @@ class OnePhoto:
                 again = result.at_threshold(threshold)
                 if session.result is result:  # else the visitor has gone on meanwhile
                     session.result = again
-                    answer = judged(session, again, text)
+                    answer = values.judged(session, again, text)
         return *answer[:3], cost(session, threshold, text)
 
     def decide(
         self, decision: str | None, session: Session, note: str, text: Translation
     ) -> tuple[Any, ...]:
-        """Record the operator's decision and note, or take it back where it is made twice.
+        """Record the operator's note and decision, or take this back where it is made twice.
 
-        Args:
-            decision: `ACCEPT` or `REJECT`; None for a change of the note alone.
-            session: whose part it is.
-            note: the operator's own words.
-            text: the visitor's language.
-
-        Returns:
-            Verdict card, and totals, gallery and table of the batch.
+        The decision is `ACCEPT` or `REJECT`, or None for a change of the note alone. Returns the
+        verdict card, and totals, gallery and table of the batch.
         """
-        result = session.result
+        result, of_batch = session.result, Listed()
         if result is None:
-            return SKIP, *Listed()[1:]
+            return SKIP, *of_batch[1:]
         if decision is None:
             decision = result.decision
         elif decision == result.decision:
             decision = UNDECIDED
         session.result = result = replace(result, decision=decision, note=note.strip())
-        of_batch = Listed()
         if session.batch is not None and session.number is not None:
             session.batch.decide(session.number, decision, note.strip())
-            of_batch = listed(session.batch, text)
+            of_batch = values.listed(session.batch, text)
         return verdict_card(result, text, session.keeps_threshold), *of_batch[1:]
 
 

@@ -109,9 +109,8 @@ class Programs:
         if not isinstance(photos, list) or not 0 < len(photos) <= MAX_PHOTOS:
             raise refusal(f"A batch is a list of 1 to {MAX_PHOTOS} photos; divide a longer one.")
         threshold, chosen = _threshold_of(threshold), self._choose(category, model)
-        return json_answers.batch_answer(
-            [self._inspect(photo, chosen, threshold)[0] for photo in photos]
-        )
+        answers = [self._inspect(photo, chosen, threshold)[0] for photo in photos]
+        return json_answers.batch_answer(answers)
 
     def _choose(self, category: Any, model: Any) -> Chosen:
         """The model that a program asked for, of whatever types that is."""
