@@ -96,21 +96,10 @@ class Wiring:
     def _opening(self) -> None:
         """The page's address names language, category and model."""
         c = self.components
-        opened = self.blocks.load(
-            self.choosing.open,
-            [c.session, c.language, *self.choice],
-            [
-                c.shown,
-                *self.choice,
-                *self.examples,
-                c.language,
-                c.languages,
-                *self.result,
-                c.progress,
-            ],
-            js=ASKED,
-            **AT_ONCE,
-        )
+        given = [c.session, c.language, *self.choice]
+        told = [c.shown, *self.choice, *self.examples, c.language, c.languages, *self.result]
+        told.append(c.progress)
+        opened = self.blocks.load(self.choosing.open, given, told, js=ASKED, **AT_ONCE)
         described = opened.then(
             self.choosing.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
         )
@@ -193,9 +182,9 @@ class Wiring:
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
         buttons = [c.start, c.cancel]
         c.start.click(
-            lambda session, language: [
+            lambda session, text: [
                 *start_and_stop(is_running=True),
-                self.many_photos.start(session, language),
+                self.many_photos.start(session, text),
             ],
             [c.session, c.language],
             [*buttons, c.progress],
