@@ -39,9 +39,7 @@ from page.server.refusals import refusal
 KEPT = 100  # sessions in which nothing is kept; more than can be under way at once
 SECONDS_UNUSED = 3600  # an open page uses its own every ten minutes
 LANGUAGE = "language_code"  # the page's input that says what language the visitor reads
-STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = ("head.js", "page.js", "batch.js", "waiting.js", "login.js")
-HEAD = b"<head>"
 Component = TypeVar("Component", bound=gr.components.Component)
 
 
@@ -130,7 +128,8 @@ def head_scripts(app: ASGIApp) -> ASGIApp:
     They say which language Gradio reads from the browser. What is given as `head=` is added when
     Gradio has chosen its words already.
     """
-    scripts = ((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    folder = Path(__file__).parents[1] / "static"
+    scripts = ((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     markup = "".join(f"<script>{script}</script>" for script in scripts).encode()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +147,7 @@ def head_scripts(app: ASGIApp) -> ASGIApp:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            page = body.replace(HEAD, HEAD + markup, 1)
+            page = body.replace(b"<head>", b"<head>" + markup, 1)
             if nonce := scope.get(NONCE):
                 # In what Gradio writes into the page for the browser, every < is escaped.
                 page = page.replace(b"<script", f'<script nonce="{nonce}"'.encode())
