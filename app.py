@@ -52,12 +52,11 @@ from page.server.rate_limits import RateLimits, believe_the_proxy_of_a_space
 from page.server.temporary_files import visitors_folder
 from page.wiring import build
 
-STYLES = Path(__file__).parent / "page" / "static"
-
 
 def style() -> str:
     """The style sheets of all parts of the page."""
-    return "\n".join(path.read_text() for path in sorted(STYLES.glob("*.css")))
+    sheets = Path(__file__).parent.glob("page/static/*.css")
+    return "\n".join(path.read_text() for path in sorted(sheets))
 
 
 def theme() -> gr.themes.Base:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.languages import DEFAULT, NAMES, Translation, all_words
+from page.languages import DEFAULT, NAMES, Translation, all_words, text_in
 from page.markup import render
 from page.models.catalogue import Catalogue
 from page.models.entries import examples_of
@@ -48,9 +48,7 @@ TEXT = Translation(DEFAULT)  # until the browser has said its language
 class Components:
     """All that is on the page, laid out inside the current `gr.Blocks`; named by what it is for.
 
-    Args:
-        catalogue: its first model is the one that is shown first.
-        root: folder in which visitors get folders of their own.
+    The catalogue's first model is shown first; visitors get folders of their own in `root`.
     """
 
     def __init__(self, catalogue: Catalogue, root: Path) -> None:
@@ -58,7 +56,7 @@ class Components:
         # Never seen: a sign that the visitor is still there, the language that the browser says,
         # and text or an address on its way to the browser's downloads.
         self.pulse = gr.Timer(PULSE_SECONDS)
-        self.language = gr.Textbox(visible="hidden", elem_id=LANGUAGE)
+        self.language = read_with(gr.Textbox(visible="hidden", elem_id=LANGUAGE), text_in)
         self.saved = gr.Textbox(visible="hidden", elem_id="saved")
         self._heading()
         with gr.Row(elem_id="top"):
@@ -67,7 +65,12 @@ class Components:
             with gr.Column(scale=5, min_width=300, elem_id="answer"):
                 self._answer()
         with gr.Column(visible=False, elem_id="batch") as self.batch_box:
-            self._batch()
+            self.totals = _html("totals")
+            self.gallery = _html("gallery", js_on_load=SELECT_ON_CLICK)
+            with gr.Row(elem_id="batch_saving"):
+                self.batch_csv = _button("batch_csv", size="sm")
+                self.batch_zip = _button("batch_zip", size="sm")
+            self.table = _html("batch_list", js_on_load=SELECT_ON_CLICK)
         with gr.Accordion(translate("page.about"), open=False, elem_id="about_box"):
             self.about, self.charts = _html("about"), _html("charts")
         with gr.Accordion(translate("page.programs"), open=False, elem_id="programs_box"):
@@ -90,15 +93,11 @@ class Components:
 
     def _question(self, catalogue: Catalogue) -> None:
         first = catalogue.entries[0]
-        models = [
-            (entry.label, name)
-            for (category, name), entry in catalogue.named.items()
-            if category == first.category
-        ]
+        models = models_of(catalogue, first.category)
         self.shown = gr.State((first.category, models[0][1]))  # category and model on the page
         with gr.Row(elem_id="choice"):
-            self.category = choice_input("category", catalogue.categories)
-            self.model = choice_input("model", models)
+            self.category = _choice("category", catalogue.categories)
+            self.model = _choice("model", models)
             self.refresh = _button(
                 "refresh", size="sm", scale=0, min_width=90, visible=catalogue.asks_hub
             )
@@ -110,7 +109,18 @@ class Components:
                 self._many_photos()
 
     def _one_photo(self, category: str) -> None:
-        self.photo = _photo_input()
+        photo = gr.Image(
+            type="filepath",
+            label=translate("page.photo"),
+            sources=["upload", "webcam", "clipboard"],
+            webcam_options=CAMERA,
+            format="png",
+            height=240,
+            elem_id="photo",
+        )
+        # Opening the file is left to the pipeline, whose errors are sentences: Gradio would open it
+        # first and answer a broken one with a path of the server.
+        self.photo = read_with(photo, lambda payload: None if payload is None else payload.path)
         self.inspect = _button("inspect", variant="primary")
         samples = [[path] for path in examples_of(category)]
         # A hidden Dataset would leave its label behind; a hidden column hides both.
@@ -151,7 +161,19 @@ class Components:
                 elem_id="note",
             )
         with gr.Column(elem_id="limit"):
-            self.threshold = _threshold_slider()
+            slider = gr.Slider(
+                0,
+                1,
+                value=CALIBRATED_THRESHOLD,
+                step=0.01,
+                label=translate("page.threshold"),
+                info=translate("page.threshold_info"),
+                buttons=[],
+                elem_id="threshold",
+            )
+            # The page itself sends no threshold that is none (see page.js); Gradio's own check lets
+            # NaN pass, and logs a traceback where nothing was given.
+            self.threshold = read_with(slider, checked_threshold)
             with gr.Row(elem_id="limit_row"):
                 self.cost = _html("cost", scale=1)
                 self.calibrated = _button("calibrated", size="sm", scale=0, min_width=220)
@@ -160,58 +182,19 @@ class Components:
         with gr.Row(visible=False, elem_id="saving") as self.saving:
             self.csv, self.zip = _button("csv", size="sm"), _button("zip", size="sm")
 
-    def _batch(self) -> None:
-        self.totals = _html("totals")
-        self.gallery = _html("gallery", js_on_load=SELECT_ON_CLICK)
-        with gr.Row(elem_id="batch_saving"):
-            self.batch_csv = _button("batch_csv", size="sm")
-            self.batch_zip = _button("batch_zip", size="sm")
-        self.table = _html("batch_list", js_on_load=SELECT_ON_CLICK)
+
+def models_of(catalogue: Catalogue, category: str | None) -> list[tuple[str, str]]:
+    """(label, name) of a category's models, as the list takes them."""
+    return [(entry.label, name) for (of, name), entry in catalogue.named.items() if of == category]
 
 
-def choice_input(name: str, choices: Sequence[Any]) -> gr.Dropdown:
+def _choice(name: str, choices: Sequence[Any]) -> gr.Dropdown:
     """A list of which the catalogue, and not Gradio, says whether a choice is on offer.
 
     Gradio knows only what was listed when the app started, or when this visitor last refreshed.
     """
     choice = gr.Dropdown(choices, label=translate(f"page.{name}"), min_width=120, elem_id=name)
     return read_with(choice, lambda payload: payload)
-
-
-def _photo_input() -> gr.Image:
-    """An upload box that leaves opening the file to the pipeline, whose errors are sentences.
-
-    Gradio would open it first and answer a broken one with a path of the server.
-    """
-    photo = gr.Image(
-        type="filepath",
-        label=translate("page.photo"),
-        sources=["upload", "webcam", "clipboard"],
-        webcam_options=CAMERA,
-        format="png",
-        height=240,
-        elem_id="photo",
-    )
-    return read_with(photo, lambda payload: None if payload is None else payload.path)
-
-
-def _threshold_slider() -> gr.Slider:
-    """A slider that refuses what is no number from 0 to 1, NaN among it, with a sentence.
-
-    The page itself sends none such (see page.js); Gradio's own check lets NaN pass, and logs a
-    traceback where nothing was given.
-    """
-    slider = gr.Slider(
-        0,
-        1,
-        value=CALIBRATED_THRESHOLD,
-        step=0.01,
-        label=translate("page.threshold"),
-        info=translate("page.threshold_info"),
-        buttons=[],
-        elem_id="threshold",
-    )
-    return read_with(slider, checked_threshold)
 
 
 def _html(name: str, value: str = "", **options: Any) -> gr.HTML:

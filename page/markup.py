@@ -17,11 +17,7 @@ TEMPLATES = Environment(
 
 
 def render(name: str, **values: object) -> str:
-    """The HTML of a template in `page/templates/`; values are escaped there.
-
-    Raises:
-        jinja2.UndefinedError: when the template asks for a value that is not given.
-    """
+    """The HTML of a template; it escapes values, and without one raises jinja2.UndefinedError."""
     return TEMPLATES.get_template(name).render(values)
 
 

@@ -20,38 +20,26 @@ CALIBRATED_THRESHOLD = 0.5  # `modeling.THRESHOLD`, which takes seconds to impor
 
 @dataclass
 class Session:
-    """One visitor's things, kept by Gradio's session; changed in place by the page's answers.
+    """One visitor's things, kept by Gradio's session; changed in place by the page's answers."""
 
-    Attributes:
-        root: folder in which the visitor gets folders of their own.
-        result: what is shown; None for nothing.
-        number: its number in the batch; None for a single photo.
-        photo: the single photo that the visitor looks at, as the page gave it; None while they look
-            at none, or at one of the batch.
-        batch: the latest batch.
-        is_waiting: whether a batch was started that has not begun, for others go first.
-        stop_asked: whether the batch that was started last is to end, or not to begin.
-        thresholds: the operating threshold of each model that was moved from the calibrated one,
-            by category and model.
-        pictures: pictures that were made already, by number in the batch.
-        choice: category and model that were chosen last.
-        facts: of the chosen model.
-        calibration: of the chosen model, once it is loaded.
-        defect_scores: 0..1, of the known defects of the chosen model's test set, if known.
-    """
-
-    root: Path
-    result: Result | None = None
-    number: int | None = None
+    root: Path  # folder in which the visitor gets folders of their own
+    result: Result | None = None  # what is shown
+    number: int | None = None  # its number in the batch; None for a single photo
+    # The single photo that the visitor looks at, as the page gave it; None while they look at none,
+    # or at one of the batch.
     photo: str | None = None
-    batch: Batch | None = None
-    is_waiting: bool = False
-    stop_asked: bool = False
+    batch: Batch | None = None  # the latest
+    is_waiting: bool = False  # whether a batch was started that has not begun, for others go first
+    stop_asked: bool = False  # whether the batch started last is to end, or not to begin
+    # The operating threshold of each model that was moved from the calibrated one, by category and
+    # model.
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
+    # Pictures that were made already, by number in the batch.
     pictures: dict[int, ResultPictures] = field(default_factory=dict)
-    choice: tuple[str, str | None] | None = None
+    choice: tuple[str, str | None] | None = None  # category and model that were chosen last
+    # Of the chosen model; scores are those of the known defects of its test set, 0..1, if known.
     facts: ModelFacts | None = None
-    calibration: Calibration | None = None
+    calibration: Calibration | None = None  # once it is loaded
     defect_scores: tuple[float, ...] | None = None
     _folder: TemporaryFolder | None = None
     _photo_folder: TemporaryFolder | None = None  # of the single photo that is shown
@@ -81,9 +69,9 @@ class Session:
         self.facts = self.calibration = self.defect_scores = None
         self.clear()
 
-    def looks_at(self, photo: str, category: str, model: str) -> bool:
+    def looks_at(self, photo: str | None, choice: tuple[str, str]) -> bool:
         """Whether an answer about a single photo is still about what the visitor looks at."""
-        return (self.photo, self.choice) == (photo, (category, model))
+        return (self.photo, self.choice) == (photo, choice)
 
     @property
     def keeps_threshold(self) -> bool:
@@ -98,27 +86,16 @@ class Session:
         """The folder for what is made of the photo that is shown."""
         return self.folder if self._photo_folder is None else self._photo_folder
 
-    def new_photo_folder(self) -> TemporaryFolder:
-        """A folder for one single photo.
-
-        Raises:
-            NoRoomError: when the disk is full.
-        """
-        return TemporaryFolder(self.folder.path)
-
     def show(
         self,
         result: Result | None,
         number: int | None = None,
         folder: TemporaryFolder | None = None,
     ) -> None:
-        """Show a result in the place of the last one.
+        """Show a result in the place of the last one; of a batch, it has a number.
 
-        Args:
-            result: of the photo; None for none.
-            number: its number in the batch; None for a single photo.
-            folder: where the files of a single photo are. They are deleted not when the next result
-                is shown but one later: a picture of it may be on its way to the browser.
+        The files of a single photo, in its `folder`, are deleted not when the next result is shown
+        but one later: a picture of it may be on its way to the browser.
         """
         if self._last_photo_folder is not None:
             self._last_photo_folder.close()

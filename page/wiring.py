@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from page.session import CALIBRATED_THRESHOLD
 VISITORS_AT_ONCE = 8  # a model that is being downloaded holds only the visitor who asked for it
 # Not for programs, which have functions of their own.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET = {**PRIVATE, "show_progress": "hidden", "concurrency_limit": VISITORS_AT_ONCE}
 # Answers that come at once, beside the queue and without a spinner.
-AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False, "show_progress": "hidden"}
+AT_ONCE = {**PRIVATE, "show_progress": "hidden", "queue": False}
 ASKED = """() => {
   const { category, model } = window.goldenSample.link();
   return [null, window.goldenSample.language(), category, model];
@@ -31,20 +32,10 @@ ASKED = """() => {
 FOLLOWED = """(session, threshold, ...rest) => {
   return [session, window.goldenSample.followThreshold(threshold), ...rest];
 }"""
-QUIET: dict[str, Any] = {
-    **PRIVATE,
-    "show_progress": "hidden",
-    "concurrency_limit": VISITORS_AT_ONCE,
-}
 
 
 def build(inspector: Inspector, root: Path) -> gr.Blocks:
-    """The page.
-
-    Args:
-        inspector: where photos are inspected.
-        root: folder in which visitors get folders of their own.
-    """
+    """The page of an inspector, on which visitors get folders of their own in `root`."""
     with gr.Blocks(
         title="Golden Sample",
         analytics_enabled=False,
@@ -70,12 +61,12 @@ class Wiring:
         self.blocks, self.components = blocks, components
         self.choosing = Choosing(inspector)
         self.one_photo, self.many_photos = OnePhoto(inspector), ManyPhotos(inspector)
-        self.asks_hub = inspector.catalogue.asks_hub
         c = components
         self.judged = [c.verdict, c.outlines, c.regions]
         self.result = [*self.judged, c.pictures, c.note, c.decision, c.saving]
         self.batch = [c.progress, c.totals, c.gallery, c.table]
         self.facts = [c.cost, c.about, c.charts]
+        self.examples = [c.example_box, c.examples]
         self.choice = [c.category, c.model]
         self.chosen = [c.session, *self.choice, c.language]
         self.operating = [*self.choice, c.threshold, c.language]
@@ -105,23 +96,19 @@ class Wiring:
     def _opening(self) -> None:
         """The page's address names language, category and model."""
         c = self.components
-        examples = [c.example_box, c.examples]
-        opened = self.blocks.load(
-            self.choosing.open,
-            [c.session, c.language, *self.choice],
-            [c.shown, *self.choice, *examples, c.language, c.languages, *self.result, c.progress],
-            js=ASKED,
-            **AT_ONCE,
-        )
+        given = [c.session, c.language, *self.choice]
+        told = [c.shown, *self.choice, *self.examples, c.language, c.languages, *self.result]
+        told.append(c.progress)
+        opened = self.blocks.load(self.choosing.open, given, told, js=ASKED, **AT_ONCE)
         described = opened.then(
             self.choosing.describe_programs, [c.language, c.category], c.programs, **AT_ONCE
         )
-        if self.asks_hub:
+        if self.choosing.catalogue.asks_hub:
             # The Hub may take its time, so both lists are brought up to date in a step of their
             # own, from what the visitor has chosen by then.
             asked = described.then(self.choosing.catalogue.refresh, None, None, **QUIET)
             refreshed = c.refresh.click(self.choosing.refresh, c.language, c.refresh, **QUIET)
-            told = [c.shown, *self.choice, c.refresh, c.notice, *examples, *self.result]
+            told = [c.shown, *self.choice, c.refresh, c.notice, *self.examples, *self.result]
             for listed in (asked, refreshed):
                 described = listed.then(self.choosing.offer, self.chosen, told, **QUIET)
         described.then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
@@ -131,11 +118,10 @@ class Wiring:
 
     def _choosing(self) -> None:
         c = self.components
-        examples = [c.example_box, c.examples]
         chosen = c.category.change(
             self.choosing.choose_category,
             [c.session, *self.choice, c.shown, c.language],
-            [c.shown, c.model, c.threshold, *examples, c.photo, *self.result, *self.facts],
+            [c.shown, c.model, c.threshold, *self.examples, c.photo, *self.result, *self.facts],
             **AT_ONCE,
         )
         changed = c.model.change(
@@ -172,44 +158,23 @@ class Wiring:
         """The browser flips the verdict at once; the server brings what has to be computed."""
         c = self.components
         following = {"js": FOLLOWED, "trigger_mode": "always_last", **AT_ONCE}
-        c.threshold.change(
-            self.one_photo.rejudge,
-            [c.session, c.threshold, *self.choice, c.language],
-            [*self.judged, c.cost],
-            **following,
-        )
-        c.threshold.change(
-            self.many_photos.rejudge,
-            [c.session, c.threshold, *self.choice, c.language],
-            self.batch[1:],
-            **following,
-        )
-        c.threshold.change(
-            charts,
-            [c.session, c.threshold, c.language],
-            c.charts,
-            **following,
-        )
+        given = [c.session, c.threshold, *self.choice, c.language]
+        c.threshold.change(self.one_photo.rejudge, given, [*self.judged, c.cost], **following)
+        c.threshold.change(self.many_photos.rejudge, given, self.batch[1:], **following)
+        given = [c.session, c.threshold, c.language]
+        c.threshold.change(charts, given, c.charts, **following)
         c.calibrated.click(None, None, c.threshold, js=f"() => {CALIBRATED_THRESHOLD}")
 
     def _deciding(self) -> None:
         c = self.components
-        told = [c.verdict, *self.batch[1:]]
-        for button, decision in ((c.accept, ACCEPT), (c.reject, REJECT)):
-            self._decide(button.click, decision, told)
-        self._decide(c.note.submit, None, told)
-        self._decide(c.note.blur, None, told)
-
-    def _decide(self, event: Any, decision: str | None, told: Sequence[Any]) -> None:
-        c = self.components
-        event(
-            lambda session, note, language: self.one_photo.decide(
-                session, decision, note, language
-            ),
-            [c.session, c.note, c.language],
-            told,
-            **AT_ONCE,
-        )
+        given, told = [c.session, c.note, c.language], [c.verdict, *self.batch[1:]]
+        for event, decision in (
+            (c.accept.click, ACCEPT),
+            (c.reject.click, REJECT),
+            (c.note.submit, None),
+            (c.note.blur, None),
+        ):
+            event(partial(self.one_photo.decide, decision), given, told, **AT_ONCE)
 
     def _inspecting_many(self) -> None:
         c = self.components
@@ -217,9 +182,9 @@ class Wiring:
         c.one.select(lambda: gr.Column(visible=False), None, c.batch_box, **AT_ONCE)
         buttons = [c.start, c.cancel]
         c.start.click(
-            lambda session, language: [
+            lambda session, text: [
                 *start_and_stop(is_running=True),
-                self.many_photos.start(session, language),
+                self.many_photos.start(session, text),
             ],
             [c.session, c.language],
             [*buttons, c.progress],
@@ -243,12 +208,12 @@ class Wiring:
 
     def _taking_home(self) -> None:
         c = self.components
-        text = "(text) => window.goldenSample.saveText(text, 'inspection.csv')"
-        address = "(address) => window.goldenSample.saveUrl(address)"
+        save_text = "(text) => window.goldenSample.saveText(text, 'inspection.csv')"
+        save_file = "(address) => window.goldenSample.saveUrl(address)"
         for button, answer, save in (
-            (c.csv, taking_home.csv, text),
-            (c.batch_csv, taking_home.batch_csv, text),
-            (c.zip, taking_home.photo_zip, address),
-            (c.batch_zip, taking_home.batch_zip, address),
+            (c.csv, taking_home.csv, save_text),
+            (c.batch_csv, taking_home.batch_csv, save_text),
+            (c.zip, taking_home.photo_zip, save_file),
+            (c.batch_zip, taking_home.batch_zip, save_file),
         ):
             button.click(answer, c.session, c.saved, **QUIET).then(None, c.saved, None, js=save)

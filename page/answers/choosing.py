@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from page.answers.values import cleared, unchanged
+from page.answers.values import NOTHING_NEW, SKIP, cleared
 from page.api.programs import mcp_is_installed
+from page.components import models_of
 from page.inspection.inspector import Inspector
-from page.languages import text_in
+from page.languages import Translation
 from page.models.entries import examples_of
 from page.models.facts import defect_scores, read_facts
 from page.session import Session
@@ -24,18 +25,14 @@ NO_FACTS = ("", "", "")  # nothing is said of what the threshold costs, nor of t
 
 
 class Choosing:
-    """Answers about the lists of products and models.
-
-    Args:
-        inspector: whose models they are.
-    """
+    """Answers about the lists of products and models."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
         self.catalogue = inspector.catalogue
 
     def open(
-        self, session: Session, language: str, category: str | None, model: str | None
+        self, session: Session, text: Translation, category: str | None, model: str | None
     ) -> tuple[Any, ...]:
         """The choice that the page's address asks for, as far as it is on offer."""
         category, model = self._closest(category, model)
@@ -43,19 +40,19 @@ class Choosing:
         return (
             (category, model),
             gr.Dropdown(choices=self.catalogue.categories, value=category),
-            gr.Dropdown(choices=self._models_of(category), value=model),
+            gr.Dropdown(choices=models_of(self.catalogue, category), value=model),
             *examples(category),
-            language,
-            language,
-            *cleared(language),
-            progress_html(None, text_in(language)),
+            text.language,
+            text.language,
+            *cleared(text),
+            progress_html(None, text),
         )
 
-    def describe_programs(self, language: str, category: str, request: gr.Request) -> str:
+    def describe_programs(self, text: Translation, category: str, request: gr.Request) -> str:
         """The panel for programs, with the address by which this visitor reaches the app."""
         address = f"{str(request.request.base_url).rstrip('/')}/"
         has_mcp = mcp_is_installed() and request.username is None  # not behind a login
-        return programs_html(text_in(language), address, category, has_mcp)
+        return programs_html(text, address, category, has_mcp)
 
     def choose_category(
         self,
@@ -63,10 +60,10 @@ class Choosing:
         category: str,
         model: str | None,
         shown: tuple[str, str | None],
-        language: str,
+        text: Translation,
     ) -> tuple[Any, ...]:
         """Offer the category's models and examples, and clear what belonged to the last one."""
-        choices = self._models_of(category)
+        choices = models_of(self.catalogue, category)
         names = [name for _, name in choices]
         kept = model if model in names else next(iter(names), None)  # it may know both categories
         changes = (
@@ -75,27 +72,27 @@ class Choosing:
             session.threshold_of(category, kept),
             *examples(category),
             None,
-            *cleared(language),
+            *cleared(text),
             *NO_FACTS,
         )
         if category == shown[0]:
-            return unchanged(len(changes))
+            return (SKIP,) * len(changes)
         session.turn_to(category, kept)
         return changes
 
     def choose_model(
-        self, session: Session, model: str, shown: tuple[str, str | None], language: str
+        self, session: Session, model: str, shown: tuple[str, str | None], text: Translation
     ) -> tuple[Any, ...]:
         """Clear what belonged to the last model."""
         threshold = session.threshold_of(shown[0], model)
-        changes = ((shown[0], model), threshold, *cleared(language), *NO_FACTS)
+        changes = ((shown[0], model), threshold, *cleared(text), *NO_FACTS)
         if model == shown[1]:
-            return unchanged(len(changes))
+            return (SKIP,) * len(changes)
         session.turn_to(shown[0], model)
         return changes
 
     def offer(
-        self, session: Session, category: str | None, model: str | None, language: str
+        self, session: Session, category: str | None, model: str | None, text: Translation
     ) -> tuple[Any, ...]:
         """Bring both lists up to date; the visitor's choice stays where it is still on offer."""
         closest = self._closest(category, model)
@@ -104,56 +101,51 @@ class Choosing:
             session.turn_to(*closest)
         # Without a value, what the visitor has chosen in the meantime stays too.
         values = [{}, {}] if is_kept else [{"value": name} for name in closest]
-        notice, result = self.catalogue.notice, cleared(language)
+        notice = self.catalogue.notice
         return (
             closest,
             gr.Dropdown(choices=self.catalogue.categories, **values[0]),
-            gr.Dropdown(choices=self._models_of(closest[0]), **values[1]),
-            gr.Button(text_in(language)("page.refresh"), interactive=True),
+            gr.Dropdown(choices=models_of(self.catalogue, closest[0]), **values[1]),
+            gr.Button(text("page.refresh"), interactive=True),
             gr.HTML(notice_html(notice), visible=bool(notice)),
             *examples(closest[0]),
-            *(unchanged(len(result)) if is_kept else result),
+            *(NOTHING_NEW if is_kept else cleared(text)),
         )
 
-    def refresh(self, language: str) -> Iterator[gr.Button]:
+    def refresh(self, text: Translation) -> Iterator[gr.Button]:
         """Ask the Hub anew; the button says so until `offer` has brought the lists up to date."""
-        yield gr.Button(text_in(language)("page.refreshing"), interactive=False)
+        yield gr.Button(text("page.refreshing"), interactive=False)
         self.catalogue.refresh(force=True)
 
     def prepare(
-        self, session: Session, category: str, model: str, language: str
+        self, session: Session, category: str, model: str, text: Translation
     ) -> tuple[Any, Any, Any]:
         """Load the chosen model ahead of the first photo; what there is to say about it."""
         from modeling import ModelLoadError
 
         if session.choice != (category, model):  # it may have waited in the queue
-            return unchanged(3)
-        entry, text = self.catalogue.find(category, model), text_in(language)
+            return SKIP, SKIP, SKIP
+        entry = self.catalogue.find(category, model)
         if entry is None:
             return NO_FACTS
         facts = read_facts(entry)
         try:
             calibration = self.inspector.calibration_of(entry)
-            backend = self.inspector.backend_of(entry)
+            backend = self.catalogue.load(entry).backend
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
         if session.choice != (category, model):
-            return unchanged(3)  # the visitor has gone on meanwhile
+            return SKIP, SKIP, SKIP  # the visitor has gone on meanwhile
         if calibration is None:
             return "", about_html(facts, text), ""
         session.facts, session.calibration = facts, calibration
         session.defect_scores = defect_scores(facts, calibration)
         threshold = session.threshold_of(category, model)  # it may have been moved meanwhile
         return (
-            cost(session, threshold, language),
+            cost(session, threshold, text),
             about_html(facts, text, backend),
-            charts(session, threshold, language),
+            charts(session, threshold, text),
         )
-
-    def _models_of(self, category: str | None) -> list[tuple[str, str]]:
-        """(label, name) of a category's models, as the list takes them."""
-        named = self.catalogue.named.items()
-        return [(entry.label, name) for (of, name), entry in named if of == category]
 
     def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
         """The chosen category and model, else the nearest to them that is on offer."""
@@ -169,15 +161,15 @@ def examples(category: str) -> tuple[gr.Column, gr.Dataset]:
     return gr.Column(visible=bool(samples)), gr.Dataset(samples=samples)
 
 
-def cost(session: Session, threshold: float, language: str) -> Any:
+def cost(session: Session, threshold: float, text: Translation) -> Any:
     """What the threshold costs; before the model is loaded, that is left to `prepare`."""
     if session.calibration is None:
-        return gr.skip()
-    return threshold_cost(session.calibration, threshold, session.defect_scores, text_in(language))
+        return SKIP
+    return threshold_cost(session.calibration, threshold, session.defect_scores, text)
 
 
-def charts(session: Session, threshold: float, language: str) -> Any:
+def charts(session: Session, threshold: float, text: Translation) -> Any:
     """Histogram and ROC curve with the threshold in them; as with the cost, see there."""
     if session.facts is None or session.calibration is None:
-        return gr.skip()
-    return charts_html(session.facts, session.calibration, threshold, text_in(language))
+        return SKIP
+    return charts_html(session.facts, session.calibration, threshold, text)

@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from page.answers import values
 from page.answers.choosing import cost
-from page.answers.values import (
-    NOTHING_NEW,
-    Judged,
-    Shown,
-    card,
-    cleared,
-    judged,
-    listed,
-    shown,
-    unchanged,
-)
+from page.answers.values import NOTHING_NEW, SKIP, Listed, Shown
 from page.inspection.inspector import Inspector
-from page.inspection.results import UNDECIDED, Result
+from page.inspection.results import UNDECIDED
 from page.inspection.temporary_folder import NO_ROOM_WORDS, NoRoomError, TemporaryFolder
-from page.languages import text_in
-from page.models.entries import ModelEntry
+from page.languages import Translation
 from page.session import Session
 from page.views.downloads import download_html
 from page.views.result_pictures import ResultPictures, write_pictures
+from page.views.verdict_card import verdict_card
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Inspection
 
 
-class Inspected(NamedTuple):
-    """A single photo before it is shown."""
-
-    result: Result
-    pictures: ResultPictures | None
-    folder: TemporaryFolder  # where its files are
-
-
+@dataclass
 class OnePhoto:
-    """Answers about the photo that is shown.
+    """Answers about the photo that is shown."""
 
-    Args:
-        inspector: inspects it.
-    """
+    inspector: Inspector
 
-    def __init__(self, inspector: Inspector) -> None:
-        self.inspector = inspector
-
-    def give(self, session: Session, photo: str | None, language: str) -> Shown:
+    def give(self, session: Session, photo: str | None, text: Translation) -> Shown:
         """Another photo than the last, or none: the last result is shown no longer.
 
         Of a photo that is being inspected already, this comes too late and changes nothing.
@@ -60,7 +38,7 @@ class OnePhoto:
             return NOTHING_NEW
         session.clear()
         session.photo = photo
-        return cleared(language)
+        return values.cleared(text)
 
     def look_at(self, session: Session, photo: str | None, category: str, model: str) -> None:
         """Note what is to be inspected; it is shown if the visitor still looks at it by then."""
@@ -74,113 +52,84 @@ class OnePhoto:
         category: str | None,
         model: str | None,
         threshold: float,
-        language: str,
+        text: Translation,
     ) -> Iterator[Shown]:
         """Inspect a photo; says what it waits for.
 
         Nothing of it is shown any more once the visitor has turned to another photo or model, and
         the verdict is that of the threshold at which the slider stands by then.
         """
-        entry, text = self.inspector.catalogue.find(category, model), text_in(language)
-        is_looked_at = partial(session.looks_at, photo, category, model)
-        inspected, sentence = None, ""
+        choice = (category, model)
+        entry = self.inspector.catalogue.find(category, model)
+        answer, folder, sentence = NOTHING_NEW, None, ""
         try:
             if not photo:
                 raise ValueError(text("page.no_photo"))
             if entry is None:
                 raise ValueError(text("page.gone"))
             for progress in self.inspector.catalogue.load_with_progress(entry):
-                waiting = cleared(language)._replace(verdict=download_html(progress, text))
-                yield waiting if is_looked_at() else NOTHING_NEW
-            inspected = self._inspected(photo, entry, threshold, session.new_photo_folder())
+                waiting = values.cleared(text)._replace(verdict=download_html(progress, text))
+                yield waiting if session.looks_at(photo, choice) else NOTHING_NEW
+            folder = TemporaryFolder(session.folder.path)
+            file, kept = Path(photo).name, folder.keep(photo)
+            result, found = self.inspector.inspect(file, kept, entry, threshold, folder)
+            pictures = pictures_of(found, folder)
+            if session.looks_at(photo, choice):
+                newest = session.thresholds.get(choice, threshold)
+                if result.record.threshold != newest:
+                    result = result.at_threshold(newest)
+                session.show(result, folder=folder)
+                folder = None  # it is the session's now
+                answer = values.shown(session, result, pictures, text)
         except NoRoomError:
             sentence = text(NO_ROOM_WORDS)
         except ValueError as error:  # also a ModelLoadError: one sentence
             sentence = str(error)
-        if is_looked_at():
-            newest = session.thresholds.get((category, model), threshold)
-            yield self._show(session, inspected, newest, sentence, language)
-        else:
-            if inspected is not None:
-                inspected.folder.close()
-            yield NOTHING_NEW
+        finally:
+            if folder is not None:
+                folder.close()
+        if sentence and session.looks_at(photo, choice):
+            session.show(None)
+            answer = values.cleared(text, sentence, "error")
+        yield answer
 
     def rejudge(
-        self, session: Session, threshold: float, category: str, model: str, language: str
+        self, session: Session, threshold: float, category: str, model: str, text: Translation
     ) -> tuple[Any, ...]:
         """The photo that is shown at another threshold, and what it costs; no model runs.
 
         A part that another model judged stays as it is.
         """
         session.thresholds[category, model] = threshold
-        price = cost(session, threshold, language)
-        result = session.result
-        if result is None or session.keeps_threshold:
-            return *unchanged(len(Judged._fields)), price
-        with session.photo_folder.in_use():
-            again = result.at_threshold(threshold)
-            if session.result is not result:  # the visitor has gone on meanwhile
-                return *unchanged(len(Judged._fields)), price
-            session.result = again
-            return *judged(session, again, language), price
+        result, answer = session.result, NOTHING_NEW
+        if result is not None and not session.keeps_threshold:
+            with session.photo_folder.in_use():
+                again = result.at_threshold(threshold)
+                if session.result is result:  # else the visitor has gone on meanwhile
+                    session.result = again
+                    answer = values.judged(session, again, text)
+        return *answer[:3], cost(session, threshold, text)
 
     def decide(
-        self, session: Session, decision: str | None, note: str, language: str
+        self, decision: str | None, session: Session, note: str, text: Translation
     ) -> tuple[Any, ...]:
-        """Record the operator's decision, or take it back where it is made twice.
+        """Record the operator's note and decision, or take this back where it is made twice.
 
-        Args:
-            session: whose part it is.
-            decision: `ACCEPT` or `REJECT`; None for a change of the note alone.
-            note: the operator's own words.
-            language: the visitor's.
-
-        Returns:
-            Verdict card, and totals, gallery and table of the batch.
+        The decision is `ACCEPT` or `REJECT`, or None for a change of the note alone. Returns the
+        verdict card, and totals, gallery and table of the batch.
         """
-        result = session.result
+        result, of_batch = session.result, Listed()
         if result is None:
-            return unchanged(4)
+            return SKIP, *of_batch[1:]
         if decision is None:
             decision = result.decision
         elif decision == result.decision:
             decision = UNDECIDED
         session.result = result = replace(result, decision=decision, note=note.strip())
-        verdict = card(session, result, language)
-        if session.batch is None or session.number is None:
-            return verdict, *unchanged(3)
-        session.batch.decide(session.number, decision, note.strip())
-        return verdict, *listed(session.batch, language)[1:]
-
-    def _inspected(
-        self, photo: str, entry: ModelEntry, threshold: float, folder: TemporaryFolder
-    ) -> Inspected:
-        """Inspect a single photo; what was begun is deleted where that fails."""
-        try:
-            kept = folder.keep(photo)
-            result, found = self.inspector.inspect(Path(photo).name, kept, entry, threshold, folder)
-        except BaseException:
-            folder.close()
-            raise
-        return Inspected(result, pictures_of(found, folder), folder)
-
-    def _show(
-        self,
-        session: Session,
-        inspected: Inspected | None,
-        threshold: float,
-        sentence: str,
-        language: str,
-    ) -> Shown:
-        """The result at a threshold; without one, the sentence that says why."""
-        if inspected is None:
-            session.show(None)
-            return cleared(language, sentence, "error")
-        result, pictures, folder = inspected
-        if result.record.threshold != threshold:
-            result = result.at_threshold(threshold)
-        session.show(result, folder=folder)
-        return shown(session, result, pictures, language)
+        if session.batch is not None and session.number is not None:
+            session.batch.decide(session.number, decision, note.strip())
+            of_batch = values.listed(session.batch, text)
+        return verdict_card(result, text, session.keeps_threshold), *of_batch[1:]
 
 
 def pictures_of(inspection: Inspection | None, folder: TemporaryFolder) -> ResultPictures | None:

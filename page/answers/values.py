@@ -8,84 +8,63 @@ import gradio as gr
 
 from page.inspection.batch import Batch
 from page.inspection.results import Result
-from page.languages import text_in
+from page.languages import Translation
 from page.session import Session
 from page.views.batch import gallery_html, progress_html, table_html, totals_html
 from page.views.result_pictures import ResultPictures, outlines_html, pictures_html, regions_html
 from page.views.verdict_card import message_card, verdict_card
 
-
-class Judged(NamedTuple):
-    """What depends on the threshold."""
-
-    verdict: str
-    outlines: str
-    regions: str
+SKIP = gr.skip()  # leaves a component as it is
 
 
 class Shown(NamedTuple):
-    """All that shows one photo's result."""
+    """All that shows one photo's result; the first three depend on the threshold."""
 
-    verdict: Any
-    outlines: Any
-    regions: Any
-    pictures: Any
-    note: Any
-    decision: Any  # whether the operator's buttons are there
-    saving: Any  # whether the downloads are there
+    verdict: Any = SKIP
+    outlines: Any = SKIP
+    regions: Any = SKIP
+    pictures: Any = SKIP
+    note: Any = SKIP
+    decision: Any = SKIP  # whether the operator's buttons are there
+    saving: Any = SKIP  # whether the downloads are there
 
 
 class Listed(NamedTuple):
     """All that shows a batch."""
 
-    progress: Any
-    totals: Any
-    gallery: Any
-    table: Any
+    progress: Any = SKIP
+    totals: Any = SKIP
+    gallery: Any = SKIP
+    table: Any = SKIP
 
 
-def unchanged(count: int) -> tuple[Any, ...]:
-    """Values that leave so many components as they are."""
-    return tuple(gr.skip() for _ in range(count))
+NOTHING_NEW = Shown()
 
 
-NOTHING_NEW = Shown(*unchanged(len(Shown._fields)))
-
-
-def cleared(language: str, message: str = "", kind: str = "empty") -> Shown:
+def cleared(text: Translation, message: str = "", kind: str = "empty") -> Shown:
     """No result, and a sentence in its place."""
-    message = message or text_in(language)("page.empty")
+    message = message or text("page.empty")
     hidden = gr.Row(visible=False)
     return Shown(message_card(message, kind), "", "", "", "", hidden, hidden)
 
 
-def card(session: Session, result: Result, language: str) -> str:
-    """The verdict card."""
-    return verdict_card(result, text_in(language), session.keeps_threshold)
-
-
-def judged(session: Session, result: Result, language: str) -> Judged:
+def judged(session: Session, result: Result, text: Translation) -> Shown:
     """What changes with the threshold."""
-    regions = regions_html(result, text_in(language))
-    return Judged(card(session, result, language), outlines_html(result), regions)
+    verdict = verdict_card(result, text, session.keeps_threshold)
+    return Shown(verdict, outlines_html(result), regions_html(result, text))
 
 
 def shown(
-    session: Session, result: Result, pictures: ResultPictures | None, language: str
+    session: Session, result: Result, pictures: ResultPictures | None, text: Translation
 ) -> Shown:
     """A result with its pictures, where there are any."""
-    html = "" if pictures is None else pictures_html(result, pictures, text_in(language))
-    visible = gr.Row(visible=True)
-    return Shown(*judged(session, result, language), html, result.note, visible, visible)
+    html = "" if pictures is None else pictures_html(result, pictures, text)
+    there = gr.Row(visible=True)
+    again = judged(session, result, text)
+    return again._replace(pictures=html, note=result.note, decision=there, saving=there)
 
 
-def listed(batch: Batch, language: str) -> Listed:
+def listed(batch: Batch, text: Translation) -> Listed:
     """A batch as far as it is."""
-    text = text_in(language)
     views = (progress_html, totals_html, gallery_html, table_html)
     return Listed(*(view(batch, text) for view in views))
-
-
-def progress_only(progress: str) -> Listed:
-    """Something in the place of a batch's progress; the rest stays."""
-    return Listed(progress, *unchanged(3))

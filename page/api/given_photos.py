@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import ipaddress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,10 +48,8 @@ class GivenPhotoError(ValueError):
 def keep_given_photo(given: Any, folder: TemporaryFolder) -> Path:
     """Keep what a program gave as a file of the folder; whether it is a picture is not asked.
 
-    Args:
-        given: a file as Gradio describes it (a dictionary with "path"), or as text its path after
-            an upload, an http(s) address, or a data URI.
-        folder: where it is kept.
+    It is given as Gradio describes a file (a dictionary with "path"), or as text: its path after an
+    upload, an http(s) address, or a data URI.
 
     Raises:
         GivenPhotoError: when it is none of these, was not uploaded, or can't be fetched.
@@ -111,9 +108,9 @@ def _decode(uri: str) -> bytes:
         raise GivenPhotoError(f"The photo is larger than {MAX_PHOTO_BYTES // 2**20} MB.")
     try:
         if not header.endswith(";base64"):
-            raise binascii.Error
+            raise ValueError(f"{header[:MAX_NAME]} does not end with ;base64")
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise GivenPhotoError(
             "The photo's data URI can't be decoded; expected data:image/jpeg;base64,..."
         ) from error

@@ -169,10 +169,7 @@ def picture_files(inspection: "Inspection") -> dict[str, PhotoFile]:
     """Heatmap, reconstruction and mask of the photo's size, as files that Gradio serves.
 
     They lie in its folder of uploads, which it tidies up; in a folder of their own, because two
-    calls with the same photo would write the same files.
-
-    Raises:
-        NoRoomError: when the disk is full.
+    calls with the same photo would write the same files. A full disk raises NoRoomError.
     """
     uploads = Path(get_upload_folder())
     with needing_room():

@@ -8,22 +8,15 @@ models. Gradio takes names, types and descriptions of the API from the signature
 
 import importlib.util
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from page.api import json_answers
 from page.api.given_photos import GivenPhotoError, keep_given_photo, name_of
-from page.api.json_answers import (
-    BatchAnswer,
-    InspectionAnswer,
-    ModelAnswer,
-    PhotoFile,
-    batch_answer,
-    inspection_answer,
-    model_answer,
-    picture_files,
-)
+from page.api.json_answers import BatchAnswer, InspectionAnswer, ModelAnswer, PhotoFile
 from page.inspection.inspector import Inspector
 from page.inspection.results import Result
 from page.inspection.temporary_folder import NoRoomError, TemporaryFolder
@@ -39,19 +32,15 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import; the first pa
 Chosen = tuple[str, ModelEntry]  # a model and its name, as `/models` lists it
 
 
+@dataclass
 class Programs:
     """The three functions; they keep nothing of a caller after the answer.
 
     What they refuse is a `gr.Error` with one sentence.
-
-    Args:
-        inspector: where the page inspects too.
-        root: where a photo lies until it is inspected.
     """
 
-    def __init__(self, inspector: Inspector, root: Path) -> None:
-        self._inspector = inspector
-        self._root = root
+    inspector: Inspector  # the page's
+    root: Path  # where a photo lies until it is inspected
 
     def models(self) -> list[ModelAnswer]:
         """List the models that can inspect photos, by category.
@@ -59,11 +48,11 @@ class Programs:
         Returns:
             for each model category, model, label, architecture, revision, default
         """
-        self._inspector.catalogue.refresh()
-        named = self._inspector.catalogue.named
+        self.inspector.catalogue.refresh()
+        named = self.inspector.catalogue.named
         defaults = {category: name for category, name in reversed(named)}
         return [
-            model_answer(entry, name, default=defaults[category] == name)
+            json_answers.model_answer(entry, name, default=defaults[category] == name)
             for (category, name), entry in named.items()
         ]
 
@@ -94,7 +83,7 @@ class Programs:
         if inspection is None:
             raise refusal(answer["error"])
         try:
-            return {**answer, **picture_files(inspection)} if pictures else answer
+            return {**answer, **json_answers.picture_files(inspection)} if pictures else answer
         except NoRoomError as error:
             raise refusal(str(error)) from error
 
@@ -120,13 +109,14 @@ class Programs:
         if not isinstance(photos, list) or not 0 < len(photos) <= MAX_PHOTOS:
             raise refusal(f"A batch is a list of 1 to {MAX_PHOTOS} photos; divide a longer one.")
         threshold, chosen = _threshold_of(threshold), self._choose(category, model)
-        return batch_answer([self._inspect(photo, chosen, threshold)[0] for photo in photos])
+        answers = [self._inspect(photo, chosen, threshold)[0] for photo in photos]
+        return json_answers.batch_answer(answers)
 
     def _choose(self, category: Any, model: Any) -> Chosen:
         """The model that a program asked for, of whatever types that is."""
         fitting = self._fitting(category, model)
         if not fitting:
-            self._inspector.catalogue.refresh()  # it may have come since somebody last looked
+            self.inspector.catalogue.refresh()  # it may have come since somebody last looked
             fitting = self._fitting(category, model)
         if not fitting:
             raise refusal(self._unknown(category, model))
@@ -138,7 +128,7 @@ class Programs:
 
     def _fitting(self, category: Any, model: Any) -> dict[tuple[str, str], ModelEntry]:
         """The models that can be meant, by category and name; what is not given is not asked."""
-        named = self._inspector.catalogue.named
+        named = self.inspector.catalogue.named
         return {
             key: entry
             for key, entry in named.items()
@@ -146,7 +136,7 @@ class Programs:
         }
 
     def _unknown(self, category: Any, model: Any) -> str:
-        categories = self._inspector.catalogue.categories
+        categories = self.inspector.catalogue.categories
         if category and category not in categories:
             return f"There is no category {shown(category)}; name one of {', '.join(categories)}."
         names = dict.fromkeys(name for _, name in self._fitting(category, None))
@@ -161,15 +151,15 @@ class Programs:
 
         file, (name, entry) = name_of(photo), chosen
         try:
-            with closing(TemporaryFolder(self._root)) as folder:
+            with closing(TemporaryFolder(self.root)) as folder:
                 kept = keep_given_photo(photo, folder)
-                result, inspection = self._inspector.inspect(file, kept, entry, threshold, folder)
+                result, inspection = self.inspector.inspect(file, kept, entry, threshold, folder)
         except (GivenPhotoError, NoRoomError) as error:
             record = InspectionRecord.failed(str(error), threshold)
             result, inspection = Result.of(file, None, entry, record), None
         except ModelLoadError as error:
             raise refusal(str(error)) from error
-        return inspection_answer(result, name, entry.revision), inspection
+        return json_answers.inspection_answer(result, name, entry.revision), inspection
 
 
 def _threshold_of(given: Any) -> float:

@@ -57,10 +57,7 @@ class Batch:
 
     One object for the whole life of a batch: `run` fills it in one thread while the visitor
     cancels, decides and moves the threshold in others. A photo's number, from 1, is its place in
-    the batch.
-
-    Raises:
-        ValueError: when the threshold is no number from 0 to 1.
+    the batch. Raises ValueError when the threshold is no number from 0 to 1, as `rejudge` does.
     """
 
     uploads: Sequence[Upload]
@@ -119,9 +116,6 @@ class Batch:
 
         A later call takes over from one that is still under way, and none goes on once the batch
         is replaced. Photos that are not done yet will be judged at it too.
-
-        Raises:
-            ValueError: when it is no number from 0 to 1.
         """
         _check(threshold)
         with self._changing:

@@ -35,25 +35,17 @@ class Inspector:
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="inspector")
 
     def calibration_of(self, entry: ModelEntry) -> Calibration:
-        """What the held-out good parts of a model's category say.
-
-        Raises:
-            modeling.ModelLoadError: with the reason, when the model can't be loaded.
-        """
+        """What the held-out good parts of a model's category say; raises as `Catalogue.load`."""
         model = self.catalogue.load(entry).model
         return model.calibration_of(model.category_if_several(entry.category))
 
     def inspect(
         self, file: str, photo: Path, entry: ModelEntry, threshold: float, folder: TemporaryFolder
     ) -> tuple[Result, Inspection | None]:
-        """Inspect one photo with a model for one category.
+        """Inspect one photo at an operating threshold on the score, 0..1.
 
-        Args:
-            file: its name as the visitor gave it.
-            photo: the file, kept in the visitor's folder.
-            entry: the model.
-            threshold: operating threshold on the score, 0..1.
-            folder: where the maps are kept.
+        `file` is its name as the visitor gave it, `photo` the file in the visitor's folder, where
+        the maps are kept too.
 
         Returns:
             The result, and with it the pictures; None in their place where the photo can't be
@@ -88,11 +80,7 @@ class Inspector:
         return replace(result, trouble=words), None
 
     def inspect_again(self, result: Result, folder: TemporaryFolder) -> Inspection | None:
-        """The pictures of a photo that was inspected before; None where its model is gone.
-
-        Raises:
-            modeling.ModelLoadError: with the reason, when the model can't be loaded.
-        """
+        """The pictures of a photo that was inspected before; None where its model is gone."""
         wanted = (result.category, result.key)
         for entry in self.catalogue.entries:
             if (entry.category, entry.key) == wanted:

@@ -70,8 +70,7 @@ class Result:
     def with_maps(self, inspection: Inspection, calibration: Calibration, folder: Path) -> Result:
         """The same with what judging at another threshold takes; the maps are kept in `folder`.
 
-        Raises:
-            NoRoomError: when the disk is full.
+        A full disk raises NoRoomError.
         """
         part = {} if inspection.part is None else {"part": inspection.part}
         maps = folder / f"{self.photo.stem}.npz"

@@ -35,11 +35,7 @@ def needing_room() -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """As `system.files.whole_file`, for what nobody needs after the machine has stopped.
-
-    Raises:
-        NoRoomError: when the disk is full.
-    """
+    """As `whole_file`, for what nobody needs after the machine has stopped; a full disk is told."""
     with needing_room(), whole_file(path, outlives_machine=False) as unfinished:
         yield unfinished
 
@@ -47,8 +43,7 @@ def writing(path: Path) -> Iterator[Path]:
 class TemporaryFolder:
     """A folder for photos of a visitor and what is made of them; gone once it is closed.
 
-    Raises:
-        NoRoomError: when the disk is full.
+    As all that writes into it, it raises `NoRoomError` when the disk is full.
     """
 
     def __init__(self, root: Path) -> None:
@@ -64,9 +59,6 @@ class TemporaryFolder:
         """A photo of the visitor's own, under a name that nobody chose from outside.
 
         Gradio deletes an upload after an hour, while its visitor may still look at the result.
-
-        Raises:
-            NoRoomError: when the disk is full.
         """
         kept = self.new_file(Path(photo).suffix.lower()[:8])
         try:
@@ -85,8 +77,7 @@ class TemporaryFolder:
     def in_use(self) -> Iterator[bool]:
         """Keep the files while the block reads them, even if the folder is closed meanwhile.
 
-        Yields:
-            Whether they are there; not if the folder was closed before.
+        Yields whether they are there; not if the folder was closed before.
         """
         with self._lock:
             is_there = not self.is_closed

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -54,26 +55,19 @@ def unpack(
     text: Translation,
     limit: int = MAX_PHOTOS,
 ) -> list[Upload]:
-    """Keep photos and the photos of zips, in the order given and by name within a zip.
+    """Keep photos in the folder, and the photos of what is named *.zip, there sorted by name.
 
     Whether a file is a picture is not asked: the pipeline says it when the file's turn comes.
 
-    Args:
-        uploads: files that the visitor gave; those named *.zip are opened.
-        folder: where the photos are kept.
-        text: the language of the sentences about what is left out.
-        limit: how many files a batch may have; one row more says that there were others.
-
     Returns:
-        A row for each file, for each member of a zip, and for each zip that can't be opened.
+        A row for each file, for each member of a zip, and for each zip that can't be opened, with
+        a sentence in the language of `text` where something is left out. Beyond the limit, one
+        more row says that there were others.
     """
-    unpacker = _Unpacker(folder, text)
-    found: list[Upload] = []
-    for upload in unpacker.open_all(map(Path, uploads)):
-        if len(found) == limit:
-            sentence = text("batch.too_many_photos", limit=limit)
-            return [*found, Upload(upload.file, error=sentence)]
-        found.append(upload)
+    found = list(islice(_Unpacker(folder, text).open_all(uploads), limit + 1))
+    if len(found) > limit:
+        sentence = text("batch.too_many_photos", limit=limit)
+        found[limit] = Upload(found[limit].file, error=sentence)
     return found
 
 
@@ -90,10 +84,9 @@ def _finding_damage(reason: str) -> Iterator[None]:
     """What zipfile raises for a damaged zip, as a reason; a broken disk is another thing."""
     try:
         yield
-    except DAMAGED as error:
-        raise _LeftOutError(reason) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the beginning of the file
+    except (*DAMAGED, OSError) as error:
+        # An OSError tells of damage where it says that a place is before the file's beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise _LeftOutError(reason) from error
 
@@ -106,7 +99,6 @@ class _ZipFile(io.FileIO):
     """
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read as a file does, but no more than the longest table at once."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
             raise _LeftOutError("batch.too_many_entries", limit=MAX_ENTRIES)
         return super().read(size)
@@ -120,9 +112,9 @@ class _Unpacker:
         self._text = text
         self._bytes_left = MAX_UNPACKED_BYTES
 
-    def open_all(self, uploads: Iterable[Path]) -> Iterator[Upload]:
+    def open_all(self, uploads: Iterable[Path | str]) -> Iterator[Upload]:
         """Each upload's photos, kept only as they are asked for."""
-        for upload in uploads:
+        for upload in map(Path, uploads):
             if upload.suffix.lower() == ".zip":
                 yield from self._open_zip(upload)
             elif upload.name.lower() not in JUNK:
@@ -178,8 +170,9 @@ def _photos_in(archive: zipfile.ZipFile, language: str) -> list[tuple[str, zipfi
     """Names and members in the order in which they are inspected."""
     if len(archive.infolist()) > MAX_ENTRIES:
         raise _LeftOutError("batch.too_many_entries", limit=MAX_ENTRIES)
-    members = [(_shown_name(member, language), member) for member in archive.infolist()]
-    members = [pair for pair in members if not _is_skipped(*pair)]
+    named = [(_shown_name(member, language), member) for member in archive.infolist()]
+    members = [(name, member) for name, member in named if name and not member.is_dir()]
+    members = [(name, member) for name, member in members if not _is_junk(name)]
     if not members:
         raise _LeftOutError("batch.empty_zip")
     if any(member.flag_bits & ENCRYPTED for _, member in members):
@@ -214,16 +207,14 @@ def _decoded(name: bytes, language: str) -> str:
 
     Many programs write UTF-8 without saying so, and Windows what its own language writes.
     """
-    for encoding in ("utf-8", WINDOWS_NAMES.get(language)):
+    for encoding in ("utf-8", WINDOWS_NAMES.get(language, "utf-8")):
         with suppress(UnicodeError):
-            if encoding:
-                return name.decode(encoding)
+            return name.decode(encoding)
     return ""
 
 
-def _is_skipped(shown: str, member: zipfile.ZipInfo) -> bool:
-    """Whether a member has no name, is a folder, hidden, or what a desktop leaves behind."""
-    parts = shown.split("/")
+def _is_junk(name: str) -> bool:
+    """Whether a member is hidden, or what a desktop leaves behind."""
+    parts = name.split("/")
     is_hidden = any(part.startswith(".") for part in parts)
-    is_junk = is_hidden or MAC_FOLDER in parts or parts[-1].lower() in JUNK
-    return not shown or member.is_dir() or is_junk
+    return is_hidden or MAC_FOLDER in parts or parts[-1].lower() in JUNK

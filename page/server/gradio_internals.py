@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 import gradio.routes
@@ -30,20 +30,16 @@ from gradio.exceptions import InvalidPathError
 from gradio.state_holder import SessionState, StateHolder
 from gradio_client.utils import is_http_url_like, traverse
 from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.languages import text_in
 from page.server.guards import NONCE
 from page.server.refusals import refusal
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 KEPT = 100  # sessions in which nothing is kept; more than can be under way at once
 SECONDS_UNUSED = 3600  # an open page uses its own every ten minutes
 LANGUAGE = "language_code"  # the page's input that says what language the visitor reads
-STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = ("head.js", "page.js", "batch.js", "waiting.js", "login.js")
-HEAD = b"<head>"
 Component = TypeVar("Component", bound=gr.components.Component)
 
 
@@ -61,11 +57,8 @@ class Sessions(StateHolder):
     and then does not call what `gr.State(delete_callback=...)` names.
 
     The page keeps a visitor's things (`page.session.Session`) in a session. A program's call keeps
-    nothing there, so of such sessions the newest `KEPT` are enough.
-
-    Args:
-        clock: tells the time in seconds; one that nobody sets, or the night when summer time begins
-            would take an hour from everybody.
+    nothing there, so of such sessions the newest `KEPT` are enough. The clock, in seconds, is one
+    that nobody sets: the night when summer time begins would take an hour from everybody.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,9 +88,8 @@ class Sessions(StateHolder):
         """End what nobody uses any more; Gradio calls this once a second."""
         super().delete_all_expired_state()
         since = self._clock() - SECONDS_UNUSED
-        with self.lock:  # the least recently used first
-            unused = takewhile(lambda name: self._used.get(name, since) < since, self.session_data)
-            unused = [*unused]
+        with self.lock:
+            unused = [name for name in self.session_data if self._used.get(name, since) < since]
         self._end(unused)
 
     def _end(self, names: list[str]) -> None:
@@ -136,7 +128,8 @@ def head_scripts(app: ASGIApp) -> ASGIApp:
     They say which language Gradio reads from the browser. What is given as `head=` is added when
     Gradio has chosen its words already.
     """
-    scripts = ((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    folder = Path(__file__).parents[1] / "static"
+    scripts = ((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     markup = "".join(f"<script>{script}</script>" for script in scripts).encode()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +147,7 @@ def head_scripts(app: ASGIApp) -> ASGIApp:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            page = body.replace(HEAD, HEAD + markup, 1)
+            page = body.replace(b"<head>", b"<head>" + markup, 1)
             if nonce := scope.get(NONCE):
                 # In what Gradio writes into the page for the browser, every < is escaped.
                 page = page.replace(b"<script", f'<script nonce="{nonce}"'.encode())

@@ -9,24 +9,19 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.languages import closest_language, text_in
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 NONCE = "golden_sample.nonce"  # in the scope of a request: what marks a script as the app's own
-FILES = "/gradio_api/file="
 FILE_ELSEWHERE = re.compile("/gradio_api/file[=/]https?:", re.IGNORECASE)
 CALLS = tuple(f"/gradio_api/{name}" for name in ("call", "queue/join", "run", "api", "component_"))
 MAX_PROBLEM = 200  # characters of what is repeated to who sent it
-MCP_PAGE = "/gradio_api/mcp"
 # A Space is shown in a frame of the Hub's page.
 MAY_SHOW_THE_APP = "'self' https://huggingface.co https://*.hf.space"
 POLICY = {
@@ -56,6 +51,8 @@ FILE_POLICY = {
 }
 # Gradio's page about MCP, which shows nothing of anybody's, has a script without a nonce.
 MCP_POLICY = POLICY | {"script-src": "'unsafe-inline'"}
+# By how a path begins.
+POLICIES = {"/gradio_api/file=": FILE_POLICY, "/gradio_api/mcp": MCP_POLICY, "": POLICY}
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # file addresses and what is inspected stay here
@@ -118,8 +115,8 @@ def file_elsewhere(scope: Scope) -> str | None:
 def errors_in_sentences(app: ASGIApp) -> ASGIApp:
     """Middleware, innermost, that answers with one sentence where Gradio raises an error.
 
-    Without it, the web server would answer, and that answer would lack the headers of the other
-    guards. An error that the caller did not cause is raised again, for the server's log.
+    The web server's own answer would lack the headers of the other guards. An error that the
+    caller did not cause is raised again, for the server's log.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,10 +168,6 @@ def sentence_for(scope: Scope, name: str, **values: object) -> str:
 
 def policy_of(path: str, nonce: str) -> str:
     """The Content-Security-Policy of what is answered at a path."""
-    policy = POLICY
-    if path.startswith(FILES):
-        policy = FILE_POLICY
-    elif path.startswith(MCP_PAGE):
-        policy = MCP_POLICY
+    policy = next(policy for start, policy in POLICIES.items() if path.startswith(start))
     directives = "; ".join(f"{name} {value}".strip() for name, value in policy.items())
     return directives.format(nonce=nonce)

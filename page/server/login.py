@@ -9,12 +9,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-
-if TYPE_CHECKING:
-    from starlette.types import Scope
+from starlette.types import Scope
 
 USERNAME, PASSWORD = "APP_USERNAME", "APP_PASSWORD"
 

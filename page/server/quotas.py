@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from page.server.limits import (
-    CALLS_PER_MINUTE,
-    MAX_ADDRESSES,
-    UPLOAD_MB_PER_MINUTE,
-    WRONG_PASSWORDS_PER_MINUTE,
-)
+from page.server.limits import CALLS_PER_MINUTE, UPLOAD_MB_PER_MINUTE, WRONG_PASSWORDS_PER_MINUTE
 
 
 @dataclass(frozen=True)
@@ -49,15 +43,15 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
 class Allowance:
     """What an address has left of `most`; it grows back evenly, from nothing to all in a minute."""
 
-    def __init__(self, quotas: Quotas, now: float) -> None:
+    def __init__(self, quotas: Quotas, clock: Callable[[], float]) -> None:
         self.most = vars(quotas)
         self._left = dict(self.most)
-        self._now = now
+        self._clock, self._now = clock, clock()  # in seconds
 
-    def grow(self, now: float) -> None:
-        """Bring it up to the time `now`, in seconds."""
-        share = (now - self._now) / 60
-        self._now = now
+    def grow(self) -> None:
+        """Bring it up to the time that it is now."""
+        before, self._now = self._now, self._clock()
+        share = (self._now - before) / 60
         for name, most in self.most.items():
             if math.isfinite(most):
                 self._left[name] = min(most, self._left[name] + share * most)
@@ -83,25 +77,3 @@ class Allowance:
         """When there will be as much; a minute where there never will be."""
         missing = min(amount, self.most[name]) - self._left[name]
         return min(60, max(1, math.ceil(60 * missing / self.most[name])))
-
-
-class Addresses:
-    """The allowances of the addresses that asked last; older ones are forgotten."""
-
-    def __init__(
-        self, quotas: Quotas, clock: Callable[[], float], most: int = MAX_ADDRESSES
-    ) -> None:
-        self._quotas, self._clock, self._most = quotas, clock, most
-        self._known: OrderedDict[str, Allowance] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def __getitem__(self, address: str) -> Allowance:
-        now = self._clock()
-        known = self._known.setdefault(address, Allowance(self._quotas, now))
-        self._known.move_to_end(address)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-        known.grow(now)
-        return known

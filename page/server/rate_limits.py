@@ -16,17 +16,15 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.server.guards import sentence_for
-from page.server.limits import MAX_CALL_BYTES
-from page.server.quotas import Addresses, Allowance, Quotas
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from page.server.limits import MAX_ADDRESSES, MAX_CALL_BYTES
+from page.server.quotas import Allowance, Quotas
 
 READING = ("GET", "HEAD", "OPTIONS")
 LOGIN, UPLOAD = "/login", "/gradio_api/upload"
@@ -34,11 +32,10 @@ ANSWERED_AT_ONCE = "/gradio_api/run/"
 SMALL = 1 / 8  # of a call; a power of two, so that sums are exact
 # What is said where a quota does not suffice, and what its size is told in.
 SENTENCES = {
-    "calls": "too_many_calls",
-    "upload_bytes": "too_many_bytes",
-    "wrong_passwords": "too_many_passwords",
+    "calls": ("too_many_calls", 1),
+    "upload_bytes": ("too_many_bytes", 2**20),
+    "wrong_passwords": ("too_many_passwords", 1),
 }
-UNITS = {"upload_bytes": 2**20}
 HUNG_UP = {"type": "http.disconnect"}  # as the app sees a visitor who is told to wait
 # The hosts of a Space reach it from addresses within their own network.
 PRIVATE_NETWORKS = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
@@ -51,26 +48,23 @@ def believe_the_proxy_of_a_space() -> None:
 
 
 class RateLimits:
-    """ASGI middleware that answers 429, with a sentence and Retry-After, who asks too much.
-
-    Args:
-        app: what answers all others.
-        quotas: what one address may do.
-        clock: tells the time in seconds.
-    """
+    """ASGI middleware that answers 429, with a sentence and Retry-After, who asks too much."""
 
     def __init__(
         self, app: ASGIApp, quotas: Quotas, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.app = app
-        self.addresses = Addresses(quotas, clock)
+        # Of the addresses that asked last; older ones are forgotten.
+        self.allowance_of = lru_cache(MAX_ADDRESSES)(lambda address: Allowance(quotas, clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http" or scope["method"] in READING:
             await self.app(scope, receive, send)
             return
-        request = _Request(scope, receive, send, self.addresses[network_of(scope)])
+        allowance = self.allowance_of(network_of(scope))
+        allowance.grow()
+        request = _Request(scope, receive, send, allowance)
         if not request.refused:
             try:
                 await self.app(scope, request.receive, request.send)
@@ -131,8 +125,9 @@ class _Request:
         if lacking is None:
             return None
         seconds = self._allowance.seconds_until(lacking, amounts[lacking])
-        limit = math.ceil(self._allowance.most[lacking] / UNITS.get(lacking, 1))
-        sentence = sentence_for(self._scope, SENTENCES[lacking], limit=limit, seconds=seconds)
+        name, unit = SENTENCES[lacking]
+        limit = math.ceil(self._allowance.most[lacking] / unit)
+        sentence = sentence_for(self._scope, name, limit=limit, seconds=seconds)
         headers = {"Retry-After": str(seconds)}
         if self._is_upload or self._is_login:
             return PlainTextResponse(sentence, 429, headers)  # as it is, it gets onto the page

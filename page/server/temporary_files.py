@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,10 +28,8 @@ def visitors_folder() -> Iterator[Path]:
     """A folder for visitors' photos and one beside it for Gradio's uploads, until the block ends.
 
     Both lie in the folder for temporary files, or where GRADIO_TEMP_DIR says. What apps left there
-    that were killed is deleted first. A request to stop (SIGTERM) ends the block too.
-
-    Yields:
-        The folder for visitors' photos.
+    that were killed is deleted first. A request to stop (SIGTERM) ends the block too. Yields the
+    folder for photos.
     """
     given = os.environ.get(UPLOADS_VARIABLE)
     parent = Path(given or tempfile.gettempdir()).resolve()
@@ -57,18 +55,11 @@ def visitors_folder() -> Iterator[Path]:
 def delete_abandoned_folders(own: Path) -> None:
     """Delete the folders beside this app's `own` that belong to apps which are no longer there."""
     for folder in own.parent.glob(f"{PREFIX}*"):
-        lock = FileLock(folder / LOCK, timeout=0)
-        try:
-            if folder == own or not _is_of_an_app(folder, own.stat().st_uid):
-                continue
-            lock.acquire()
-        except (OSError, Timeout):  # it is in use, or somebody else has just deleted it
-            continue
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_of_an_app(folder: Path, user: int) -> bool:
-    """Whether an app of this user made it, and nobody else put anything in its place."""
-    is_own = not folder.is_symlink() and folder.stat().st_uid == user
-    return is_own and (folder / VISITORS).is_dir() and (folder / LOCK).is_file()
+        # Not while it is in use, or where somebody else has just deleted it.
+        with suppress(OSError, Timeout):
+            # Made by an app of this user, and nobody else put anything in its place.
+            is_own = not folder.is_symlink() and folder.stat().st_uid == own.stat().st_uid
+            is_of_an_app = is_own and (folder / VISITORS).is_dir() and (folder / LOCK).is_file()
+            if is_of_an_app and folder != own:
+                with FileLock(folder / LOCK, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -16,10 +16,12 @@ from page.answers.one_photo import OnePhoto
 from page.answers.values import NOTHING_NEW, cleared
 from page.inspection.inspector import Inspector
 from page.inspection.results import ACCEPT, Result
+from page.languages import Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, shipped_models
 from page.session import Session
 
+TEXT = Translation("en")
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
 DENT, GOOD = (str(ROOT / f"assets/examples/flange_nut/{name}.jpg") for name in ("dent", "good"))
 
@@ -59,14 +61,14 @@ def test_what_is_said_is_of_the_model_chosen_last(catalogue, tmp_path):
     session, said = Session(tmp_path), []
 
     def go_on_to_the_key() -> None:
-        answers.choosing.choose_category(session, *KEY, NUT, "en")
-        said.append(answers.choosing.prepare(session, *KEY, "en"))
+        answers.choosing.choose_category(session, *KEY, NUT, TEXT)
+        said.append(answers.choosing.prepare(session, *KEY, TEXT))
 
     answers = Answers(SlowInspector(catalogue, {"flange_nut": go_on_to_the_key}))
     session.turn_to(*NUT)
-    late = answers.choosing.prepare(session, *NUT, "en")
+    late = answers.choosing.prepare(session, *NUT, TEXT)
     assert late == (gr.skip(),) * 3
-    assert said == [answers.choosing.prepare(session, *KEY, "en")]
+    assert said == [answers.choosing.prepare(session, *KEY, TEXT)]
     assert session.calibration == Inspector(catalogue).calibration_of(catalogue.find(*KEY))
 
 
@@ -74,21 +76,21 @@ def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catal
     session, said = Session(tmp_path), []
 
     def move() -> None:
-        said.append(answers.one_photo.rejudge(session, 0.8, *KEY, "en")[-1])
+        said.append(answers.one_photo.rejudge(session, 0.8, *KEY, TEXT)[-1])
 
     answers = Answers(SlowInspector(catalogue, {"key": move}))
     session.turn_to(*KEY)
-    price, _, drawn = answers.choosing.prepare(session, *KEY, "en")
+    price, _, drawn = answers.choosing.prepare(session, *KEY, TEXT)
     assert said == [gr.skip()]  # nothing that could come late and wipe out the answer
-    assert price == cost(session, 0.8, "en") != cost(session, 0.0, "en")
-    assert drawn == charts(session, 0.8, "en")
+    assert price == cost(session, 0.8, TEXT) != cost(session, 0.0, TEXT)
+    assert drawn == charts(session, 0.8, TEXT)
 
 
 def press_inspect(answers, session, photo, threshold=0.5):
     """What is shown when a person has had a photo of the nut inspected."""
-    answers.one_photo.give(session, photo, "en")
+    answers.one_photo.give(session, photo, TEXT)
     answers.one_photo.look_at(session, photo, *NUT)
-    *_, shown = answers.one_photo.inspect(session, photo, *NUT, threshold, "en")
+    *_, shown = answers.one_photo.inspect(session, photo, *NUT, threshold, TEXT)
     return shown
 
 
@@ -104,10 +106,10 @@ def during_an_inspection(
 @pytest.mark.parametrize(
     "act",
     [
-        lambda answers, session: answers.one_photo.give(session, GOOD, "en"),
-        lambda answers, session: answers.one_photo.give(session, None, "en"),
-        lambda answers, session: answers.choosing.choose_category(session, "key", "key", NUT, "en"),
-        lambda answers, session: answers.choosing.choose_model(session, "another", NUT, "en"),
+        lambda answers, session: answers.one_photo.give(session, GOOD, TEXT),
+        lambda answers, session: answers.one_photo.give(session, None, TEXT),
+        lambda answers, session: answers.choosing.choose_category(session, "key", "key", NUT, TEXT),
+        lambda answers, session: answers.choosing.choose_model(session, "another", NUT, TEXT),
     ],
     ids=["photo", "removed", "category", "model"],
 )
@@ -122,11 +124,11 @@ def test_an_answer_about_what_is_no_longer_looked_at_is_dropped(catalogue, tmp_p
 def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tmp_path):
     session = Session(tmp_path)
     answers = Answers(Inspector(catalogue))
-    answers.choosing.open(session, "en", *NUT)
-    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
+    answers.choosing.open(session, TEXT, *NUT)
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT))
     clicked = gr.EventData(None, {"number": 1})
     answers.one_photo.inspector = SlowInspector(
-        catalogue, {"dent.jpg": lambda: answers.many_photos.show(session, "en", clicked)}
+        catalogue, {"dent.jpg": lambda: answers.many_photos.show(session, TEXT, clicked)}
     )
     assert press_inspect(answers, session, DENT) == NOTHING_NEW
     assert (session.number, session.result.file) == (1, "good.jpg")
@@ -137,19 +139,19 @@ def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tm
 def test_another_photo_takes_the_place_of_the_result_and_the_same_one_does_not(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
     press_inspect(answers, session, DENT)
-    said_late = answers.one_photo.give(session, DENT, "en")  # Inspect was faster
+    said_late = answers.one_photo.give(session, DENT, TEXT)  # Inspect was faster
     assert said_late == NOTHING_NEW
     assert session.result.record.verdict == "FAIL"
-    assert answers.one_photo.give(session, GOOD, "en").verdict == cleared("en").verdict
+    assert answers.one_photo.give(session, GOOD, TEXT).verdict == cleared(TEXT).verdict
     assert session.result is None
-    judged = answers.one_photo.rejudge(session, 0.1, *NUT, "en")[:-1]
+    judged = answers.one_photo.rejudge(session, 0.1, *NUT, TEXT)[:-1]
     assert judged == (gr.skip(),) * len(judged)
 
 
 def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
     session = Session(tmp_path)
     _, shown = during_an_inspection(
-        catalogue, session, lambda answers: answers.one_photo.rejudge(session, 1.0, *NUT, "en")
+        catalogue, session, lambda answers: answers.one_photo.rejudge(session, 1.0, *NUT, TEXT)
     )
     assert (session.result.record.verdict, session.result.record.threshold) == ("PASS", 1.0)
     assert 'data-verdict="PASS"' in shown.verdict
@@ -157,21 +159,21 @@ def test_the_verdict_is_that_of_the_threshold_by_then(catalogue, tmp_path):
 
 def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    answers.choosing.open(session, "en", *NUT)
-    answers.one_photo.rejudge(session, 0.1, *NUT, "en")  # while the batch waits
-    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
+    answers.choosing.open(session, TEXT, *NUT)
+    answers.one_photo.rejudge(session, 0.1, *NUT, TEXT)  # while the batch waits
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT))
     batch = session.batch
     assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
-    answers.choosing.choose_category(session, "key", "key", NUT, "en")
-    answers.many_photos.show(session, "en", gr.EventData(None, {"number": 1}))
+    answers.choosing.choose_category(session, "key", "key", NUT, TEXT)
+    answers.many_photos.show(session, TEXT, gr.EventData(None, {"number": 1}))
     for threshold in (0.5, 0.9):
-        assert answers.many_photos.rejudge(session, threshold, *KEY, "en") == (gr.skip(),) * 3
-        assert answers.one_photo.rejudge(session, threshold, *KEY, "en")[0] == gr.skip()
+        assert answers.many_photos.rejudge(session, threshold, *KEY, TEXT) == (gr.skip(),) * 3
+        assert answers.one_photo.rejudge(session, threshold, *KEY, TEXT)[0] == gr.skip()
         assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
         assert (session.result.record.threshold, session.result.record.verdict) == (0.1, "FAIL")
-    assert "data-keeps-threshold" in answers.one_photo.decide(session, ACCEPT, "", "en")[0]
-    answers.choosing.choose_category(session, "flange_nut", "flange_nut", KEY, "en")
-    answers.many_photos.rejudge(session, 0.5, *NUT, "en")
+    assert "data-keeps-threshold" in answers.one_photo.decide(ACCEPT, session, "", TEXT)[0]
+    answers.choosing.choose_category(session, "flange_nut", "flange_nut", KEY, TEXT)
+    answers.many_photos.rejudge(session, 0.5, *NUT, TEXT)
     assert batch.results[0].record.verdict == "PASS"
 
 
@@ -179,7 +181,7 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
     catalogue, tmp_path, monkeypatch
 ):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    list(answers.many_photos.inspect(session, [GOOD, DENT], *NUT, 0.5, "en"))
+    list(answers.many_photos.inspect(session, [GOOD, DENT], *NUT, 0.5, TEXT))
     first, read_maps = session.batch, Result.read_maps
     reading, go_on = threading.Event(), threading.Event()
 
@@ -190,9 +192,9 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
 
     monkeypatch.setattr(Result, "read_maps", read_late)
     with ThreadPoolExecutor(1) as threads:
-        moved = threads.submit(answers.many_photos.rejudge, session, 0.4, *NUT, "en")
+        moved = threads.submit(answers.many_photos.rejudge, session, 0.4, *NUT, TEXT)
         assert reading.wait(60)
-        started = answers.many_photos.inspect(session, [GOOD], *NUT, 0.4, "en")
+        started = answers.many_photos.inspect(session, [GOOD], *NUT, 0.4, TEXT)
         next(started)  # the batch is replaced
         go_on.set()
         assert moved.result(60) == (gr.skip(),) * 3  # it is shown no longer
@@ -203,7 +205,7 @@ def test_a_batch_that_is_replaced_while_it_is_rejudged_keeps_its_maps_until_then
 
 def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en"))
+    list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT))
     of_batch = {*session.batch.folder.path.iterdir()}
 
     def files() -> set[Path]:
@@ -219,8 +221,8 @@ def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tm
     for _ in range(2):  # the same photo once more
         press_inspect(answers, session, GOOD)
     assert len(files()) <= 2 * counts[0] + 1
-    answers.one_photo.give(session, None, "en")
-    answers.one_photo.give(session, DENT, "en")
+    answers.one_photo.give(session, None, TEXT)
+    answers.one_photo.give(session, DENT, TEXT)
     assert not files()
     assert {*session.batch.folder.path.iterdir()} == of_batch
 
@@ -228,22 +230,22 @@ def test_single_photos_take_no_more_of_the_disk_the_more_there_are(catalogue, tm
 def test_an_answer_that_is_dropped_leaves_no_file(catalogue, tmp_path):
     session = Session(tmp_path)
     during_an_inspection(
-        catalogue, session, lambda answers: answers.one_photo.give(session, GOOD, "en")
+        catalogue, session, lambda answers: answers.one_photo.give(session, GOOD, TEXT)
     )
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_batch_that_is_stopped_while_it_waits_does_not_begin(catalogue, tmp_path):
     session, answers = Session(tmp_path), Answers(Inspector(catalogue))
-    assert "Waiting for the first result" in answers.many_photos.start(session, "en")
-    stopped = answers.many_photos.cancel(session, "en")
+    assert "Waiting for the first result" in answers.many_photos.start(session, TEXT)
+    stopped = answers.many_photos.cancel(session, TEXT)
     assert "Stopped before the first photo" in stopped
-    (only,) = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en")
+    (only,) = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT)
     assert (only.progress, session.batch) == (stopped, None)
-    answers.many_photos.start(session, "en")
-    *_, last = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, "en")
+    answers.many_photos.start(session, TEXT)
+    *_, last = answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT)
     assert "done" in last.progress
-    assert answers.many_photos.cancel(session, "en") == gr.skip()
+    assert answers.many_photos.cancel(session, TEXT) == gr.skip()
 
 
 def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
@@ -260,4 +262,4 @@ def test_of_what_is_not_on_offer_the_page_opens_the_nearest(tmp_path):
         (("bolt", "org/gone"), ("nut", "nut")),
         ((None, None), ("nut", "nut")),
     ):
-        assert answers.choosing.open(Session(tmp_path), "en", *wanted)[0] == opened
+        assert answers.choosing.open(Session(tmp_path), TEXT, *wanted)[0] == opened

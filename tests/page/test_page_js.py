@@ -349,11 +349,11 @@ def test_every_verdict_can_be_read(browser, address, scheme, tmp_path):
     ("name", "viewport", "scheme"),
     [("desktop", DESKTOP, "light"), ("phone", PHONE, "light"), ("dark", DESKTOP, "dark")],
 )
-def test_the_light_table_fits(browser, address, name, viewport, scheme):
+def test_the_pictures_fit(browser, address, name, viewport, scheme):
     page = browser.new_page(viewport=viewport, color_scheme=scheme)
     page.goto(address)
     inspect(page)
     page.wait_for_timeout(500)
-    page.screenshot(path=OUTPUT / f"light_table_{name}.png", full_page=True)
+    page.screenshot(path=OUTPUT / f"pictures_{name}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     page.close()
