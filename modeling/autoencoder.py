@@ -19,10 +19,7 @@ from .restoration import Restoration
 class Encoder(nn.Module):
     """Target values to bottleneck: (B, C, h, w) -> (B, outputs, h/s, w/s); s: the body's stride.
 
-    Args:
-        config: sizes of the body.
-        channels: C, of the target.
-        outputs: channels of the result; the variational autoencoder needs two a latent channel.
+    `channels` is C; the variational autoencoder needs two outputs a latent channel.
     """
 
     def __init__(self, config: AutoencoderConfig, channels: int, outputs: int) -> None:

@@ -114,11 +114,8 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0's trunk, up to the last layer that is asked for.
 
     Blocks 2, 4, 7, 10 and 14 end the resolutions: strides 4, 8, 16, 16 and 32, channels 24, 40,
-    80, 112 and 192.
-
-    Args:
-        layers: blocks whose output is wanted, ascending, each 0 to 14; anything else raises
-            `ValueError`.
+    80, 112 and 192. `layers` are the blocks whose output is wanted, ascending, each 0 to 14;
+    anything else raises `ValueError`.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:
@@ -153,7 +150,10 @@ class EfficientNetLite0(nn.Module):
         return outputs
 
     def load_reference_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Take over `efficientnet-lite-pytorch`'s state dict, batch normalisation folded in."""
+        """Take over `efficientnet-lite-pytorch`'s state dict, batch normalisation folded in.
+
+        `KeyError` when a weight is missing.
+        """
         _fold(self.stem, state, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             prefix = f"_blocks.{index}."
@@ -184,10 +184,8 @@ def _fold(layer: SameConv, state: Mapping[str, Tensor], conv: str, norm: str) ->
 class HubBackbone(nn.Module):
     """Any `transformers.AutoBackbone` (DINOv2, ResNet, ...), fed pictures in 0..1.
 
-    Args:
-        network: the network, whose config names the layers.
-        mean: of the pictures that it was trained on, one a channel.
-        std: their standard deviation.
+    The network's config names the layers; mean and standard deviation, one a channel, are those of
+    the pictures that it was trained on.
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -240,8 +238,8 @@ def build_backbone(
 ) -> EfficientNetLite0 | HubBackbone:
     """A backbone whose weights are still to come, as `from_pretrained` needs it.
 
-    Arguments are those of `load_backbone`, and for a Hub id the config that it returned; raises
-    `ValueError` on layers that do not exist, and for a Hub id without its config.
+    Name and layers are those of `load_backbone`; for a Hub id, `hub_config` is the config that it
+    returned. `ValueError` on layers that do not exist, and for a Hub id without its config.
     """
     if name == EFFICIENTNET_LITE0:
         return EfficientNetLite0(layers)

@@ -40,9 +40,10 @@ class Calibration:
 
     @classmethod
     def fit(cls, normal_scores: Sequence[float], false_alarm_rate: float) -> Calibration:
-        """Fit to raw scores of held-out good parts, so that the rate holds (split conformal).
+        """Fit to raw scores of held-out good parts, so that the rate, in (0, 1), holds.
 
-        Arguments and errors are those of `scoring.conformal_threshold`.
+        Split conformal, with the arguments and errors of `scoring.conformal_threshold`; no score
+        may be of a part that the model was trained on.
         """
         ordered = tuple(sorted(float(score) for score in normal_scores))
         raw_threshold, promised = conformal_threshold(ordered, false_alarm_rate)
@@ -52,7 +53,8 @@ class Calibration:
     def with_labelled(self, scores: Sequence[float], labels: Sequence[int]) -> Calibration:
         """The same held-out good parts with the threshold that labelled parts ask for.
 
-        Never of the test set; arguments and errors are those of `scoring.roc_threshold`.
+        Raw scores and labels (0 good, 1 defective, both present), never of the test set; errors are
+        those of `scoring.roc_threshold`.
         """
         raw_threshold = roc_threshold(scores, labels)
         n = len(self.normal_scores)
@@ -63,7 +65,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Read what `to_dict` wrote; `ValueError` if a number is missing or not finite."""
+        """Read what `to_dict` wrote; `ValueError` on a number that is missing or out of range."""
         try:
             calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
             numbers = [getattr(calibration, name) for name in NUMBERS]
@@ -90,7 +92,10 @@ class Calibration:
         return calibrated_score(raw, self.raw_threshold, self.scale)
 
     def rejected_at(self, threshold: float) -> Rate:
-        """How many of the held-out good parts a threshold on the score, 0..1, rejects."""
+        """How many of the held-out good parts a threshold on the score, 0..1, rejects.
+
+        At the calibrated threshold this is what `promised_false_alarm_rate` is made from.
+        """
         return rate(int(exceeds(self._normal_scores(), threshold).sum()), len(self.normal_scores))
 
     def at_least(self, score: float) -> Rate:

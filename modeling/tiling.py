@@ -14,25 +14,18 @@ LEAST_OVERLAP = 0.25  # of a tile's side; what a border hides lies well inside t
 
 @dataclass(frozen=True)
 class Tiling:
-    """Square tiles at equal distances that cover a square picture.
+    """Square tiles at equal distances that cover a square picture."""
 
-    Attributes:
-        side: of a tile, in positions of the grid that is cut.
-        count: tiles a side.
-        stride: from one tile's start to the next one's; 0 where there is one tile.
-    """
-
-    side: int
-    count: int = 1
-    stride: int = 0
+    side: int  # of a tile, in positions of the grid that is cut
+    count: int = 1  # tiles a side
+    stride: int = 0  # from one tile's start to the next one's; 0 where there is one tile
 
     @classmethod
     def covering(cls, whole: int, side: int, unit: int = 1) -> Tiling:
         """The fewest tiles of a side that cover a whole picture and overlap by a quarter or more.
 
-        Raises:
-            ValueError: when the tiles can't lie at equal distances, a multiple of `unit`; it names
-                a size that does.
+        Raises `ValueError` when the tiles, no larger than the picture, can't lie at equal distances
+        of a multiple of `unit`; it names a size that does.
         """
         if side == whole:
             return cls(side)
