@@ -63,32 +63,25 @@ class SameConv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        # An even input needs kernel_size - stride rows more, an odd one kernel_size - 1.
         self.lopsided = stride > 1
+        padding = 0 if self.lopsided else kernel_size // 2
         self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=0 if self.lopsided else kernel_size // 2,
-            groups=groups,
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups
         )
         self.activation = activation
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolve, then ReLU6 where this layer has it."""
         if self.lopsided:
-            features = F.pad(features, self._padding(*features.shape[-2:]))
+            (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+            # An even input needs kernel - stride rows more, an odd one kernel - 1.
+            down, across = (
+                max(kernel - (side % stride or stride), 0) for side in features.shape[-2:]
+            )
+            sides = (across // 2, across - across // 2, down // 2, down - down // 2)
+            features = F.pad(features, sides)
         features = self.conv(features)
         return F.relu6(features) if self.activation else features
-
-    def _padding(self, height: int, width: int) -> tuple[int, int, int, int]:
-        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
-        down, across = (
-            max(kernel - stride if side % stride == 0 else kernel - side % stride, 0)
-            for side in (height, width)
-        )
-        return across // 2, across - across // 2, down // 2, down - down // 2
 
 
 class InvertedResidual(nn.Module):
@@ -166,16 +159,10 @@ class EfficientNetLite0(nn.Module):
 @torch.no_grad()
 def _fold(layer: SameConv, state: Mapping[str, Tensor], conv: str, norm: str) -> None:
     """Write convolution `conv` and batch normalisation `norm` (epsilon 1e-3) into one layer."""
-    weight, gain, shift, mean, variance = (
-        state[name].double()  # folded in double, so that only one rounding remains
-        for name in (
-            f"{conv}.weight",
-            f"{norm}.weight",
-            f"{norm}.bias",
-            f"{norm}.running_mean",
-            f"{norm}.running_var",
-        )
-    )
+    # Folded in double, so that only one rounding remains.
+    weight = state[f"{conv}.weight"].double()
+    parts = ("weight", "bias", "running_mean", "running_var")
+    gain, shift, mean, variance = (state[f"{norm}.{part}"].double() for part in parts)
     gain = gain / (variance + 1e-3).sqrt()
     layer.conv.weight.copy_(weight * gain[:, None, None, None])
     layer.conv.bias.copy_(shift - mean * gain)
@@ -258,13 +245,9 @@ def load_backbone(
 ) -> tuple[EfficientNetLite0 | HubBackbone, dict[str, Any] | None]:
     """A backbone with its published weights and, of a Hub id, the config to rebuild it from.
 
-    Args:
-        name: "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE.
-        layers: which layers' features are wanted; for a Hub id its `out_indices`.
-
-    Raises:
-        BackboneError: when its weights can't be had.
-        ValueError: on layers that do not exist.
+    `name` is "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE;
+    `layers` are those whose features are wanted, for a Hub id its `out_indices`. `BackboneError`
+    when its weights can't be had, `ValueError` on layers that do not exist.
     """
     if name == EFFICIENTNET_LITE0:
         trunk = EfficientNetLite0(layers)

@@ -14,28 +14,25 @@ from .rates import Rate, rate
 from .scoring import calibrated_score, conformal_threshold, exceeds, roc_threshold, score_scale
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
-NUMBERS = ("false_alarm_rate", "promised_false_alarm_rate", "raw_threshold", "scale")
+RANGES = {
+    "false_alarm_rate": (0, 1),
+    "promised_false_alarm_rate": (0, 1),
+    "raw_threshold": (-1e30, 1e30),  # within what 32 bits hold
+    "scale": (1e-30, 1e30),
+}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The operating point of a model, from held-out good parts alone.
+    """The operating point of a model, from held-out good parts alone."""
 
-    Attributes:
-        normal_scores: raw scores of the n held-out good parts, ascending.
-        false_alarm_rate: the share of good parts that was asked to fail at most, in (0, 1).
-        promised_false_alarm_rate: what n parts can promise for it, at least 1 / (n + 1).
-        raw_threshold: the raw score above which a part fails.
-        scale: width of the logistic score, in raw units, > 0.
-        rule: "conformal", or "roc" where a labelled validation set fixed the threshold; the
-            false-alarm rate is then what the held-out good parts show of it, and was not asked for.
-    """
-
-    normal_scores: tuple[float, ...]
-    false_alarm_rate: float
-    promised_false_alarm_rate: float
-    raw_threshold: float
-    scale: float
+    normal_scores: tuple[float, ...]  # raw scores of the n held-out good parts, ascending
+    false_alarm_rate: float  # the share of good parts that was asked to fail at most, in (0, 1)
+    promised_false_alarm_rate: float  # what n parts can promise for it, at least 1 / (n + 1)
+    raw_threshold: float  # the raw score above which a part fails
+    scale: float  # width of the logistic score, in raw units, > 0
+    # "conformal", or "roc" where a labelled validation set fixed the threshold; the false-alarm
+    # rate is then what the held-out good parts show of it, and was not asked for.
     rule: str = "conformal"
 
     @classmethod
@@ -68,7 +65,7 @@ class Calibration:
         """Read what `to_dict` wrote; `ValueError` on a number that is missing or out of range."""
         try:
             calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
-            numbers = [getattr(calibration, name) for name in NUMBERS]
+            numbers = [getattr(calibration, name) for name in RANGES]
             sound = all(map(math.isfinite, (*calibration.normal_scores, *numbers)))
             sound = sound and calibration.scale > 0
         except (KeyError, TypeError) as error:

@@ -60,20 +60,18 @@ class MaskedAutoencoder(ReconstructionModel):
         super().__init__(config)
         side = config.body_size // (config.body_stride * config.patch_size)
         width, decoder_width = config.hidden_size, config.decoder_hidden_size
+        heads = config.num_attention_heads
         patch_values = self.target.channels * config.patch_size**2
         self.side = side
         self.embed = nn.Linear(patch_values, width)
         self.encoder = nn.Sequential(
-            *(Block(width, config.num_attention_heads) for _ in range(config.num_hidden_layers)),
+            *(Block(width, heads) for _ in range(config.num_hidden_layers)),
             nn.LayerNorm(width),
         )
         self.to_decoder = nn.Linear(width, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.decoder = nn.Sequential(
-            *(
-                Block(decoder_width, config.num_attention_heads, side)
-                for _ in range(config.decoder_num_hidden_layers)
-            ),
+            *(Block(decoder_width, heads, side) for _ in range(config.decoder_num_hidden_layers)),
             nn.LayerNorm(decoder_width),
         )
         self.to_patches = nn.Linear(decoder_width, patch_values)

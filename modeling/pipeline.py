@@ -133,10 +133,6 @@ class InspectionPipeline(Pipeline):
     In a clone of the project, `modeling.load_pipeline("folder or ORG/NAME")` runs its code instead.
     Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5, and with
     `category=` if the model knows several.
-
-    Attributes:
-        detector: what judges the photos: the model, or its exported graph.
-        backend: the name of what runs it, one of `backends.BACKENDS`.
     """
 
     _load_image_processor = True
@@ -153,8 +149,8 @@ class InspectionPipeline(Pipeline):
                 "by; train it with training/train.py or call model.calibrate with good photos."
             )
         self.model.eval()
-        self.detector: Detector = self.model
-        self.backend = TORCH
+        self.detector: Detector = self.model  # what judges the photos, or its exported graph
+        self.backend = TORCH  # the name of what runs it, one of `backends.BACKENDS`
 
     def _sanitize_parameters(
         self, threshold: float | None = None, category: str | None = None

@@ -157,7 +157,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         painted: Painted | None = None,
         return_dict: bool | None = None,
     ) -> ReconstructionOutput | tuple[Tensor, ...]:
-        """Reconstruct, judge, and give the training loss.
+        """Reconstruct, judge, and give the training loss, which alone carries gradients.
 
         Args:
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size; with `loss_only` tiles,
@@ -171,9 +171,6 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             painted: what teaches the painter, where the pictures are one process's part of a batch:
                 how many of the first, and how much their mean loss counts.
             return_dict: False returns the fields that are not None as a tuple.
-
-        Returns:
-            `ReconstructionOutput` with `loss`, which alone carries gradients.
 
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.

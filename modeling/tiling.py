@@ -75,7 +75,10 @@ class Tiling:
         """
         if self.count == 1:
             return tiles
-        weight = self._weight().to(tiles)  # (side, side)
+        # (side, side): 1 where a tile is alone, falling towards its border where it is not.
+        steps = torch.arange(self.side, dtype=torch.float32) + 0.5
+        ramp = (torch.minimum(steps, steps.flip(0)) / (self.side - self.stride)).clamp_max(1)
+        weight = (ramp[:, None] * ramp).to(tiles)
         weighted = tiles * weight
         channels, area = tiles.shape[1], self.side**2
         columns = weighted.reshape(-1, self.tiles, channels * area).transpose(1, 2)
@@ -87,10 +90,3 @@ class Tiling:
         """Add up what all tiles say of each position: (B, C side side, tiles) -> (B, C, w, w)."""
         size = (self.whole, self.whole)
         return F.fold(columns, size, (self.side, self.side), stride=self.stride)
-
-    def _weight(self) -> Tensor:
-        """(side, side): 1 where a tile is alone, falling towards its border where it is not."""
-        overlap = self.side - self.stride
-        steps = torch.arange(self.side, dtype=torch.float32) + 0.5
-        ramp = (torch.minimum(steps, steps.flip(0)) / overlap).clamp_max(1)
-        return ramp[:, None] * ramp
