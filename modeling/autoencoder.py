@@ -1,7 +1,4 @@
-"""The convolutional autoencoder: a part squeezed through a bottleneck that only good parts fit.
-
-Only the body stands here; target, residual, map, score and calibration are the base class's.
-"""
+"""The convolutional autoencoder: a part squeezed through a bottleneck that only good parts fit."""
 
 from __future__ import annotations
 

@@ -54,8 +54,7 @@ class PhotoError(ValueError):
 def open_photo(source: Photo) -> Image.Image:
     """Open a path, an http(s) address or a PIL image: upright by EXIF, 8 bit, RGB, decoded.
 
-    Raises:
-        PhotoError: when there is no such file, it is no readable picture, or it is too large.
+    Raises `PhotoError` when there is no such file, it is no readable picture, or it is too large.
     """
     if isinstance(source, Image.Image):
         with _explained("The photo"):

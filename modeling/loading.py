@@ -61,16 +61,13 @@ def load_model(
 
     The model is in evaluation mode, both are of one commit. Nothing but safetensors is read, and no
     code of the repository is run. Where the Hub can't be reached, what was downloaded earlier is
-    taken.
+    taken. Raises `ModelLoadError` when it does not exist, is no model of this project, or damaged.
 
     Args:
         model: a folder that training wrote, or a Hub id such as "org/bottle".
         revision: branch, tag or commit of the Hub repository.
         token: access token for a private repository; that of the environment if None.
         local_files_only: take what was downloaded earlier and ask nobody.
-
-    Raises:
-        ModelLoadError: when it does not exist, is no model of this project, or is damaged.
     """
     name = os.fspath(model)
     if not os.path.isdir(name) and (name.startswith((".", "/", "~")) or name.count("/") != 1):

@@ -229,11 +229,8 @@ def load_pipeline(
 
     It runs on the `device`, such as "cpu" or "cuda", chosen by transformers if None, by the
     `backend`: "torch"; "onnxruntime" or "openvino", which need the graph that publishing/export.py
-    writes beside the model; or "auto", the fastest that is there.
-
-    Raises:
-        ModelLoadError: when it can't be loaded (see `load_model`), is not calibrated, or can't be
-            run by the backend.
+    writes beside the model; or "auto", the fastest that is there. Raises `ModelLoadError` when it
+    can't be loaded (see `load_model`), is not calibrated, or can't be run by the backend.
     """
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     loaded, processor = load_model(model, **where)

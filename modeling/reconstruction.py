@@ -199,8 +199,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
     def detect(self, pixel_values: Tensor, category: Category = None) -> ReconstructionOutput:
         """Reconstruct and judge, without gradients and without a loss; arguments as in `forward`.
 
-        Raises:
-            ValueError: as `forward`, and when pictures hold what is no finite number.
+        Raises `ValueError` as that does, and when pictures hold what is no finite number.
         """
         # NaN exceeds no threshold and would pass. A graph that is being exported has no values yet.
         if not torch.compiler.is_compiling() and not pixel_values.isfinite().all():

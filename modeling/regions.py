@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,8 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     the touching runs of the row above. Written out because a model on the Hub must load where
     neither scipy nor scikit-image is installed.
     """
-    parents: list[int] = []
+    runs = _runs_of(mask)  # a run's index is its number
+    parents = list(range(len(runs)))
 
     def root(index: int) -> int:
         while parents[index] != index:
@@ -66,17 +68,12 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
             index = parents[index]
         return index
 
-    runs = _runs_of(mask)  # a run's index is its number
-    above: list[int] = []
-    current: list[int] = []
+    in_row: dict[int, list[int]] = defaultdict(list)
     for number, (row, start, stop) in enumerate(runs):
-        parents.append(number)
-        if number and row != runs[number - 1][0]:
-            above, current = (current if row == runs[number - 1][0] + 1 else []), []
-        for other in above:
+        for other in in_row[row - 1]:
             if runs[other][1] <= stop and runs[other][2] >= start:
                 parents[root(number)] = root(other)
-        current.append(number)
+        in_row[row].append(number)
 
     labels = np.zeros(mask.shape, dtype=np.int32)
     names: dict[int, int] = {}

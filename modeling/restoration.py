@@ -1,7 +1,4 @@
-"""What an architecture's body makes of target values, and the loss that teaches it to.
-
-The painter is the small decoder that draws features as a picture for a person (`targets.Painter`).
-"""
+"""What an architecture's body makes of target values, and the loss that teaches it to."""
 
 from __future__ import annotations
 

@@ -85,9 +85,7 @@ def conformal_threshold(
 
     Of raw scores of n >= 1 held-out good parts and the share of good parts that may fail, in
     (0, 1): the raw threshold (one of the scores) and the false-alarm rate that it promises.
-
-    Raises:
-        ValueError: on an empty sequence, a score that is not finite, or a rate outside (0, 1).
+    Raises `ValueError` on no scores, one that is not finite, or a rate outside (0, 1).
     """
     if not 0 < false_alarm_rate < 1:
         raise ValueError(

@@ -2,8 +2,7 @@
 
 Anybody can put a model on the Hub. A number in its config.json may ask for terabytes of memory or
 for days of work, and a name in it for code that the Hub would send. The configuration checks its
-own fields; here is checked what is read before there is a configuration (`check_config`), whether
-the weights have the shapes that it describes, and whether the image processor serves the model.
+own fields.
 """
 
 from __future__ import annotations
