@@ -1,7 +1,4 @@
-"""The convolutional autoencoder: a part squeezed through a bottleneck that only good parts fit.
-
-Only the body stands here; target, residual, map, score and calibration are the base class's.
-"""
+"""The convolutional autoencoder: a part squeezed through a bottleneck that only good parts fit."""
 
 from __future__ import annotations
 
@@ -19,10 +16,7 @@ from .restoration import Restoration
 class Encoder(nn.Module):
     """Target values to bottleneck: (B, C, h, w) -> (B, outputs, h/s, w/s); s: the body's stride.
 
-    Args:
-        config: sizes of the body.
-        channels: C, of the target.
-        outputs: channels of the result; the variational autoencoder needs two a latent channel.
+    `channels` is C; the variational autoencoder needs two outputs a latent channel.
     """
 
     def __init__(self, config: AutoencoderConfig, channels: int, outputs: int) -> None:

@@ -63,32 +63,25 @@ class SameConv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        # An even input needs kernel_size - stride rows more, an odd one kernel_size - 1.
         self.lopsided = stride > 1
+        padding = 0 if self.lopsided else kernel_size // 2
         self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=0 if self.lopsided else kernel_size // 2,
-            groups=groups,
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups
         )
         self.activation = activation
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolve, then ReLU6 where this layer has it."""
         if self.lopsided:
-            features = F.pad(features, self._padding(*features.shape[-2:]))
+            (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+            # An even input needs kernel - stride rows more, an odd one kernel - 1.
+            down, across = (
+                max(kernel - (side % stride or stride), 0) for side in features.shape[-2:]
+            )
+            sides = (across // 2, across - across // 2, down // 2, down - down // 2)
+            features = F.pad(features, sides)
         features = self.conv(features)
         return F.relu6(features) if self.activation else features
-
-    def _padding(self, height: int, width: int) -> tuple[int, int, int, int]:
-        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
-        down, across = (
-            max(kernel - stride if side % stride == 0 else kernel - side % stride, 0)
-            for side in (height, width)
-        )
-        return across // 2, across - across // 2, down // 2, down - down // 2
 
 
 class InvertedResidual(nn.Module):
@@ -114,11 +107,8 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0's trunk, up to the last layer that is asked for.
 
     Blocks 2, 4, 7, 10 and 14 end the resolutions: strides 4, 8, 16, 16 and 32, channels 24, 40,
-    80, 112 and 192.
-
-    Args:
-        layers: blocks whose output is wanted, ascending, each 0 to 14; anything else raises
-            `ValueError`.
+    80, 112 and 192. `layers` are the blocks whose output is wanted, ascending, each 0 to 14;
+    anything else raises `ValueError`.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:
@@ -153,7 +143,10 @@ class EfficientNetLite0(nn.Module):
         return outputs
 
     def load_reference_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Take over `efficientnet-lite-pytorch`'s state dict, batch normalisation folded in."""
+        """Take over `efficientnet-lite-pytorch`'s state dict, batch normalisation folded in.
+
+        `KeyError` when a weight is missing.
+        """
         _fold(self.stem, state, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             prefix = f"_blocks.{index}."
@@ -166,16 +159,10 @@ class EfficientNetLite0(nn.Module):
 @torch.no_grad()
 def _fold(layer: SameConv, state: Mapping[str, Tensor], conv: str, norm: str) -> None:
     """Write convolution `conv` and batch normalisation `norm` (epsilon 1e-3) into one layer."""
-    weight, gain, shift, mean, variance = (
-        state[name].double()  # folded in double, so that only one rounding remains
-        for name in (
-            f"{conv}.weight",
-            f"{norm}.weight",
-            f"{norm}.bias",
-            f"{norm}.running_mean",
-            f"{norm}.running_var",
-        )
-    )
+    # Folded in double, so that only one rounding remains.
+    weight = state[f"{conv}.weight"].double()
+    parts = ("weight", "bias", "running_mean", "running_var")
+    gain, shift, mean, variance = (state[f"{norm}.{part}"].double() for part in parts)
     gain = gain / (variance + 1e-3).sqrt()
     layer.conv.weight.copy_(weight * gain[:, None, None, None])
     layer.conv.bias.copy_(shift - mean * gain)
@@ -184,10 +171,8 @@ def _fold(layer: SameConv, state: Mapping[str, Tensor], conv: str, norm: str) ->
 class HubBackbone(nn.Module):
     """Any `transformers.AutoBackbone` (DINOv2, ResNet, ...), fed pictures in 0..1.
 
-    Args:
-        network: the network, whose config names the layers.
-        mean: of the pictures that it was trained on, one a channel.
-        std: their standard deviation.
+    The network's config names the layers; mean and standard deviation, one a channel, are those of
+    the pictures that it was trained on.
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -240,8 +225,8 @@ def build_backbone(
 ) -> EfficientNetLite0 | HubBackbone:
     """A backbone whose weights are still to come, as `from_pretrained` needs it.
 
-    Arguments are those of `load_backbone`, and for a Hub id the config that it returned; raises
-    `ValueError` on layers that do not exist, and for a Hub id without its config.
+    Name and layers are those of `load_backbone`; for a Hub id, `hub_config` is the config that it
+    returned. `ValueError` on layers that do not exist, and for a Hub id without its config.
     """
     if name == EFFICIENTNET_LITE0:
         return EfficientNetLite0(layers)
@@ -260,13 +245,9 @@ def load_backbone(
 ) -> tuple[EfficientNetLite0 | HubBackbone, dict[str, Any] | None]:
     """A backbone with its published weights and, of a Hub id, the config to rebuild it from.
 
-    Args:
-        name: "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE.
-        layers: which layers' features are wanted; for a Hub id its `out_indices`.
-
-    Raises:
-        BackboneError: when its weights can't be had.
-        ValueError: on layers that do not exist.
+    `name` is "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE;
+    `layers` are those whose features are wanted, for a Hub id its `out_indices`. `BackboneError`
+    when its weights can't be had, `ValueError` on layers that do not exist.
     """
     if name == EFFICIENTNET_LITE0:
         trunk = EfficientNetLite0(layers)

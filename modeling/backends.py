@@ -10,9 +10,8 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,13 +34,6 @@ AUTO = "auto"  # the fastest that is installed and has its graph beside the mode
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]  # inputs by name -> `OUTPUTS`
 
 
-class Detector(Protocol):
-    """What judges pictures: a model, or its exported graph."""
-
-    def detect(self, pixel_values: Tensor, category: Category = None) -> ReconstructionOutput:
-        """As `ReconstructionModel.detect`."""
-
-
 class ExportedModel:
     """A graph in the place of the `detect` of the model that it was exported from."""
 
@@ -61,18 +53,15 @@ class ExportedModel:
         return ReconstructionOutput(**tensors, is_anomalous=verdict)
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """A library that runs graphs.
+Detector = ReconstructionModel | ExportedModel  # what judges pictures
 
-    Attributes:
-        file: the graph's name beside the weights.
-        more_files: what belongs to it.
-        load: path -> what computes the graph, and the digest of the model it was made from.
-    """
 
-    file: str
-    more_files: tuple[str, ...]
+class Runtime(NamedTuple):
+    """A library that runs graphs."""
+
+    file: str  # the graph's name beside the weights
+    more_files: tuple[str, ...]  # what belongs to it
+    # path -> what computes the graph, and the digest of the model it was made from
     load: Callable[[Path], tuple[Run, str | None]]
 
 
@@ -122,15 +111,10 @@ def load_detector(
 ) -> tuple[Detector, str]:
     """What judges pictures for a model, and the name of the backend that runs it.
 
-    Args:
-        model: loaded from `source`.
-        source: its folder or Hub id, where the exported graph lies too.
-        backend: one of `BACKENDS`, or `AUTO`.
-        where: revision, token and local_files_only, as `load_model` takes them.
-
-    Raises:
-        ModelLoadError: when the backend is unknown or not installed, or when its graph is missing,
-            damaged, or was exported from another state of the model.
+    `backend` is one of `BACKENDS`, or `AUTO`. The graph lies where the model was loaded from: in
+    the folder or Hub id `source`, `where` says revision, token and local_files_only. Raises
+    `ModelLoadError` when the backend is unknown or not installed, or when its graph is missing,
+    damaged, or was exported from another state of the model.
     """
     if backend == TORCH:
         return model, TORCH

@@ -14,35 +14,33 @@ from .rates import Rate, rate
 from .scoring import calibrated_score, conformal_threshold, exceeds, roc_threshold, score_scale
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
-NUMBERS = ("false_alarm_rate", "promised_false_alarm_rate", "raw_threshold", "scale")
+RANGES = {
+    "false_alarm_rate": (0, 1),
+    "promised_false_alarm_rate": (0, 1),
+    "raw_threshold": (-1e30, 1e30),  # within what 32 bits hold
+    "scale": (1e-30, 1e30),
+}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The operating point of a model, from held-out good parts alone.
+    """The operating point of a model, from held-out good parts alone."""
 
-    Attributes:
-        normal_scores: raw scores of the n held-out good parts, ascending.
-        false_alarm_rate: the share of good parts that was asked to fail at most, in (0, 1).
-        promised_false_alarm_rate: what n parts can promise for it, at least 1 / (n + 1).
-        raw_threshold: the raw score above which a part fails.
-        scale: width of the logistic score, in raw units, > 0.
-        rule: "conformal", or "roc" where a labelled validation set fixed the threshold; the
-            false-alarm rate is then what the held-out good parts show of it, and was not asked for.
-    """
-
-    normal_scores: tuple[float, ...]
-    false_alarm_rate: float
-    promised_false_alarm_rate: float
-    raw_threshold: float
-    scale: float
+    normal_scores: tuple[float, ...]  # raw scores of the n held-out good parts, ascending
+    false_alarm_rate: float  # the share of good parts that was asked to fail at most, in (0, 1)
+    promised_false_alarm_rate: float  # what n parts can promise for it, at least 1 / (n + 1)
+    raw_threshold: float  # the raw score above which a part fails
+    scale: float  # width of the logistic score, in raw units, > 0
+    # "conformal", or "roc" where a labelled validation set fixed the threshold; the false-alarm
+    # rate is then what the held-out good parts show of it, and was not asked for.
     rule: str = "conformal"
 
     @classmethod
     def fit(cls, normal_scores: Sequence[float], false_alarm_rate: float) -> Calibration:
-        """Fit to raw scores of held-out good parts, so that the rate holds (split conformal).
+        """Fit to raw scores of held-out good parts, so that the rate, in (0, 1), holds.
 
-        Arguments and errors are those of `scoring.conformal_threshold`.
+        Split conformal, with the arguments and errors of `scoring.conformal_threshold`; no score
+        may be of a part that the model was trained on.
         """
         ordered = tuple(sorted(float(score) for score in normal_scores))
         raw_threshold, promised = conformal_threshold(ordered, false_alarm_rate)
@@ -52,7 +50,8 @@ class Calibration:
     def with_labelled(self, scores: Sequence[float], labels: Sequence[int]) -> Calibration:
         """The same held-out good parts with the threshold that labelled parts ask for.
 
-        Never of the test set; arguments and errors are those of `scoring.roc_threshold`.
+        Raw scores and labels (0 good, 1 defective, both present), never of the test set; errors are
+        those of `scoring.roc_threshold`.
         """
         raw_threshold = roc_threshold(scores, labels)
         n = len(self.normal_scores)
@@ -63,10 +62,10 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Read what `to_dict` wrote; `ValueError` if a number is missing or not finite."""
+        """Read what `to_dict` wrote; `ValueError` on a number that is missing or out of range."""
         try:
             calibration = cls(**{**values, "normal_scores": tuple(values["normal_scores"])})
-            numbers = [getattr(calibration, name) for name in NUMBERS]
+            numbers = [getattr(calibration, name) for name in RANGES]
             sound = all(map(math.isfinite, (*calibration.normal_scores, *numbers)))
             sound = sound and calibration.scale > 0
         except (KeyError, TypeError) as error:
@@ -90,7 +89,10 @@ class Calibration:
         return calibrated_score(raw, self.raw_threshold, self.scale)
 
     def rejected_at(self, threshold: float) -> Rate:
-        """How many of the held-out good parts a threshold on the score, 0..1, rejects."""
+        """How many of the held-out good parts a threshold on the score, 0..1, rejects.
+
+        At the calibrated threshold this is what `promised_false_alarm_rate` is made from.
+        """
         return rate(int(exceeds(self._normal_scores(), threshold).sum()), len(self.normal_scores))
 
     def at_least(self, score: float) -> Rate:

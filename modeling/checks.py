@@ -10,7 +10,8 @@ from typing import Any
 def check_number(field: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
     """Raise `ValueError`, naming the field, unless `value` is a finite number from `low` to `high`.
 
-    Where it must be `whole`, an integer.
+    Both are allowed; where it must be `whole`, only an integer is. The message begins with the
+    field, the name by which a user knows the value, and tells range and value.
     """
     kind = "a whole number" if whole else "a number"
     expected_type = int if whole else (int, float)
@@ -39,7 +40,10 @@ def check_list(field: str, values: list[Any], longest: int) -> None:
 
 
 def check_weighting(field: str, weights: dict[str, float], known: tuple[str, ...]) -> None:
-    """Raise `ValueError` unless `weights` maps `known` names to 0..1000, one of them above 0."""
+    """Raise `ValueError`, naming the field, unless `weights` maps `known` names to 0..1000.
+
+    At least one of them must be above 0.
+    """
     if not isinstance(weights, dict) or not weights:
         raise ValueError(
             f"{field} must map some of {', '.join(known)} to a weight, found {weights!r}."

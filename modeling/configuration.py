@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from .backbones import EFFICIENTNET_LITE0
-from .calibration import Calibration
+from .calibration import RANGES, Calibration
 from .checks import check_choice, check_list, check_multiple, check_number, check_weighting
 from .dissimilarity import DISSIMILARITIES
 from .image_processing import DEFAULT_SIDE
@@ -49,18 +49,13 @@ MAX_GOOD_PARTS = 100_000  # whose scores a calibration keeps
 MAX_LAYERS = 32  # of a backbone that are stacked
 MAX_STAGES = 8  # of an autoencoder, each of half the side
 MAX_GRID = 512  # positions a side of stacked features; a few gigabytes
-CALIBRATION_RANGES = {
-    "false_alarm_rate": (0, 1),
-    "promised_false_alarm_rate": (0, 1),
-    "raw_threshold": (-1e30, 1e30),  # within what 32 bits hold
-    "scale": (1e-30, 1e30),
-}
-
 PIXEL_MAP_STRIDE = 4  # finer than a visible defect, and a sixteenth of the statistics to store
 
 
 class ReconstructionConfig(PreTrainedConfig):
     """What every reconstruction model shares; an architecture's config adds its body.
+
+    Raises `ValueError` on a value out of range and on a field that does not exist.
 
     Args:
         image_size: side of the square model input, in pixels; 32 to 8192.
@@ -86,9 +81,6 @@ class ReconstructionConfig(PreTrainedConfig):
         categories: the products the model was trained on.
         calibrations: category to what its held-out good parts say
             (`modeling.calibration.Calibration.to_dict`); empty while uncalibrated.
-
-    Raises:
-        ValueError: on a value out of range and on a field that does not exist.
     """
 
     model_type = "golden-sample"
@@ -200,7 +192,7 @@ class ReconstructionConfig(PreTrainedConfig):
             calibration = Calibration.from_dict(values)
             field = f"calibrations.{category}"
             check_list(f"{field}.normal_scores", values["normal_scores"], MAX_GOOD_PARTS)
-            for name, (low, high) in CALIBRATION_RANGES.items():
+            for name, (low, high) in RANGES.items():
                 check_number(f"{field}.{name}", getattr(calibration, name), low, high)
 
     def _check_ranges(self) -> None:
@@ -240,7 +232,7 @@ class ReconstructionConfig(PreTrainedConfig):
 
 
 class AutoencoderConfig(ReconstructionConfig):
-    """The convolutional autoencoder's body.
+    """The convolutional autoencoder's body; `image_size` must be a multiple of `total_stride`.
 
     Args:
         patch_size: side of the patches that the first layer reads and the last one writes, in
@@ -248,9 +240,6 @@ class AutoencoderConfig(ReconstructionConfig):
             what makes training on a CPU feasible.
         hidden_sizes: channels of each stage; every stage after the first halves the resolution.
         latent_channels: channels of the bottleneck. Few, so that a defect does not fit through.
-
-    Raises:
-        ValueError: also when `image_size` is no multiple of `total_stride`.
     """
 
     model_type = "golden-sample-autoencoder"
@@ -319,7 +308,7 @@ class MaskedAutoencoderConfig(ReconstructionConfig):
     """The masked autoencoder's body, after ViT-MAE (He et al. 2022).
 
     Args:
-        patch_size: side of a token's patch, in positions of the target.
+        patch_size: side of a token's patch, in positions of the target; patches fill the picture.
         hidden_size: width of the encoder's tokens.
         num_hidden_layers: blocks of the encoder, which sees the visible tokens alone.
         num_attention_heads: heads of every block; must divide both widths.
@@ -328,9 +317,6 @@ class MaskedAutoencoderConfig(ReconstructionConfig):
         mask_ratio: share of the tokens that training hides, drawn anew for every picture.
         num_masks: disjoint masks that together hide every token once; each token is judged in the
             pass that hides it, from its surroundings. Inference costs that many passes.
-
-    Raises:
-        ValueError: also when patches don't fill the picture.
     """
 
     model_type = "golden-sample-masked-autoencoder"

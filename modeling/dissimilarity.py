@@ -24,9 +24,7 @@ SCALES = 3  # each half the size of the one before
 def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
     """Smooth pictures, (B, C, H, W), mirrored at the border so that no edge darkens.
 
-    Args:
-        pictures: (B, C, H, W).
-        sigma: standard deviation of the Gaussian in pixels, >= 0; 0 returns the input.
+    The Gaussian's standard deviation is `sigma` pixels, >= 0; 0 returns the input.
     """
     if sigma == 0:
         return pictures
@@ -141,5 +139,8 @@ DISSIMILARITIES: Mapping[str, Mapping[str, Dissimilarity]] = {
 
 
 def weighted_sum(maps: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Sum of maps (or of their means), all of one shape, each times the weight of its name."""
+    """Sum of maps (or of their means), all of one shape, each times the weight of its name.
+
+    A map without a weight is left out.
+    """
     return sum(weights[name] * values for name, values in maps.items() if name in weights)

@@ -46,10 +46,8 @@ class CalibrationMixin:
             batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
                 that the weights were not trained on.
             false_alarm_rate: share of good parts that may fail, in (0, 1).
-            category: which of the model's categories they are; not needed if there is one.
-
-        Returns:
-            The calibration, which is also stored in `config.calibrations`.
+            category: which of the model's categories they are; not needed if there is one. Its
+                calibration is stored in `config.calibrations` too.
 
         Raises:
             ValueError: with fewer than 2 parts (3 for statistics per location), a rate outside
@@ -106,16 +104,18 @@ class CalibrationMixin:
 
     def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
         """Store the covariance of all parts' residuals; None where nothing is whitened."""
-        if not self.residual_statistics.per_channel:
+        statistics = self.residual_statistics
+        if not statistics.per_channel:
             return None
         parts = (ChannelMoments.of(a - b) for a, b in self._restored_one_by_one(batches))
         moments = functools.reduce(operator.add, parts)
-        self.residual_statistics.set_channels(number.item(), *moments.whitening())
+        statistics.channel_mean[number], statistics.whitening[number] = moments.whitening()
         return moments
 
     def _fit_locations(self, batches: Iterable[Tensor], number: Tensor) -> LocationMoments | None:
         """Store each location's mean and deviation; None where locations are not told apart."""
-        if not self.residual_statistics.per_location:
+        statistics = self.residual_statistics
+        if not statistics.per_location:
             return None
         parts = (
             LocationMoments.of(
@@ -124,7 +124,8 @@ class CalibrationMixin:
             for values, restored in self._restored_one_by_one(batches)
         )
         moments = functools.reduce(operator.add, parts)
-        self.residual_statistics.set_locations(number.item(), *moments.mean_and_deviation())
+        mean, deviation = moments.mean_and_deviation()
+        statistics.location_mean[number], statistics.location_deviation[number] = mean, deviation
         return moments
 
     def _score_by_others(

@@ -27,9 +27,8 @@ class DetectionGraph(nn.Module):
     def forward(self, pictures: Tensor, category: Tensor) -> tuple[Tensor, ...]:
         """One tensor for each name in `OUTPUTS`, as `ReconstructionOutput` describes them.
 
-        Args:
-            pictures: (B, size, size, 3) uint8, RGB, of the model's size.
-            category: (B,) int64, positions in `config.categories`.
+        Of pictures, (B, size, size, 3) uint8, RGB, of the model's size, and their categories, (B,)
+        int64, positions in `config.categories`.
         """
         output = self.model.detect(pictures.permute(0, 3, 1, 2).float() / 255, category)
         return tuple(output[name] for name in OUTPUTS)

@@ -40,12 +40,10 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 class PhotoError(ValueError):
-    """A photo can't be read; the message is one sentence for the person who gave it.
+    """A photo can't be read; the message is one sentence, in English, for the person who gave it.
 
-    Args:
-        message: that sentence, in English.
-        reason: "no_picture", "damaged", "too_large", "no_pixels" or "overfull", for a program that
-            says it in other words; "" where the file was not even opened.
+    `reason` is "no_picture", "damaged", "too_large", "no_pixels" or "overfull", for a program that
+    says it in other words; "" where the file was not even opened.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -56,8 +54,7 @@ class PhotoError(ValueError):
 def open_photo(source: Photo) -> Image.Image:
     """Open a path, an http(s) address or a PIL image: upright by EXIF, 8 bit, RGB, decoded.
 
-    Raises:
-        PhotoError: when there is no such file, it is no readable picture, or it is too large.
+    Raises `PhotoError` when there is no such file, it is no readable picture, or it is too large.
     """
     if isinstance(source, Image.Image):
         with _explained("The photo"):
@@ -216,7 +213,10 @@ class InspectionImageProcessor(PilBackend):
     do_convert_rgb = True
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
-        """Open paths and addresses by `open_photo`; transformers' way clips 16 bits to white."""
+        """Open paths and addresses as `open_photo` does; transformers' way clips 16 bits to white.
+
+        Raises `PhotoError` as it does.
+        """
         named = image_url_or_urls
         if isinstance(named, os.PathLike):
             named = os.fspath(named)
@@ -234,10 +234,9 @@ class InspectionImageProcessor(PilBackend):
     def post_process_anomaly_map(
         self, anomaly_map: Tensor, target_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
-        """Resize anomaly maps, (B, h, w), to B photos of (height, width): B float32 arrays.
+        """Resize anomaly maps, (B, h, w), bilinearly to B photos' (height, width): float32 arrays.
 
-        Raises:
-            ValueError: when the numbers of maps and sizes differ.
+        Raises `ValueError` when the numbers of maps and sizes differ.
         """
         if len(anomaly_map) != len(target_sizes):
             raise ValueError(

@@ -59,20 +59,15 @@ def load_model(
 ) -> tuple[ReconstructionModel, InspectionImageProcessor]:
     """Load a model folder or a Hub repository with this project's code; it need not be calibrated.
 
-    Nothing but safetensors is read, and no code of the repository is run. Where the Hub can't be
-    reached, what was downloaded earlier is taken.
+    The model is in evaluation mode, both are of one commit. Nothing but safetensors is read, and no
+    code of the repository is run. Where the Hub can't be reached, what was downloaded earlier is
+    taken. Raises `ModelLoadError` when it does not exist, is no model of this project, or damaged.
 
     Args:
         model: a folder that training wrote, or a Hub id such as "org/bottle".
         revision: branch, tag or commit of the Hub repository.
         token: access token for a private repository; that of the environment if None.
         local_files_only: take what was downloaded earlier and ask nobody.
-
-    Returns:
-        The model in evaluation mode and its image processor, both of one commit.
-
-    Raises:
-        ModelLoadError: when it does not exist, is no model of this project, or is damaged.
     """
     name = os.fspath(model)
     if not os.path.isdir(name) and (name.startswith((".", "/", "~")) or name.count("/") != 1):

@@ -20,15 +20,12 @@ MLP_RATIO = 4
 
 
 class Block(nn.Module):
-    """Transformer block, normalised first: (B, n, d) -> (B, n, d).
+    """Transformer block, normalised first: (B, n, d) -> (B, n, d), d the width.
 
-    Args:
-        width: d.
-        heads: of its attention.
-        side: given, the n = side * side tokens are a whole grid, and each looks at its eight
-            neighbours first: a small convolution that says where a token lies better than a
-            position embedding can in a short training (Chu et al.: Conditional Positional
-            Encodings for Vision Transformers, 2021).
+    With a `side` the n = side * side tokens are a whole grid, and each looks at its eight
+    neighbours first: a small convolution that says where a token lies better than a position
+    embedding can in a short training (Chu et al.: Conditional Positional Encodings for Vision
+    Transformers, 2021).
     """
 
     def __init__(self, width: int, heads: int, side: int | None = None) -> None:
@@ -63,20 +60,18 @@ class MaskedAutoencoder(ReconstructionModel):
         super().__init__(config)
         side = config.body_size // (config.body_stride * config.patch_size)
         width, decoder_width = config.hidden_size, config.decoder_hidden_size
+        heads = config.num_attention_heads
         patch_values = self.target.channels * config.patch_size**2
         self.side = side
         self.embed = nn.Linear(patch_values, width)
         self.encoder = nn.Sequential(
-            *(Block(width, config.num_attention_heads) for _ in range(config.num_hidden_layers)),
+            *(Block(width, heads) for _ in range(config.num_hidden_layers)),
             nn.LayerNorm(width),
         )
         self.to_decoder = nn.Linear(width, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.decoder = nn.Sequential(
-            *(
-                Block(decoder_width, config.num_attention_heads, side)
-                for _ in range(config.decoder_num_hidden_layers)
-            ),
+            *(Block(decoder_width, heads, side) for _ in range(config.decoder_num_hidden_layers)),
             nn.LayerNorm(decoder_width),
         )
         self.to_patches = nn.Linear(decoder_width, patch_values)
@@ -100,12 +95,15 @@ class MaskedAutoencoder(ReconstructionModel):
         Training hides a random share of the tokens; otherwise every token is hidden once, by fixed
         complementary masks, and taken from the pass that hid it.
         """
-        patches = self._to_tokens(values)
+        # (B, C, h, w) -> (B, n, C p^2)
+        patches = F.pixel_unshuffle(values, self.config.patch_size).flatten(2).transpose(1, 2)
         if self.training:
             hidden = self._random_masks(patches)
             visible = (~hidden).nonzero()[:, 1].view(len(patches), -1)
             restored = self._restore_hidden(patches, visible)
-            return Restoration(self._to_values(restored), hidden=self._to_places(hidden))
+            grid = hidden.float().unflatten(1, (1, self.side, self.side))
+            places = F.interpolate(grid, scale_factor=self.config.patch_size)  # (B, 1, h, w)
+            return Restoration(self._to_values(restored), hidden=places)
         restored = torch.zeros_like(patches)
         for hidden, seen in fixed_masks(self.side, self.config.num_masks):
             visible = seen.to(patches.device).expand(patches.shape[0], -1)
@@ -133,19 +131,10 @@ class MaskedAutoencoder(ReconstructionModel):
         order = torch.rand(batch, count, device=patches.device).argsort(dim=1)
         return order < n_hidden
 
-    def _to_tokens(self, values: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, n, C p^2)."""
-        return F.pixel_unshuffle(values, self.config.patch_size).flatten(2).transpose(1, 2)
-
     def _to_values(self, tokens: Tensor) -> Tensor:
         """(B, n, C p^2) -> (B, C, h, w)."""
         grid = tokens.transpose(1, 2).unflatten(2, (self.side, self.side))
         return F.pixel_shuffle(grid, self.config.patch_size)
-
-    def _to_places(self, hidden: Tensor) -> Tensor:
-        """(B, n), bool -> (B, 1, h, w), 0 and 1."""
-        grid = hidden.float().unflatten(1, (1, self.side, self.side))
-        return F.interpolate(grid, scale_factor=self.config.patch_size)
 
 
 @lru_cache(maxsize=4)

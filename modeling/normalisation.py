@@ -71,8 +71,9 @@ class LocationMoments(Moments):
 class ResidualStatistics(nn.Module):
     """What good parts' residuals look like, one set a category, saved with the weights.
 
-    Buffers, as far as the normalisation needs them: `channel_mean` (K, C), `whitening` (K, C, C),
-    `location_mean` and `location_deviation` (K, h, w). They start as "change nothing".
+    Buffers, as far as the normalisation needs them: `channel_mean` (K, C) and `whitening`
+    (K, C, C), as `ChannelMoments.whitening` gives them, `location_mean` and `location_deviation`
+    (K, h, w), of `LocationMoments.mean_and_deviation`. They start as "change nothing".
     """
 
     def __init__(self, normalisation: str, categories: int, channels: int, side: int) -> None:
@@ -103,18 +104,6 @@ class ResidualStatistics(nn.Module):
     def locations_of(self, category: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation, (B, h, w) each, float32, for category numbers (B,)."""
         return self.location_mean[category].float(), self.location_deviation[category].float()
-
-    @torch.no_grad()
-    def set_channels(self, category: int, mean: Tensor, whitening: Tensor) -> None:
-        """Store what `ChannelMoments.whitening` gave."""
-        self.channel_mean[category] = mean
-        self.whitening[category] = whitening
-
-    @torch.no_grad()
-    def set_locations(self, category: int, mean: Tensor, deviation: Tensor) -> None:
-        """Store what `LocationMoments.mean_and_deviation` gave."""
-        self.location_mean[category] = mean
-        self.location_deviation[category] = deviation
 
 
 def apply_whitening(values: Tensor, whitening: Tensor) -> Tensor:

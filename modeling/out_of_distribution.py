@@ -42,14 +42,10 @@ class Tolerance(NamedTuple):
     """How far a photo may lie from the good ones, in the units of its summary.
 
     Chosen on synthetic parts and their defects (2026-11-24, evaluation.studies.cross_category).
-
-    Attributes:
-        spread: what is added to every deviation of the good parts, which few photos underestimate.
-        distance: so far every photo may lie, even if the good ones are all alike.
     """
 
-    spread: float
-    distance: float
+    spread: float  # added to every deviation of the good parts, which few photos underestimate
+    distance: float  # so far every photo may lie, even if the good ones are all alike
 
 
 TOLERANCES = {"features": Tolerance(0.2, 1.1), "pixels": Tolerance(0.1, 0.45)}
@@ -153,10 +149,8 @@ class OutOfDistribution(nn.Module):
     def fit(self, category: int, summaries: Tensor, measured: Tensor) -> None:
         """Learn what good parts look like, each compared with the others as a new one with all.
 
-        Args:
-            category: its number.
-            summaries: (n, V, D) of n >= 2 held-out good parts: first as they are, then `resaved`.
-            measured: (n, 4), what `light_and_sharpness` gave for them.
+        `summaries` are (n, V, D), of n >= 2 held-out good parts: first as they are, then `resaved`;
+        `measured`, (n, 4), is what `light_and_sharpness` gave for them.
         """
         distances = []
         for index, summary in enumerate(summaries):

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import ModelOutput
 
@@ -104,18 +103,11 @@ def judge(
     part: np.ndarray | None = None,
     doubt: str | None = None,
 ) -> Judgement:
-    """Verdict, regions and note at an operating threshold.
+    """Verdict, regions and note at an operating threshold; `ValueError` unless that is in 0..1.
 
-    Args:
-        score: 0..1, the maximum of the map.
-        score_map: (h, w), 0..1.
-        photo_size: (height, width) of the photo that the regions refer to.
-        threshold: operating threshold on the score, 0..1.
-        part: (h, w) bool, where the part lies, if it is known.
-        doubt: why the photo can't be judged, if it can't.
-
-    Raises:
-        ValueError: when the threshold is no number from 0 to 1.
+    The score, 0..1, is the maximum of its map, (h, w). The regions refer to a photo of (height,
+    width); `part` is (h, w) bool, where the part lies, if it is known, and `doubt` is why the photo
+    can't be judged, if it can't.
     """
     check_number("threshold", threshold, 0.0, 1.0)
     verdict = verdict_of(exceeds(score, threshold), doubt)
@@ -141,10 +133,6 @@ class InspectionPipeline(Pipeline):
     In a clone of the project, `modeling.load_pipeline("folder or ORG/NAME")` runs its code instead.
     Call it with `threshold=` (0..1) for another operating point than the calibrated 0.5, and with
     `category=` if the model knows several.
-
-    Attributes:
-        detector: what judges the photos: the model, or its exported graph.
-        backend: the name of what runs it, one of `backends.BACKENDS`.
     """
 
     _load_image_processor = True
@@ -161,8 +149,8 @@ class InspectionPipeline(Pipeline):
                 "by; train it with training/train.py or call model.calibrate with good photos."
             )
         self.model.eval()
-        self.detector: Detector = self.model
-        self.backend = TORCH
+        self.detector: Detector = self.model  # what judges the photos, or its exported graph
+        self.backend = TORCH  # the name of what runs it, one of `backends.BACKENDS`
 
     def _sanitize_parameters(
         self, threshold: float | None = None, category: str | None = None
@@ -191,11 +179,10 @@ class InspectionPipeline(Pipeline):
     ) -> Inspection:
         """Bring one photo's results to the photo's geometry and put them in words.
 
-        Raises:
-            ValueError: when the threshold is no number from 0 to 1.
-            ModelLoadError: when the model gives no score.
+        Raises `ValueError` as `judge` does, and `ModelLoadError` when the model gives no score.
         """
-        photo = _single(model_outputs["photo"])
+        photo = model_outputs["photo"]
+        photo = photo[0] if isinstance(photo, list) else photo  # as batching leaves it
         calibration = self.model.calibration_of(category)
         score = model_outputs["anomaly_score"].item()
         if calibration is None or math.isnan(score):  # NaN exceeds no threshold
@@ -209,7 +196,9 @@ class InspectionPipeline(Pipeline):
         score_map = scores[0].float().numpy()
         size = (photo.height, photo.width)
         resize = self.image_processor.post_process_anomaly_map
-        reconstruction = _to_picture(model_outputs["reconstruction"][0])
+        painted = model_outputs["reconstruction"][0].float().clamp(0, 1)  # (3, h, w)
+        levels = (painted * 255).round().byte()
+        reconstruction = Image.fromarray(levels.permute(1, 2, 0).numpy())
         part = silhouette(reconstruction, score_map.shape)
         doubt = doubt_of(model_outputs["doubt"].item())
         judgement = judge(score, score_map, size, threshold, part, doubt)
@@ -227,17 +216,6 @@ class InspectionPipeline(Pipeline):
         )
 
 
-def _single(value: Any) -> Any:
-    """The only element of a list of one, as batching leaves it; anything else as it is."""
-    return value[0] if isinstance(value, list) else value
-
-
-def _to_picture(reconstruction: Tensor) -> Image.Image:
-    """(3, h, w) in 0..1 to an RGB picture."""
-    pixels = (reconstruction.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels)
-
-
 def load_pipeline(
     model: str | os.PathLike,
     *,
@@ -247,20 +225,12 @@ def load_pipeline(
     local_files_only: bool = False,
     backend: str = TORCH,
 ) -> InspectionPipeline:
-    """Load a calibrated model as a pipeline, ready to inspect.
+    """Load a calibrated model as a pipeline, ready to inspect; `load_model` has the arguments.
 
-    Args:
-        model: a folder that training wrote, or a Hub id such as "org/bottle".
-        revision: branch, tag or commit of the Hub repository.
-        token: access token for a private repository.
-        local_files_only: take what was downloaded earlier and ask nobody.
-        device: where it runs, such as "cpu" or "cuda"; chosen by transformers if None.
-        backend: what runs it: "torch"; "onnxruntime" or "openvino", which need the graph that
-            publishing/export.py writes beside the model; or "auto", the fastest that is there.
-
-    Raises:
-        ModelLoadError: when it can't be loaded (see `load_model`), is not calibrated, or can't be
-            run by the backend.
+    It runs on the `device`, such as "cpu" or "cuda", chosen by transformers if None, by the
+    `backend`: "torch"; "onnxruntime" or "openvino", which need the graph that publishing/export.py
+    writes beside the model; or "auto", the fastest that is there. Raises `ModelLoadError` when it
+    can't be loaded (see `load_model`), is not calibrated, or can't be run by the backend.
     """
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     loaded, processor = load_model(model, **where)

@@ -9,21 +9,13 @@ NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %: a two-sided interval of 95 %
 
 
 class Rate(NamedTuple):
-    """A share with its 95 % Wilson interval; all NaN when there was nothing to count.
+    """A share with its 95 % Wilson interval; all three NaN when there was nothing to count."""
 
-    Attributes:
-        value: `count / total`, in 0..1.
-        low: lower end of the interval, in 0..1.
-        high: upper end of the interval, in 0..1.
-        count: how many, 0..total.
-        total: out of how many.
-    """
-
-    value: float
-    low: float
+    value: float  # `count / total`, in 0..1
+    low: float  # ends of the interval, in 0..1
     high: float
-    count: int
-    total: int
+    count: int  # how many, 0..total
+    total: int  # out of how many
 
 
 def rate(count: int, total: int) -> Rate:

@@ -157,7 +157,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         painted: Painted | None = None,
         return_dict: bool | None = None,
     ) -> ReconstructionOutput | tuple[Tensor, ...]:
-        """Reconstruct, judge, and give the training loss.
+        """Reconstruct, judge, and give the training loss, which alone carries gradients.
 
         Args:
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size; with `loss_only` tiles,
@@ -171,9 +171,6 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             painted: what teaches the painter, where the pictures are one process's part of a batch:
                 how many of the first, and how much their mean loss counts.
             return_dict: False returns the fields that are not None as a tuple.
-
-        Returns:
-            `ReconstructionOutput` with `loss`, which alone carries gradients.
 
         Raises:
             ValueError: when pictures have another shape, or the category is unknown or missing.
@@ -200,15 +197,9 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
 
     @torch.no_grad()
     def detect(self, pixel_values: Tensor, category: Category = None) -> ReconstructionOutput:
-        """Reconstruct and judge, without gradients and without a loss.
+        """Reconstruct and judge, without gradients and without a loss; arguments as in `forward`.
 
-        Args:
-            pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size.
-            category: whose statistics and threshold judge; needed if the model knows several.
-
-        Raises:
-            ValueError: when pictures have another shape or hold what is no finite number, or the
-                category is unknown or missing.
+        Raises `ValueError` as that does, and when pictures hold what is no finite number.
         """
         # NaN exceeds no threshold and would pass. A graph that is being exported has no values yet.
         if not torch.compiler.is_compiling() and not pixel_values.isfinite().all():
@@ -283,11 +274,8 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
     ) -> Tensor:
         """Smoothed residual, (B, h, w) on the map's grid, not yet measured per location.
 
-        Args:
-            values: (B tiles, C, h, w), the target values.
-            restorations: what they should be; several are averaged.
-            category: (B,) or (1,), category numbers.
-            whitening: mean and matrix to use instead of the category's stored ones.
+        Target values and what they should be are (B tiles, C, h, w); several restorations are
+        averaged. `category` holds numbers, (B,) or (1,); `whitening` takes the place of the stored.
         """
         tiling = self.config.tiling.coarser(self.config.map_stride)
         category = category.repeat_interleave(tiling.tiles)
@@ -348,9 +336,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         """(count,) positions in `config.categories` of one category for all, or one a picture.
 
         Numbers are passed on as they are: an exported graph takes these, for it knows no names.
-
-        Raises:
-            ValueError: when a category is unknown, or missing although the model knows several.
+        Raises `ValueError` when a category is unknown, or missing although the model knows several.
         """
         if isinstance(category, Tensor):
             return category

@@ -17,10 +17,8 @@ PASS, FAIL, CHECK, ERROR = "PASS", "FAIL", "CHECK", "ERROR"
 def verdict_of(fails: bool | None, doubt: str | None = None) -> str | None:
     """The verdict on a photo that could be read: `CHECK` with a doubt, else `FAIL` or `PASS`.
 
-    Args:
-        fails: whether the score exceeds the threshold (`scoring.exceeds`); None while the model is
-            uncalibrated, which has no verdict: None.
-        doubt: why the photo can't be judged, if it can't.
+    `fails` is whether the score exceeds the threshold (`scoring.exceeds`); None while the model is
+    uncalibrated, which has no verdict: None. `doubt` is why the photo can't be judged, if it can't.
     """
     if fails is None:
         return None
@@ -33,29 +31,19 @@ def verdict_of(fails: bool | None, doubt: str | None = None) -> str | None:
 class InspectionRecord:
     """What is known of one photo after its inspection; plain values, no pictures.
 
-    Attributes:
-        verdict: `PASS`, `FAIL`, `CHECK` (see `doubt`) or `ERROR` (see `error`).
-        threshold: the operating threshold on the score, 0..1.
-        score: 0..1; None after an error.
-        raw_score: unbounded, >= 0; None after an error.
-        doubt: why the photo can't be judged; None where it can.
-        finding: where, how large, how strong and of what shape; None without a region.
-        regions: areas above the threshold, strongest first.
-        note: the finding or the doubt as one sentence; None after an error.
-        photo_size: (height, width) of the upright photo; None after an error.
-        error: one sentence why the photo could not be inspected; None where it was.
+    After an error there are neither scores nor regions, note and size.
     """
 
-    verdict: str
-    threshold: float
-    score: float | None = None
-    raw_score: float | None = None
-    doubt: str | None = None
-    finding: Finding | None = None
-    regions: tuple[Region, ...] = ()
-    note: str | None = None
-    photo_size: tuple[int, int] | None = None
-    error: str | None = None
+    verdict: str  # `PASS`, `FAIL`, `CHECK` (see `doubt`) or `ERROR` (see `error`)
+    threshold: float  # the operating threshold on the score, 0..1
+    score: float | None = None  # 0..1
+    raw_score: float | None = None  # unbounded, >= 0
+    doubt: str | None = None  # why the photo can't be judged; None where it can
+    finding: Finding | None = None  # place, size, strength and shape; None without a region
+    regions: tuple[Region, ...] = ()  # areas above the threshold, strongest first
+    note: str | None = None  # the finding or the doubt as one sentence
+    photo_size: tuple[int, int] | None = None  # (height, width) of the upright photo
+    error: str | None = None  # one sentence why the photo could not be inspected; None where it was
 
     @classmethod
     def failed(cls, error: str, threshold: float) -> InspectionRecord:

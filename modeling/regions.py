@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -30,43 +31,25 @@ OUTLINE_MEANING = "at the outline of the part: possibly a chip or a missing piec
 
 
 class Region(NamedTuple):
-    """One connected area whose score lies above the threshold.
+    """One connected area whose score lies above the threshold."""
 
-    Attributes:
-        box: (left, top, right, bottom) in pixels of the photo; right and bottom are excluded.
-        area: its share of the picture, 0..1.
-        peak: its largest score, 0..1.
-        shape: "line", "spot" or "area", from the geometry of its core.
-        at_outline: whether its core crosses the outline of the part.
-    """
-
-    box: tuple[int, int, int, int]
-    area: float
-    peak: float
-    shape: str = AREA
-    at_outline: bool = False
+    box: tuple[int, int, int, int]  # left, top, right, bottom (both excluded), in photo pixels
+    area: float  # its share of the picture, 0..1
+    peak: float  # its largest score, 0..1
+    shape: str = AREA  # "line", "spot" or "area", from the geometry of its core
+    at_outline: bool = False  # whether its core crosses the outline of the part
 
 
 class Finding(NamedTuple):
-    """What there is to say about the regions of one photo.
+    """What there is to say about the regions of one photo; place and shape are the strongest's."""
 
-    Attributes:
-        strength: "strong", "clear" or "slight", by the largest score.
-        row: "upper", "middle" or "lower": where the strongest region lies.
-        column: "left", "middle" or "right".
-        count: number of regions, at least 1.
-        area: their share of the picture, 0..1.
-        shape: of the strongest region, as in `Region`.
-        at_outline: of the strongest region, as in `Region`.
-    """
-
-    strength: str
-    row: str
-    column: str
-    count: int
-    area: float
-    shape: str
-    at_outline: bool
+    strength: str  # "strong", "clear" or "slight", by the largest score
+    row: str  # "upper", "middle" or "lower"
+    column: str  # "left", "middle" or "right"
+    count: int  # of regions, at least 1
+    area: float  # their share of the picture, 0..1
+    shape: str  # as in `Region`
+    at_outline: bool  # as in `Region`
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -76,7 +59,8 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     the touching runs of the row above. Written out because a model on the Hub must load where
     neither scipy nor scikit-image is installed.
     """
-    parents: list[int] = []
+    runs = _runs_of(mask)  # a run's index is its number
+    parents = list(range(len(runs)))
 
     def root(index: int) -> int:
         while parents[index] != index:
@@ -84,17 +68,12 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
             index = parents[index]
         return index
 
-    runs = _runs_of(mask)  # a run's index is its number
-    above: list[int] = []
-    current: list[int] = []
+    in_row: dict[int, list[int]] = defaultdict(list)
     for number, (row, start, stop) in enumerate(runs):
-        parents.append(number)
-        if number and row != runs[number - 1][0]:
-            above, current = (current if row == runs[number - 1][0] + 1 else []), []
-        for other in above:
+        for other in in_row[row - 1]:
             if runs[other][1] <= stop and runs[other][2] >= start:
                 parents[root(number)] = root(other)
-        current.append(number)
+        in_row[row].append(number)
 
     labels = np.zeros(mask.shape, dtype=np.int32)
     names: dict[int, int] = {}
@@ -135,16 +114,10 @@ def find_regions(
     photo_size: tuple[int, int],
     part: np.ndarray | None = None,
 ) -> list[Region]:
-    """Connected areas of the score map above the threshold, strongest first.
+    """Connected areas of the score map, (h, w) in 0..1, above the threshold, strongest first.
 
-    Args:
-        score_map: (h, w), 0..1, at the model's input size.
-        threshold: operating threshold on the score, 0..1.
-        photo_size: (height, width) of the photo that the boxes refer to.
-        part: (h, w) bool, where the part lies, if it is known.
-
-    Returns:
-        Regions as `label_regions` numbers them; empty exactly when nothing exceeds the threshold.
+    In the order of `label_regions`; none exactly when nothing exceeds the threshold. The boxes
+    refer to a photo of (height, width); `part` is (h, w) bool, where the part lies, if it is known.
     """
     height, width = score_map.shape
     labels, count = label_regions(score_map, threshold)
@@ -179,15 +152,11 @@ def _places(labels: np.ndarray, count: int) -> list[tuple[slice, slice]]:
     A region is measured within its box: over the whole map, hundreds of regions take seconds.
     """
     rows, columns = np.nonzero(labels)
-    positions = labels[rows, columns] - 1
-    ranges = []
-    for indices, length in ((rows, labels.shape[0]), (columns, labels.shape[1])):
-        first, last = np.full(count, length), np.zeros(count, dtype=int)
-        np.minimum.at(first, positions, indices)
-        np.maximum.at(last, positions, indices)
-        ends = zip(first.tolist(), (last + 1).tolist(), strict=True)
-        ranges.append([slice(start, stop) for start, stop in ends])
-    return list(zip(*ranges, strict=True))
+    found = labels[rows, columns]
+    order = np.argsort(found)
+    ends = np.searchsorted(found[order], np.arange(1, count + 1), side="right")
+    groups = np.split(order, ends)[:-1]  # of positions, one a label
+    return [tuple(slice(at[g].min(), at[g].max() + 1) for at in (rows, columns)) for g in groups]
 
 
 def summarise_regions(regions: list[Region], photo_size: tuple[int, int]) -> Finding | None:

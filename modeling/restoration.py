@@ -1,7 +1,4 @@
-"""What an architecture's body makes of target values, and the loss that teaches it to.
-
-The painter is the small decoder that draws features as a picture for a person (`targets.Painter`).
-"""
+"""What an architecture's body makes of target values, and the loss that teaches it to."""
 
 from __future__ import annotations
 
@@ -28,18 +25,13 @@ def painted_of(count: int) -> Painted:
 
 @dataclass
 class Restoration:
-    """What an architecture makes of a batch of target values.
+    """What an architecture makes of a batch of target values."""
 
-    Attributes:
-        values: (B, C, h, w), the values as they should be.
-        hidden: (B, 1, h, w), 1 where the model did not see the values it restored and 0 elsewhere;
-            the loss counts only there. None: everywhere.
-        regulariser: (), added to the loss; None for none.
-    """
-
-    values: Tensor
+    values: Tensor  # (B, C, h, w), the values as they should be
+    # (B, 1, h, w), 1 where the model did not see the values it restored and 0 elsewhere; the loss
+    # counts only there. None: everywhere.
     hidden: Tensor | None = None
-    regulariser: Tensor | None = None
+    regulariser: Tensor | None = None  # (), added to the loss
 
 
 def restoration_loss(
@@ -50,18 +42,12 @@ def restoration_loss(
     weights: Mapping[str, float],
     painted: Painted | None = None,
 ) -> Tensor:
-    """How far the restored values are from the clean ones, and the picture painted of them.
+    """How far the restored values are from the clean ones, and the picture painted of them, ().
 
-    Args:
-        target: what the values are of.
-        restoration: what the body made of the (damaged) values.
-        clean_values: (B, C, h, w), what it should have made of them.
-        clean_pixels: (B, 3, H, W) in 0..1, the pictures that `clean_values` encode.
-        weights: names of `DISSIMILARITIES` of the target to weights >= 0.
-        painted: what teaches the painter, where this is a part of a batch; None: `painted_of` it.
-
-    Returns:
-        (): dissimilarity, the architecture's regulariser, and the painter's loss for features.
+    The sum of dissimilarities, weighted (>= 0) by their names in `DISSIMILARITIES` of the target,
+    of the architecture's regulariser, and of the painter's loss for features. `clean_values`,
+    (B, C, h, w), encode `clean_pixels`, (B, 3, H, W) in 0..1. Where this is a part of a batch,
+    `painted` says what teaches the painter; else `painted_of` does.
     """
     # In full precision: under autocast or in half, small differences would vanish.
     with torch.autocast(clean_values.device.type, enabled=False):

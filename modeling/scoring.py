@@ -43,13 +43,8 @@ def normalise_residual(residual: Tensor, mean: Tensor, deviation: Tensor) -> Ten
     against its own mean it stops hiding the small defect beside it. The map's average deviation is
     added to each location's own: noise where few good parts happened to be quiet is no alarm.
 
-    Args:
-        residual: (B, H, W), smoothed.
-        mean: (H, W) or (B, H, W), the residual's mean on good parts.
-        deviation: the same shape, its standard deviation on good parts, >= 0.
-
-    Returns:
-        (B, H, W), >= 0; 0 wherever the residual is no larger than usual.
+    Of a smoothed residual, (B, H, W), and its mean and standard deviation (>= 0) on good parts,
+    (H, W) or (B, H, W): (B, H, W), >= 0; 0 wherever the residual is no larger than usual.
     """
     spread = deviation + deviation.mean(dim=(-2, -1), keepdim=True)
     return ((residual - mean) / spread.clamp_min(LEAST_SPREAD)).clamp_min(0)
@@ -67,12 +62,8 @@ def raw_score(anomaly_map: Tensor) -> Tensor:
 def calibrated_score(raw: Tensor, raw_threshold: Tensor | float, scale: Tensor | float) -> Tensor:
     """Logistic score: 0..1, increasing in `raw`, exactly 0.5 where `raw == raw_threshold`.
 
-    Far above the threshold it saturates at 1: rank by `raw`.
-
-    Args:
-        raw: raw scores or raw anomaly maps, any shape.
-        raw_threshold: the calibrated threshold, in the units of `raw`; one, or one a raw score.
-        scale: > 0, in the units of `raw`; one, or one a raw score.
+    Far above the threshold it saturates at 1: rank by `raw`, raw scores or maps of any shape.
+    Threshold and scale, > 0, are in the units of `raw`; one each, or one a raw score.
     """
     return torch.sigmoid((raw - raw_threshold) / scale)
 
@@ -92,15 +83,9 @@ def conformal_threshold(
     (n + 1 - k) / (n + 1). No rate below 1 / (n + 1) can be promised from n parts; asked for less,
     the largest score is returned with the rate that it does promise.
 
-    Args:
-        normal_scores: raw scores of n >= 1 held-out good parts.
-        false_alarm_rate: share of good parts that may fail, in (0, 1).
-
-    Returns:
-        The raw threshold (one of the scores) and the false-alarm rate that it promises.
-
-    Raises:
-        ValueError: on an empty sequence, a score that is not finite, or a rate outside (0, 1).
+    Of raw scores of n >= 1 held-out good parts and the share of good parts that may fail, in
+    (0, 1): the raw threshold (one of the scores) and the false-alarm rate that it promises.
+    Raises `ValueError` on no scores, one that is not finite, or a rate outside (0, 1).
     """
     if not 0 < false_alarm_rate < 1:
         raise ValueError(
@@ -121,13 +106,8 @@ def roc_threshold(scores: Sequence[float], labels: Sequence[int]) -> float:
 
     Youden: Index for rating diagnostic tests, 1950. It lies halfway between two neighbouring raw
     scores, or above all; of equally good ones the largest is taken, which fails fewest good parts.
-
-    Args:
-        scores: raw scores of labelled parts.
-        labels: 0 for good, 1 for defective; both must be present.
-
-    Raises:
-        ValueError: when only one kind is present or a score is not finite.
+    Labels are 0 for good, 1 for defective; `ValueError` when only one kind is present or a score is
+    not finite.
     """
     scores, labels = np.asarray(scores, dtype=float), np.asarray(labels)
     if {*labels.tolist()} != {0, 1} or not np.isfinite(scores).all():

@@ -42,13 +42,11 @@ def shape_of(
     region_share: float = 0.0,
     picture_size: int | None = None,
 ) -> str:
-    """`LINE`, `SPOT` or `AREA`, from the second moments of a mask.
+    """`LINE`, `SPOT` or `AREA`, from the second moments of a mask, (h, w) bool and not empty.
 
-    Args:
-        core: (h, w) bool, at least one pixel; of the whole picture, or cut out of it.
-        cell: height and width of a pixel in the photo, which may have been stretched.
-        region_share: of the picture, 0..1, that the whole region takes.
-        picture_size: number of pixels of the whole picture, where `core` is cut out of it.
+    A pixel of it has the height and width `cell` in the photo, which may have been stretched. The
+    whole region takes `region_share` of the picture, 0..1, and that has `picture_size` pixels,
+    where `core` is cut out of it.
     """
     rows, columns = np.nonzero(core)
     points = np.stack([rows * cell[0], columns * cell[1]])  # (2, n)
@@ -66,11 +64,8 @@ def silhouette(picture: Image.Image, size: tuple[int, int]) -> np.ndarray | None
     """Where the part lies in an RGB picture, if its background shows all around it.
 
     Otsu's threshold (1979) on the distance from the colour of the picture's border divides part and
-    background.
-
-    Returns:
-        A mask of that size, (height, width) bool, True on the part; None for a texture, a part that
-        fills the picture, or one that hardly stands out.
+    background. A mask of that size, (height, width) bool, True on the part; None for a texture, a
+    part that fills the picture, or one that hardly stands out.
     """
     small = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32)  # (h, w, 3)

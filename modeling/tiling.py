@@ -14,25 +14,18 @@ LEAST_OVERLAP = 0.25  # of a tile's side; what a border hides lies well inside t
 
 @dataclass(frozen=True)
 class Tiling:
-    """Square tiles at equal distances that cover a square picture.
+    """Square tiles at equal distances that cover a square picture."""
 
-    Attributes:
-        side: of a tile, in positions of the grid that is cut.
-        count: tiles a side.
-        stride: from one tile's start to the next one's; 0 where there is one tile.
-    """
-
-    side: int
-    count: int = 1
-    stride: int = 0
+    side: int  # of a tile, in positions of the grid that is cut
+    count: int = 1  # tiles a side
+    stride: int = 0  # from one tile's start to the next one's; 0 where there is one tile
 
     @classmethod
     def covering(cls, whole: int, side: int, unit: int = 1) -> Tiling:
         """The fewest tiles of a side that cover a whole picture and overlap by a quarter or more.
 
-        Raises:
-            ValueError: when the tiles can't lie at equal distances, a multiple of `unit`; it names
-                a size that does.
+        Raises `ValueError` when the tiles, no larger than the picture, can't lie at equal distances
+        of a multiple of `unit`; it names a size that does.
         """
         if side == whole:
             return cls(side)
@@ -82,7 +75,10 @@ class Tiling:
         """
         if self.count == 1:
             return tiles
-        weight = self._weight().to(tiles)  # (side, side)
+        # (side, side): 1 where a tile is alone, falling towards its border where it is not.
+        steps = torch.arange(self.side, dtype=torch.float32) + 0.5
+        ramp = (torch.minimum(steps, steps.flip(0)) / (self.side - self.stride)).clamp_max(1)
+        weight = (ramp[:, None] * ramp).to(tiles)
         weighted = tiles * weight
         channels, area = tiles.shape[1], self.side**2
         columns = weighted.reshape(-1, self.tiles, channels * area).transpose(1, 2)
@@ -94,10 +90,3 @@ class Tiling:
         """Add up what all tiles say of each position: (B, C side side, tiles) -> (B, C, w, w)."""
         size = (self.whole, self.whole)
         return F.fold(columns, size, (self.side, self.side), stride=self.stride)
-
-    def _weight(self) -> Tensor:
-        """(side, side): 1 where a tile is alone, falling towards its border where it is not."""
-        overlap = self.side - self.stride
-        steps = torch.arange(self.side, dtype=torch.float32) + 0.5
-        ramp = (torch.minimum(steps, steps.flip(0)) / overlap).clamp_max(1)
-        return ramp[:, None] * ramp

@@ -2,8 +2,7 @@
 
 Anybody can put a model on the Hub. A number in its config.json may ask for terabytes of memory or
 for days of work, and a name in it for code that the Hub would send. The configuration checks its
-own fields; here is checked what is read before there is a configuration (`check_config`), whether
-the weights have the shapes that it describes, and whether the image processor serves the model.
+own fields.
 """
 
 from __future__ import annotations
@@ -50,16 +49,11 @@ class UntrustedError(ValueError):
 
 
 def check_config(model: str, **where: Any) -> str | None:
-    """Check config.json; returns its commit in the Hub repository, None of a folder.
+    """Check config.json of a folder or Hub id; returns its commit on the Hub, None of a folder.
 
-    Args:
-        model: a folder or a Hub id.
-        where: as `transformers.utils.cached_file` takes it: revision, token, local_files_only.
-
-    Raises:
-        UntrustedError: when the file is too large, no JSON object, or holds what is not allowed,
-            and when a folder has none.
-        OSError: as transformers raises it, when a Hub repository has none.
+    `where` says revision, token and local_files_only, as transformers' `cached_file` takes them.
+    Raises `UntrustedError` when the file is too large, no JSON object, or holds what is not
+    allowed, and when a folder has none; `OSError`, as transformers, when a Hub repository has none.
     """
     path = cached_file(model, CONFIG_NAME, **where)
     if path is None:  # transformers' answer for a folder, where it raises for a Hub id
@@ -84,12 +78,9 @@ def check_weights_fit(
     """Make sure that a model's weights are those of the network that its config describes.
 
     Otherwise transformers takes the memory that the config asks for, and draws what is missing.
-    `model` and `where` are those of `check_config`.
-
-    Raises:
-        UntrustedError: when a tensor is missing, left over or of another shape, or when there are
-            more parts than any network has.
-        OSError: as transformers raises it, when there are no weights.
+    `model` and `where` are those of `check_config`. Raises `UntrustedError` when a tensor is
+    missing, left over or of another shape, or when there are more parts than any network has;
+    `OSError`, as transformers, when there are no weights.
     """
     with torch.device("meta"), _limited_modules():  # shapes alone, no memory
         state = model_class(config).state_dict()

@@ -37,15 +37,10 @@ def check_weights_file(
 ) -> None:
     """Make sure that the weights of a folder or Hub repository may be read.
 
-    Args:
-        model: a folder or a Hub id.
-        variant: as `from_pretrained` takes it: "fp16" means model.fp16.safetensors.
-        where: those arguments of `from_pretrained` that are named in `WHERE`.
-
-    Raises:
-        WeightsError: when there is no such file, when it is cut off, or when its content is
-            not what the Hub announced.
-        OSError: as transformers raises it, when the repository can't be reached.
+    `variant`, such as "fp16" for model.fp16.safetensors, and what `WHERE` names are as
+    `from_pretrained` takes them. Raises `WeightsError` when there is no such file, when it is cut
+    off, or when its content is not what the Hub announced; `OSError`, as transformers, when the
+    repository can't be reached.
     """
     name, index = (_of_variant(n, variant) for n in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
     path = find_file(model, name, **where)

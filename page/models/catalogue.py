@@ -29,11 +29,9 @@ LISTING_AGE = 60.0  # seconds for which page loads take the last list, or the la
 class Catalogue:
     """The models on offer now; thread safe, and shared by all visitors.
 
-    Args:
-        given: models that are always there, such as those that ship, in the order of the list;
-            those on the Hub are asked for by name.
-        namespace: user or organisation on the Hub whose models are offered too.
-        revision: branch, tag or commit of the namespace's models; the newest of each if None.
+    Those `given`, such as those that ship, are always there, in the order of the list; the Hub is
+    asked for those on it by name. The models of a user or organisation on the Hub (`namespace`) are
+    offered too, at a branch, tag or commit (`revision`), the newest of each if None.
     """
 
     def __init__(
@@ -47,17 +45,12 @@ class Catalogue:
         self._requested = RequestedModels(namespace, revision, named)
         self.notice = ""  # one sentence for the page while the Hub's models are not on offer
         self._given = tuple(given)
-        self._entries = tuple(given)
+        self.entries = self._given  # all models on offer, as known now
         self._memory = ModelMemory()
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
         self._asked_at = 0.0  # of the latest question to the Hub, on the monotonic clock
         self._answered: float | None = None  # when the question was asked that the list answers
-
-    @property
-    def entries(self) -> tuple[ModelEntry, ...]:
-        """All models on offer, as known now; never waits."""
-        return self._entries
 
     @property
     def asks_hub(self) -> bool:
@@ -67,23 +60,19 @@ class Catalogue:
     @property
     def categories(self) -> list[str]:
         """The products that can be inspected, in the order of the list."""
-        return list(dict.fromkeys(entry.category for entry in self._entries))
+        return list(dict.fromkeys(entry.category for entry in self.entries))
 
     @property
     def named(self) -> dict[tuple[str, str], ModelEntry]:
         """The models on offer, by category and the name by which page and programs ask for them."""
-        return name_models(self._entries)
+        return name_models(self.entries)
 
     def find(self, category: str | None, model: str | None) -> ModelEntry | None:
         """The model of a name; None when it is no longer on offer."""
         return self.named.get((category, model))
 
     def load(self, entry: ModelEntry) -> InspectionPipeline:
-        """The model, from memory if it is there.
-
-        Raises:
-            modeling.ModelLoadError: with the reason, when it can't be loaded.
-        """
+        """The model, from memory if it is there; `ModelLoadError` says why it can't be loaded."""
         return self._memory.start(entry).outcome.result()
 
     def load_with_progress(
@@ -92,10 +81,7 @@ class Catalogue:
         """The model, and until it is in memory how far it is, whenever that changes.
 
         The work goes on in a thread that all who ask for the model share, so a visitor who leaves
-        harms nobody, and one who comes later sees the same bar.
-
-        Raises:
-            modeling.ModelLoadError: with the reason, when it can't be loaded.
+        harms nobody, and one who comes later sees the same bar. Raises as `load` does.
         """
         return self._memory.start(entry).follow()
 
@@ -103,10 +89,8 @@ class Catalogue:
         """Ask the Hub for its models and wait for the answer, up to the time limit.
 
         What can't be had is said in `notice`, and nothing is raised. An answer that comes later
-        is still taken, so a slow Hub's models are there at the next look.
-
-        Args:
-            force: ask even if the last answer, or failure, is less than `LISTING_AGE` old.
+        is still taken, so a slow Hub's models are there at the next look. Unless it is forced,
+        nobody is asked while the last answer, or failure, is less than `LISTING_AGE` old.
         """
         if not self._requested:
             return
@@ -135,7 +119,7 @@ class Catalogue:
             if self._is_answered_since(asked_at):
                 return
             self._answered = asked_at
-            self._entries = tuple(merge(self._given, found))
+            self.entries = tuple(merge(self._given, found))
             self.notice = "" if found else f"{self._nothing_found()}; showing the models that ship."
 
     def _take_failure(self, asked_at: float, reason: str) -> None:
@@ -145,7 +129,7 @@ class Catalogue:
             if self._is_answered_since(asked_at):
                 return
             if self._answered is None:
-                self._entries = tuple(merge(self._given, downloaded))
+                self.entries = tuple(merge(self._given, downloaded))
                 shown = "the models that ship and those downloaded earlier"
             else:
                 shown = "what it listed before"
@@ -173,12 +157,8 @@ def _reason(error: Exception) -> str:
 def merge(given: Iterable[ModelEntry], found: Sequence[ModelEntry]) -> list[ModelEntry]:
     """Put what the Hub said in the place of the names that were given, and the rest after them.
 
-    Args:
-        given: folders, and models on the Hub as they were named.
-        found: models on the Hub with their commits and categories.
-
-    Returns:
-        Entries that differ in category or key; of two that do not, the first.
+    Given are folders, and models on the Hub as they were named; found, those on the Hub with their
+    commits and categories. Of two entries of the same category and key, the first stays.
     """
     merged: list[ModelEntry] = []
     for entry in given:

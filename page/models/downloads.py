@@ -26,31 +26,19 @@ constants.DOWNLOAD_CHUNK_SIZE = 128 * 1024
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a model is on its way into memory.
+    """How far a model is on its way into memory."""
 
-    Attributes:
-        model: ORG/NAME, or the name of a folder.
-        file: what is being downloaded; empty while nothing is.
-        done: bytes of it that are there.
-        total: bytes that it has; 0 while that is not known.
-    """
-
-    model: str
-    file: str = ""
-    done: int = 0
-    total: int = 0
+    model: str  # ORG/NAME, or the name of a folder
+    file: str = ""  # what is being downloaded; empty while nothing is
+    done: int = 0  # bytes of it that are there
+    total: int = 0  # bytes that it has; 0 while that is not known
 
 
 def download(repo: str, revision: str | None, report: Callable[[DownloadProgress], None]) -> None:
-    """Bring the files of a model into the Hub client's cache, unless they are there.
+    """Bring the files of ORG/NAME into the Hub client's cache, unless they are there.
 
-    Args:
-        repo: ORG/NAME.
-        revision: branch, tag or commit; None for the newest commit.
-        report: told how far it is, from this thread.
-
-    Raises:
-        Exception: when one of them can't be had; many libraries take part.
+    Of a branch, tag or commit; of the newest commit if that is None. `report` is told how far it
+    is, from this thread. Raises what the many libraries that take part do.
     """
     is_commit = revision is not None and COMMIT.fullmatch(revision)
     cached = (try_to_load_from_cache(repo, file, revision=revision) for file in MODEL_FILES)

@@ -18,22 +18,15 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be chosen for a category, known without loading it.
+    """A model that can be chosen for a category, known without loading it."""
 
-    Attributes:
-        name: the folder's, or the repository's without its namespace.
-        category: the product that it inspects.
-        source: a folder, or ORG/NAME on the Hub.
-        revision: commit, tag or branch on the Hub; None for a folder, and for a model on the Hub
-            that was named without one before the Hub said which commit is the newest.
-        on_hub: whether `source` is on the Hub.
-    """
-
-    name: str
-    category: str
-    source: str
+    name: str  # the folder's, or the repository's without its namespace
+    category: str  # the product that it inspects
+    source: str  # a folder, or ORG/NAME on the Hub
+    # Commit, tag or branch on the Hub; None for a folder, and for a model on the Hub that was named
+    # without one before the Hub said which commit is the newest.
     revision: str | None = None
-    on_hub: bool = False
+    on_hub: bool = False  # whether `source` is
 
     @property
     def key(self) -> str:
@@ -63,17 +56,11 @@ class ModelEntry:
 
 
 def find_models(sources: Sequence[str]) -> list[ModelEntry]:
-    """List the models in folders (a model's own or one that holds several) and Hub ids.
+    """List the models in folders (a model's own or one that holds several) and of Hub ids.
 
-    Args:
-        sources: folders, and Hub ids as ORG/NAME or ORG/NAME@REVISION.
-
-    Returns:
-        One entry a model and category, in the order given, by name within a folder. A model on
-        the Hub stands under its own name until the Hub says what its categories are.
-
-    Raises:
-        ValueError: when a folder holds no model, or a source is neither folder nor Hub id.
+    The ids are ORG/NAME or ORG/NAME@REVISION. One entry a model and category, in the order given,
+    by name within a folder; a model on the Hub stands under its own name until the Hub says what
+    its categories are. `ValueError` when a folder holds no model, or a source is neither.
     """
     entries = []
     for source in sources:

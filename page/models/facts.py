@@ -50,33 +50,30 @@ class _Config(ModelFile):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """All that is known of a model beside its weights.
+    """All that is known of a model beside its weights; None where that is unknown."""
 
-    Attributes:
-        name: `ModelEntry.identity`.
-        category: the product.
-        address: of the model's page on the Hub; None for a folder.
-        card: its text without front matter and pictures; None where there is none.
-        licence: as the card's front matter names it.
-        training: None where that is unknown.
-        measured: None where it was not measured, or on another product.
-        missing: names of the files that are not there or not readable.
-        reached: False where the Hub did not answer, and only what was downloaded is known.
-    """
-
-    name: str
-    category: str
-    address: str | None = None
-    card: str | None = None
-    licence: str | None = None
+    name: str  # `ModelEntry.identity`
+    category: str  # the product
+    address: str | None = None  # of the model's page on the Hub; None for a folder
+    card: str | None = None  # its text without front matter and pictures
+    licence: str | None = None  # as the card's front matter names it
     training: TrainingRun | None = None
-    measured: Metrics | None = None
-    missing: tuple[str, ...] = ()
-    reached: bool = True
+    measured: Metrics | None = None  # None also where it was measured on another product
+    missing: tuple[str, ...] = ()  # names of the files that are not there or not readable
+    reached: bool = True  # False: the Hub did not answer, and only what was downloaded is known
 
     def section(self, title: str) -> str | None:
         """The text under a heading "## title" of the card, without the heading."""
-        return _section(self.card, title) if self.card else None
+        lines, inside, fenced = [], False, False
+        for line in (self.card or "").splitlines():
+            fenced ^= line.startswith("```")
+            if not fenced and re.match(r"##? ", line):
+                if inside:
+                    break
+                inside = line.rstrip() == f"## {title}"
+            elif inside:
+                lines.append(line)
+        return "\n".join(lines).strip()[:LONGEST_SECTION] or None
 
 
 def read_facts(entry: ModelEntry) -> ModelFacts:
@@ -149,7 +146,9 @@ def _facts(entry: ModelEntry, paths: Mapping[str, Path], *, reached: bool = True
     card = texts.get(CARD)
     config = _Config.parse_untrusted(texts.get(CONFIG))
     training = TrainingRun.parse_untrusted(texts.get(TRAINING))
-    measured = _measured_on(_category(entry, config), texts)
+    # What the figures must be of: a model without a tag is listed under its own name.
+    is_of_one = config is not None and len(config.categories) == 1
+    measured = _measured_on(config.categories[0] if is_of_one else entry.category, texts)
     present = {CARD: card, CONFIG: config, TRAINING: training, metrics_path(): measured}
     return ModelFacts(
         name=entry.identity,
@@ -162,11 +161,6 @@ def _facts(entry: ModelEntry, paths: Mapping[str, Path], *, reached: bool = True
         missing=tuple(name for name, content in present.items() if content is None),
         reached=reached,
     )
-
-
-def _category(entry: ModelEntry, config: _Config | None) -> str:
-    """What the figures must be of: a model without a tag is listed under its own name."""
-    return config.categories[0] if config and len(config.categories) == 1 else entry.category
 
 
 def _measured_on(category: str, texts: Mapping[str, str | None]) -> Metrics | None:
@@ -190,16 +184,3 @@ def _body(card: str) -> str:
     front_matter = FRONT_MATTER.match(card)
     body = card[front_matter.end() :] if front_matter else card
     return PICTURE.sub("", body[: 2 * LONGEST_CARD])[:LONGEST_CARD].strip()
-
-
-def _section(card: str, title: str) -> str | None:
-    lines, inside, fenced = [], False, False
-    for line in card.splitlines():
-        fenced ^= line.startswith("```")
-        if not fenced and re.match(r"##? ", line):
-            if inside:
-                break
-            inside = line.rstrip() == f"## {title}"
-        elif inside:
-            lines.append(line)
-    return "\n".join(lines).strip()[:LONGEST_SECTION] or None

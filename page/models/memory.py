@@ -22,25 +22,16 @@ FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")  # of an absolute path
 
 
 class Loading:
-    """A model on its way into memory, or there; thread safe.
-
-    Attributes:
-        progress: how far it is.
-        outcome: the model, or a `modeling.ModelLoadError` with the reason.
-    """
+    """A model on its way into memory, or there; thread safe."""
 
     def __init__(self, entry: ModelEntry) -> None:
         self.progress = DownloadProgress(entry.source if entry.on_hub else entry.name)
-        self.outcome: Future[InspectionPipeline] = Future()
+        self.outcome: Future[InspectionPipeline] = Future()  # or a `ModelLoadError` with the reason
 
     def follow(self) -> Generator[DownloadProgress, None, InspectionPipeline]:
         """How far it is, whenever that changes, until it is done; nothing if it is already there.
 
-        Returns:
-            The model.
-
-        Raises:
-            modeling.ModelLoadError: with the reason, when it can't be loaded.
+        At the end the model, or `modeling.ModelLoadError` with the reason why it can't be loaded.
         """
         shown = None
         while not self.outcome.done():
@@ -92,8 +83,7 @@ class ModelMemory:
 def load_model(entry: ModelEntry, report: Callable[[DownloadProgress], None]) -> InspectionPipeline:
     """Load a model, reporting what is downloaded; HF_TOKEN is taken by the Hub's client.
 
-    Raises:
-        modeling.ModelLoadError: with the reason, which names no folder of the server.
+    `modeling.ModelLoadError` has the reason why it can't be, which names no folder of the server.
     """
     if entry.on_hub:
         with suppress(Exception):  # loading meets the same, and has a sentence for it

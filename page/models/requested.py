@@ -25,8 +25,7 @@ class RequestedModels:
     def ask(self) -> list[ModelEntry]:
         """What the Hub has of it, in one request for the namespace and one for each name.
 
-        Raises:
-            Exception: when the Hub can't be reached or refuses; many libraries take part.
+        Raises what its client does when the Hub can't be reached or refuses.
         """
         found = []
         for entry in self.named:

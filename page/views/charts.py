@@ -62,18 +62,9 @@ def histogram_svg(
 ) -> str:
     """How the scores of held-out good parts, good test photos and known defects are spread.
 
-    One row of bars each over a common axis, each with a scale of its own; what lies in the shaded
-    part, right of the threshold, fails.
-
-    Args:
-        good: scores, 0..1, of good test photos.
-        anomalous: scores of the test photos with a defect.
-        normals: scores of the good parts that the threshold was set with.
-        threshold: 0..1.
-        text: words.
-
-    Returns:
-        An <svg>, without a row for what is empty.
+    One row of bars each over a common axis, each with a scale of its own, none for what is empty;
+    what lies in the shaded part, right of the threshold, fails. Scores and threshold are 0..1,
+    `normals` those of the good parts that it was set with.
     """
     groups = [
         (kind, scores, text(f"about.{kind}_scores", n=len(scores)))

@@ -68,17 +68,8 @@ def write_zip(results: Sequence[Result], folder: TemporaryFolder) -> Path:
     `overlays/NAME.jpg` shows the deviation and its numbered regions at the photo's own resolution,
     with the verdict below; `masks/NAME.png` is white where the score exceeds the threshold. NAME
     is the photo's, with its folders in an uploaded zip; of equal ones the second is "NAME (2)".
-    No model runs, and one photo at a time is in memory.
-
-    Args:
-        results: of a batch, or of a single photo.
-        folder: where the zip is written; it takes the place of the last one.
-
-    Returns:
-        The zip's path.
-
-    Raises:
-        NoRoomError: when the disk is full.
+    No model runs, and one photo at a time is in memory. The zip, whose path is returned, takes the
+    place of the last one in the folder; `NoRoomError` when the disk is full.
     """
     judged = [result for result in results if result.record.is_judged]
     finished = folder.path / ZIP_NAME

@@ -22,15 +22,9 @@ DECIDED = {ACCEPT: ", operator: accept", REJECT: ", operator: reject"}
 def scores_and_mask(
     score_map: np.ndarray, photo_size: tuple[int, int], threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A score map at the size of its photo, and where it exceeds the threshold.
+    """A score map, (h, w) in 0..1, at the size of its photo, and where it exceeds the threshold.
 
-    Args:
-        score_map: (h, w), 0..1.
-        photo_size: (H, W) of the photo.
-        threshold: operating threshold, 0..1.
-
-    Returns:
-        Scores (H, W), float32, and the mask (H, W), bool.
+    Scores (H, W), float32, and the mask (H, W), bool.
     """
     from torch import from_numpy
 
@@ -49,14 +43,8 @@ def mark_photo(
 ) -> Image.Image:
     """Paint the deviation, outline and number the regions, and put the verdict below.
 
-    Args:
-        photo: RGB, upright.
-        scores: (H, W) of the photo, 0..1.
-        mask: (H, W) bool, where the score exceeds the threshold.
-        result: of this photo.
-
-    Returns:
-        RGB; the photo's pixels keep their places, the caption is a strip below them.
+    Of an upright RGB photo and the scores and mask that `scores_and_mask` gave for it. The photo's
+    pixels keep their places, the caption is a strip below them.
     """
     from modeling.overlay import paint_heatmap
 

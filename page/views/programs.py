@@ -9,18 +9,10 @@ from page.markup import render
 
 
 def programs_html(text: Translation, address: str, category: str, has_mcp: bool) -> str:
-    """A short panel for the page: the three names, and an example to copy.
+    """A short panel for the page: the three names, and an example to copy, of that category.
 
-    Args:
-        text: the language.
-        address: where the app runs, such as "http://127.0.0.1:7860/".
-        category: the one in the example.
-        has_mcp: whether the functions are offered as MCP tools.
+    The address is where the app runs, such as "http://127.0.0.1:7860/"; `has_mcp` says whether the
+    functions are offered as MCP tools.
     """
-    return render(
-        "programs.html",
-        text=text,
-        address=address,
-        category=json.dumps(category),
-        has_mcp=has_mcp,
-    )
+    words = {"text": text, "address": address, "category": json.dumps(category)}
+    return render("programs.html", **words, has_mcp=has_mcp)

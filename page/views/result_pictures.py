@@ -28,26 +28,18 @@ NUMBERED = 20  # regions that get a number and a row; the weaker ones are outlin
 
 @dataclass(frozen=True)
 class ResultPictures:
-    """Files of the pictures that are shown of one result, in the visitor's folder.
+    """Files of the pictures that are shown of one result, in the visitor's folder."""
 
-    Attributes:
-        original: JPEG of the photo's size.
-        reconstruction: JPEG of the photo's size.
-        heat: PNG with transparency, of the score map's size.
-        heatmap: JPEG of the photo's size: the photo with the heat over it, to be taken home.
-    """
-
-    original: Path
+    original: Path  # JPEG of the photo's size, as are the next and the last
     reconstruction: Path
-    heat: Path
-    heatmap: Path
+    heat: Path  # PNG with transparency, of the score map's size
+    heatmap: Path  # the photo with the heat over it, to be taken home
 
 
 def write_pictures(inspection: Inspection, folder: TemporaryFolder) -> ResultPictures:
     """Write the pictures of an inspection into the visitor's folder.
 
-    Raises:
-        NoRoomError: when the disk is full.
+    Raises `NoRoomError` when the disk is full.
     """
     from modeling.overlay import heat_layer
 

@@ -55,6 +55,7 @@ def test_fresh_statistics_change_nothing():
 
 def test_each_category_keeps_its_own():
     statistics = ResidualStatistics("channel", categories=2, channels=5, side=6)
-    statistics.set_channels(1, *ChannelMoments.of(correlated()).whitening())
+    moments = ChannelMoments.of(correlated())
+    statistics.channel_mean[1], statistics.whitening[1] = moments.whitening()
     assert torch.equal(statistics.whitening_of(torch.tensor([0]))[1][0], torch.eye(5))
     assert not torch.equal(statistics.whitening_of(torch.tensor([1]))[1][0], torch.eye(5))
