@@ -43,13 +43,10 @@ def read_categories(
 ) -> dict[str, datasets.DatasetDict]:
     """Find and check the photos of some or, without any named, all categories of a folder.
 
-    Returns:
-        Category to `train`, `test` and perhaps `validation` as `load_inspection_dataset` reads
-        them; the pictures are paths.
+    The splits of each are as `load_inspection_dataset` reads them, the pictures paths.
 
     Raises:
-        DatasetError: when something is missing, damaged, or named as the Hub allows no
-            configuration to be named.
+        DatasetError: when something is missing, damaged, or no name for a configuration.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
@@ -75,10 +72,9 @@ def read_categories(
 def push_categories(
     photos: dict[str, datasets.DatasetDict],
     repo: str,
-    *,
-    private: bool = False,
-    license_id: str | None = None,
-    revision: str | None = None,
+    private: bool,
+    license_id: str | None,
+    revision: str | None,
 ) -> None:
     """Push categories, one after another, and the card, whose licence is as in `dataset_card`.
 
@@ -95,7 +91,7 @@ def push_categories(
         _push_card(repo, revision, list(photos), license_id)
         for category, splits in photos.items():
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                _with_files(category, splits, Path(folder)).push_to_hub(
+                _embedded(category, splits, Path(folder)).push_to_hub(
                     repo,
                     config_name=category,
                     revision=revision,
@@ -148,7 +144,7 @@ def _push_card(
         ) from error
 
 
-def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
+def _embedded(category: str, splits: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
     """The same rows with the pictures' files in them, on disk under `folder`."""
     stored = datasets.Image(decode=False)
     return datasets.DatasetDict(
@@ -156,7 +152,7 @@ def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> da
             split: photos.cast_column("image", stored)
             .cast_column("mask", stored)
             .map(
-                _with_file,
+                _with_files,
                 features=FEATURES,
                 cache_file_name=str(folder / f"{split}.arrow"),
                 writer_batch_size=PHOTOS_AT_ONCE,
@@ -168,13 +164,10 @@ def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> da
     )
 
 
-def _with_file(photo: dict[str, Any]) -> dict[str, Any]:
-    return {name: photo[name] and _file(Path(photo[name]["path"])) for name in ("image", "mask")}
-
-
-def _file(path: Path) -> dict[str, Any]:
-    """As a picture is stored: with its name alone, which says nothing of this machine."""
-    return {"bytes": path.read_bytes(), "path": path.name}
+def _with_files(photo: dict[str, Any]) -> dict[str, Any]:
+    """A photo with its pictures' bytes and names, which alone say nothing of this machine."""
+    paths = {name: Path(photo[name]["path"]) for name in ("image", "mask") if photo[name]}
+    return {name: {"bytes": path.read_bytes(), "path": path.name} for name, path in paths.items()}
 
 
 def _in_one_sentence(error: BaseException, repo: str) -> Exception:
@@ -200,13 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         check_upload(options.repo)
         photos = read_categories(options.folder, options.category)
-        push_categories(
-            photos,
-            options.repo,
-            private=options.private,
-            license_id=options.license,
-            revision=options.revision,
-        )
+        push_categories(photos, options.repo, options.private, options.license, options.revision)
         first = shlex.quote(next(iter(photos)))
         print(
             f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"

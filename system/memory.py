@@ -17,10 +17,7 @@ def keep_freed_memory() -> bool:
     Large tensors are otherwise mapped anew for every layer of every batch, and the kernel clears
     their pages each time: EfficientNet-Lite0's trunk at 8 x 384 x 384 took 61 ms a photo so and
     27 ms with memory kept (two cores, torch 2.13, 2026-11-24). The price is that the program's
-    memory stays at its peak.
-
-    Returns:
-        Whether the C library took the advice; others than glibc do not know it.
+    memory stays at its peak. Returns whether the C library took the advice; others do not know it.
     """
     if not sys.platform.startswith("linux"):
         return False

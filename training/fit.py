@@ -24,13 +24,12 @@ from tqdm import tqdm
 from modeling import InspectionImageProcessor, ReconstructionModel
 from system.errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
-from training.accelerator import workers_of
-from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints
+from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints, History
 from training.learner import Learner
+from training.machine import Cost, workers_of
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
 from training.recipe import Recipe
-from training.training_run import Cost, History
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing

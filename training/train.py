@@ -28,33 +28,24 @@ import transformers
 from data.dataset import load_categories, split_calibration
 from data.rows import VALIDATION, DatasetError
 from modeling import InspectionImageProcessor, PhotoError
-from modeling.backbones import BackboneError
 from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
 from system.errors import DiskError
 from system.hub_access import UploadError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, on_main, state
-from training.accelerator import join_processes
 from training.checkpoints import CheckpointError, Checkpoints
 from training.fit import TrainingError, fit
 from training.held_out_calibration import calibrate
 from training.initial_model import build_model
+from training.machine import Cost, facts_of_run, join_processes
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
 from training.recipe import ROC, Recipe, parse_recipe
-from training.training_run import Cost, facts_of_run
 
-BAD_INPUT = (
-    BackboneError,
-    CheckpointError,
-    DatasetError,
-    ElsewhereError,
-    PhotoError,
-    TrainingError,
-    ValueError,
-)
+# Wrong recipes, photos and backbones are kinds of ValueError.
+BAD_INPUT = (CheckpointError, ElsewhereError, TrainingError, ValueError)
 FAILED = (DiskError, UploadError)  # nothing is wrong with what was asked for
 
 
@@ -87,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(recipe: Recipe, command: str) -> None:
     """Train, calibrate on held-out good photos, and write the model folder.
 
-    The model card tells the command line.
+    The command is for the model card.
 
     Raises:
         DatasetError: when the photos can't be read.

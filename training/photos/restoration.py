@@ -49,14 +49,14 @@ def restoration_photos(
 
 
 class RestorationPhotos(TorchDataset):
-    """Damaged photos and the clean ones to restore from them.
+    """Damaged photos, or tiles of them, and the clean ones to restore from them.
 
     An item depends on the seed, the photo and the epoch alone, so that a resumed run sees what it
     would have seen. `model_input` makes the keyword arguments of `ReconstructionModel.forward` of a
     batch of them.
 
     Args:
-        photos: good photos, or their tiles.
+        photos: good ones.
         augmentations: what each of them allows.
         damage_probability: share of the photos that are damaged, 0..1.
         variants: how many different versions of a photo the epochs go through in turn; 0 draws a
