@@ -16,7 +16,7 @@ PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def read_folder(root: Path, category: str | None) -> dict[str, Rows]:
-    """Rows of one category by split, the pictures as paths; a `DatasetError` where one isn't whole."""
+    """Rows of one category by split, the pictures as paths of whole ones, or a `DatasetError`."""
     folder = category_folder(root, category)
     good = photo_files(folder / "train" / "good")
     if not good:

@@ -29,8 +29,7 @@ from data.dataset_card import dataset_card
 from data.folder import categories_in
 from data.rows import FEATURES, DatasetError
 from system.command_line import run_command
-from system.errors import first_line
-from system.hub_access import UploadError, check_upload
+from system.errors import UploadError, check_upload, first_line
 
 CATEGORY_NAME = re.compile(r"\w[\w .-]*")
 PHOTOS_AT_ONCE = 8  # that are held in memory; a photo may be tens of megabytes
@@ -43,10 +42,8 @@ def read_categories(
 ) -> dict[str, datasets.DatasetDict]:
     """Find and check the photos of some or, without any named, all categories of a folder.
 
-    The splits of each are as `load_inspection_dataset` reads them, the pictures paths.
-
-    Raises:
-        DatasetError: when something is missing, damaged, or no name for a configuration.
+    The splits of each are as `load_inspection_dataset` reads them, the pictures paths. What is
+    missing, damaged, or named as the Hub allows no configuration to be named is a `DatasetError`.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
@@ -79,11 +76,8 @@ def push_categories(
     """Push categories, one after another, and the card, whose licence is as in `dataset_card`.
 
     The repository, ORG/NAME, and its branch are created where they do not exist. A private one is
-    readable with a token only.
-
-    Raises:
-        DatasetError: when the Hub refuses the name, the token, the licence or the branch.
-        UploadError: when the Hub can't be reached, fails or breaks off.
+    readable with a token only. Where the Hub refuses the name, the token, the licence or the branch
+    that is a `DatasetError`; where it can't be reached, fails or breaks off, an `UploadError`.
     """
     try:
         _open_repository(repo, private, revision)
@@ -187,7 +181,7 @@ def _in_one_sentence(error: BaseException, repo: str) -> Exception:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input, 1 when the upload failed."""
-    options = parse_arguments(arguments)
+    options = _read(arguments)
     datasets.utils.logging.set_verbosity_error()
 
     def work() -> None:
@@ -204,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("prepare_data.py", work, bad_input=(ValueError,), failed=(UploadError,))
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m data.prepare_data",
         description="Push photos in the layout of MVTec AD to the Hub, one configuration each.",

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.muon import Muon
 from training.photos.batches import SharedLoader
-from training.photos.shared_cache import Item
+from training.photos.restoration import Item
 from training.recipe import Recipe
 
 

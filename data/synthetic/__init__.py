@@ -45,10 +45,8 @@ def render(part: str, *, seed: int, defect: str = "good", size: int = 256) -> Sy
 
     The same arguments give the same bytes. One seed, 0 or more, gives one part, pose, lamp and
     sensor noise, whatever the defect: beyond the defect's shadow, the photos of a seed are equal.
-    The geometry scales with the size.
-
-    Raises:
-        ValueError: for an unknown part or defect, a negative seed or a size out of range.
+    The geometry scales with the size. An unknown part or defect, a negative seed or a size out of
+    range is a ValueError.
     """
     module = _module(part)
     if defect != "good" and defect not in module.DEFECTS:

@@ -36,12 +36,9 @@ class Augmentation:
     compression: float = 0.25  # largest loss of a JPEG, 0 to 0.9: 0.25 is quality 75
 
     def __post_init__(self) -> None:
-        check_number("augmentation.rotation", self.rotation, 0, 180)
-        check_number("augmentation.shift", self.shift, 0, 0.5)
-        for name in ("flip_horizontal", "flip_vertical", "brightness", "contrast", "noise"):
-            check_number(f"augmentation.{name}", getattr(self, name), 0, 1)
-        for name in ("resampling", "compression"):
-            check_number(f"augmentation.{name}", getattr(self, name), 0, 0.9)
+        most = {"rotation": 180, "shift": 0.5, "resampling": 0.9, "compression": 0.9}
+        for name, value in vars(self).items():
+            check_number(f"augmentation.{name}", value, 0, most.get(name, 1))
 
 
 UNCHANGED = Augmentation(resampling=0, compression=0)
