@@ -49,7 +49,7 @@ class Checkpoints:
         return max(self._all(), key=_epoch, default=None)
 
     def named(self, wanted: str) -> Path:
-        """The checkpoint to go on from: of this folder, or the "latest"."""
+        """The checkpoint to go on from: the one in this folder, or the "latest"."""
         if wanted != LATEST:
             if not Path(wanted).is_dir():
                 raise CheckpointError(

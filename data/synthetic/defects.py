@@ -142,8 +142,7 @@ def thread_end(surface: Surface, rng: np.random.Generator) -> Damage:
     centre = np.reshape(_point_on_part(surface, rng), (2, 1))
     path = path - path.mean(axis=1, keepdims=True) + centre
     middle = path.mean(axis=1)
-    window = surface.around(*middle, np.abs(path - middle[:, None]).max() * 1.5 + 0.05)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*middle, np.abs(path - middle[:, None]).max() * 1.5 + 0.05)
     width = rng.uniform(0.016, 0.022)
     distance, index = KDTree(path.T).query(
         np.stack([patch.u, patch.v], axis=-1), distance_upper_bound=2 * width
@@ -172,8 +171,7 @@ def misprint(text: str, centre: Point, height: float, angle: float = 0.0) -> Kin
     """A kind: the mark of a part (see `lettering`) wrong, askew, twice, or with letters missing."""
 
     def wrong(surface: Surface, rng: np.random.Generator) -> Damage:
-        window = surface.around(*centre, 0.5 * height * (len(text) + 2))
-        patch = surface.cut(window)
+        window, patch = surface.cut(*centre, 0.5 * height * (len(text) + 2))
         right = lettering(patch, text, centre, height, angle)
         slip = tuple(np.asarray(centre) + rng.uniform(-0.35, 0.35, 2) * height)
         tilt = angle + rng.choice([-1, 1]) * rng.uniform(0.10, 0.22)
@@ -234,8 +232,7 @@ def _laid_out(
     surface: Surface, centre: Point, reach: float, angle: float
 ) -> tuple[Window, Surface, Array, Array]:
     """A copy around a point, with coordinates along and across a direction in the part's frame."""
-    window = surface.around(*centre, reach)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*centre, reach)
     du, dv = patch.u - centre[0], patch.v - centre[1]
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return window, patch, cos * du + sin * dv, cos * dv - sin * du

@@ -65,8 +65,7 @@ def _yarn_window(
 ) -> tuple[Window, Surface, Array, Array]:
     """A copy around a crossing of two yarns, with coordinates in yarns from that crossing."""
     centre = (np.round(rng.uniform(-0.75, 0.75, 2) / YARN)) * YARN
-    window = surface.around(*centre, reach * YARN * 1.5)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*centre, reach * YARN * 1.5)
     return window, patch, (patch.u - centre[0]) / YARN, (patch.v - centre[1]) / YARN
 
 
