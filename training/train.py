@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{path} can't be read or written ({error.strerror or error})."
             ) from error
 
-    def speaks(error: Exception) -> bool:
+    def speaks(error: Exception) -> bool:  # the main process, or the one that met a bad photo
         return state().is_main_process or isinstance(error, DatasetError | PhotoError)
 
     return run_command("train.py", work, bad_input=BAD_INPUT, failed=FAILED, speaks=speaks)
