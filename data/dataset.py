@@ -38,8 +38,7 @@ def load_inspection_dataset(
         folder that holds a labelled `validation/` beside them gives that split too, without masks.
 
     Raises:
-        DatasetError: when something is missing or can't be read; it names the thing, what was
-            expected, what was found and what to do.
+        DatasetError: names what is missing or can't be read, what was expected, found, and to do.
     """
     name = os.fspath(data)
     if name.startswith(SYNTHETIC_PREFIX):
@@ -95,13 +94,11 @@ def split_calibration(
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Hold out a share of the good photos of each category, which the seed decides.
 
-    At least 2 photos are held out, so that their spread exists.
+    At least 2 photos are held out, so that their spread exists. Fewer than 3 of a category, or a
+    fraction outside (0, 1), are a `DatasetError`.
 
     Returns:
         (fit, calibration), disjoint, together all of `train`, each in the original order.
-
-    Raises:
-        DatasetError: with fewer than 3 photos of a category, or a fraction outside (0, 1).
     """
     if not 0 < fraction < 1:
         raise DatasetError(

@@ -34,15 +34,12 @@ def dataset_card(
     categories: Sequence[str],
     license_id: str | None = None,
 ) -> str:
-    """Write the card of a dataset on the Hub anew: the whole of README.md.
+    """Write the card of a dataset on the Hub, README.md, anew for the categories that it will hold.
 
-    Args:
-        repo: ORG/NAME.
-        metadata: front matter of the card that it has, which stays where nothing here replaces it,
-            `configs` and `dataset_info` above all; empty where it has none.
-        categories: those that it holds or will hold, at least one.
-        license_id: as the Hub spells it; None keeps the present one, or takes MVTec AD's where a
-            category is named like one of its, because the stricter licence is the safe guess.
+    The front matter of the card that it has, if any, stays where nothing here replaces it,
+    `configs` and `dataset_info` above all. The licence is as the Hub spells it; None keeps the
+    present one, or takes MVTec AD's where a category is named like one of its, because the stricter
+    licence is the safe guess.
     """
     data = DatasetCardData(**metadata)
     data.license = license_id or _license_of(data, categories)

@@ -16,11 +16,7 @@ PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def read_folder(root: Path, category: str | None) -> dict[str, Rows]:
-    """Rows of one category by split, the pictures as paths, all of them whole.
-
-    Raises:
-        DatasetError: when something is missing or damaged.
-    """
+    """Rows of one category by split, the pictures as paths of whole ones, or a `DatasetError`."""
     folder = category_folder(root, category)
     good = photo_files(folder / "train" / "good")
     if not good:
@@ -53,9 +49,7 @@ def _read_labelled(folder: Path, split: str, ground_truth: Path | None = None) -
 def category_folder(root: Path, category: str | None) -> Path:
     """The folder that holds train/, found from the root or given itself.
 
-    Raises:
-        UnknownCategoryError: there is no such category, or several and none was named.
-        DatasetError: the root does not exist.
+    An `UnknownCategoryError` says that there is none such, or several and none was named.
     """
     if not root.is_dir():
         raise DatasetError(

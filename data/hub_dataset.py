@@ -29,8 +29,7 @@ MASK_COLUMNS = ("mask", "mask_path")
 def read_hub_dataset(repo: str, category: str | None, revision: str | None) -> dict[str, Rows]:
     """Rows of one category by split, `validation` from layout 1 alone; no other is downloaded.
 
-    Raises:
-        DatasetError: when the dataset can't be reached, has another layout or no such category.
+    A dataset that can't be reached, has another layout or no such category is a `DatasetError`.
     """
     try:
         files = HfApi().list_repo_files(repo, repo_type="dataset", revision=revision)

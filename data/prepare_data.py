@@ -29,8 +29,7 @@ from data.dataset_card import dataset_card
 from data.folder import categories_in
 from data.rows import FEATURES, DatasetError
 from system.command_line import run_command
-from system.errors import first_line
-from system.hub_access import UploadError, check_upload
+from system.errors import UploadError, check_upload, first_line
 
 CATEGORY_NAME = re.compile(r"\w[\w .-]*")
 PHOTOS_AT_ONCE = 8  # that are held in memory; a photo may be tens of megabytes
@@ -43,13 +42,8 @@ def read_categories(
 ) -> dict[str, datasets.DatasetDict]:
     """Find and check the photos of some or, without any named, all categories of a folder.
 
-    Returns:
-        Category to `train`, `test` and perhaps `validation` as `load_inspection_dataset` reads
-        them; the pictures are paths.
-
-    Raises:
-        DatasetError: when something is missing, damaged, or named as the Hub allows no
-            configuration to be named.
+    The splits of each are as `load_inspection_dataset` reads them, the pictures paths. What is
+    missing, damaged, or named as the Hub allows no configuration to be named is a `DatasetError`.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
@@ -75,19 +69,15 @@ def read_categories(
 def push_categories(
     photos: dict[str, datasets.DatasetDict],
     repo: str,
-    *,
-    private: bool = False,
-    license_id: str | None = None,
-    revision: str | None = None,
+    private: bool,
+    license_id: str | None,
+    revision: str | None,
 ) -> None:
     """Push categories, one after another, and the card, whose licence is as in `dataset_card`.
 
     The repository, ORG/NAME, and its branch are created where they do not exist. A private one is
-    readable with a token only.
-
-    Raises:
-        DatasetError: when the Hub refuses the name, the token, the licence or the branch.
-        UploadError: when the Hub can't be reached, fails or breaks off.
+    readable with a token only. Where the Hub refuses the name, the token, the licence or the branch
+    that is a `DatasetError`; where it can't be reached, fails or breaks off, an `UploadError`.
     """
     try:
         _open_repository(repo, private, revision)
@@ -95,7 +85,7 @@ def push_categories(
         _push_card(repo, revision, list(photos), license_id)
         for category, splits in photos.items():
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                _with_files(category, splits, Path(folder)).push_to_hub(
+                _embedded(category, splits, Path(folder)).push_to_hub(
                     repo,
                     config_name=category,
                     revision=revision,
@@ -148,7 +138,7 @@ def _push_card(
         ) from error
 
 
-def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
+def _embedded(category: str, splits: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
     """The same rows with the pictures' files in them, on disk under `folder`."""
     stored = datasets.Image(decode=False)
     return datasets.DatasetDict(
@@ -156,7 +146,7 @@ def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> da
             split: photos.cast_column("image", stored)
             .cast_column("mask", stored)
             .map(
-                _with_file,
+                _with_files,
                 features=FEATURES,
                 cache_file_name=str(folder / f"{split}.arrow"),
                 writer_batch_size=PHOTOS_AT_ONCE,
@@ -168,13 +158,10 @@ def _with_files(category: str, splits: datasets.DatasetDict, folder: Path) -> da
     )
 
 
-def _with_file(photo: dict[str, Any]) -> dict[str, Any]:
-    return {name: photo[name] and _file(Path(photo[name]["path"])) for name in ("image", "mask")}
-
-
-def _file(path: Path) -> dict[str, Any]:
-    """As a picture is stored: with its name alone, which says nothing of this machine."""
-    return {"bytes": path.read_bytes(), "path": path.name}
+def _with_files(photo: dict[str, Any]) -> dict[str, Any]:
+    """A photo with its pictures' bytes and names, which alone say nothing of this machine."""
+    paths = {name: Path(photo[name]["path"]) for name in ("image", "mask") if photo[name]}
+    return {name: {"bytes": path.read_bytes(), "path": path.name} for name, path in paths.items()}
 
 
 def _in_one_sentence(error: BaseException, repo: str) -> Exception:
@@ -194,19 +181,13 @@ def _in_one_sentence(error: BaseException, repo: str) -> Exception:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 2 on bad input, 1 when the upload failed."""
-    options = parse_arguments(arguments)
+    options = _read(arguments)
     datasets.utils.logging.set_verbosity_error()
 
     def work() -> None:
         check_upload(options.repo)
         photos = read_categories(options.folder, options.category)
-        push_categories(
-            photos,
-            options.repo,
-            private=options.private,
-            license_id=options.license,
-            revision=options.revision,
-        )
+        push_categories(photos, options.repo, options.private, options.license, options.revision)
         first = shlex.quote(next(iter(photos)))
         print(
             f"{', '.join(photos)}: {constants.ENDPOINT}/datasets/{options.repo}\n"
@@ -217,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command("prepare_data.py", work, bad_input=(ValueError,), failed=(UploadError,))
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with code 2 and one sentence when it is wrong."""
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m data.prepare_data",
         description="Push photos in the layout of MVTec AD to the Hub, one configuration each.",

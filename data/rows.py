@@ -53,8 +53,7 @@ def row(
 def decode_picture(photos: datasets.Dataset, index: int, column: str) -> Image.Image | None:
     """The picture in a row's column, image or mask, as stored; None where there is none.
 
-    Raises:
-        DatasetError: when its bytes are damaged; a decoder's own errors do not name it.
+    Damaged bytes are a `DatasetError`, which names it, as a decoder's own errors do not.
     """
     try:
         return photos.select_columns([column])[index][column]

@@ -19,8 +19,7 @@ SEEDS_PER_SPLIT = 1_000_000  # keeps the seeds of train and test photos apart
 def draw_dataset(name: str, category: str | None, seed: int) -> dict[str, Rows]:
     """Rows of one part by split; the seeds of train, good and defective test photos never meet.
 
-    Raises:
-        DatasetError: when there is no such part, or a number can't be used.
+    An unknown part, or a number that can't be used, is a `DatasetError`.
     """
     part, _, query = name.removeprefix(SYNTHETIC_PREFIX).partition("?")
     if part == "all":

@@ -28,8 +28,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from hub_models import MODEL_FILES, PROJECT_TAG, HubModel, list_hub_models
 from model_files import CARD
 from system.command_line import run_command
-from system.errors import first_line
-from system.hub_access import UploadError, check_upload
+from system.errors import UploadError, check_upload, first_line
 
 ROOT = Path(__file__).resolve().parents[1]
 # What runs; the models and photos under assets/ carry their licences in their own cards.

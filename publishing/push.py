@@ -38,8 +38,7 @@ from modeling import TASK, InspectionImageProcessor, InspectionPipeline, load_mo
 from modeling.backends import RUNTIMES
 from publishing.model_card import CardFacts, model_card
 from system.command_line import run_command
-from system.errors import first_line
-from system.hub_access import UploadError, check_upload
+from system.errors import UploadError, check_upload, first_line
 
 CODE = Path(modeling.__file__).parent
 COPIED = ("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_PLOT)

@@ -1,4 +1,4 @@
-"""Errors in one sentence for a person: what another process met, and what can't be written.
+"""Errors in one sentence for a person: what another process met, what disk or Hub can't take.
 
 It imports neither torch nor transformers, so that a command tells a wrong word at once.
 """
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import get_token, validate_repo_id
 from safetensors import SafetensorError
 
 # The last two are what safetensors and torch make of the system's errors; safetensors says which
@@ -30,10 +32,28 @@ class DiskError(RuntimeError):
     """Something could not be written; the message is one sentence for a person."""
 
 
+class UploadError(RuntimeError):
+    """An upload failed; the message is one sentence for the person, and nothing is lost."""
+
+
 def first_line(error: BaseException | str) -> str:
     """The first line of an error or its text; its kind where it says nothing: `TimeoutError()`."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def check_upload(repo: str) -> None:
+    """Raise a ValueError unless an id is ORG/NAME and there is a token to write with."""
+    try:
+        validate_repo_id(repo)
+        _, _ = repo.split("/")
+    except (HFValidationError, ValueError) as error:
+        raise ValueError(f"The Hub id must be ORG/NAME, found {repo!r}.") from error
+    if not get_token():
+        raise ValueError(
+            "There is no access token to write to the Hub with; run `hf auth login` or set "
+            "HF_TOKEN."
+        )
 
 
 @contextmanager

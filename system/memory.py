@@ -1,14 +1,16 @@
-"""A process's memory: how much it takes, and keeping it, which halves a network's time on a CPU."""
+"""Memory: how much a process takes and may take, and keeping it, which halves a network's time."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 LARGEST = 2**31 - 1  # mallopt takes a C int
+GIGABYTE = 10**9
 
 
 def keep_freed_memory() -> bool:
@@ -17,10 +19,7 @@ def keep_freed_memory() -> bool:
     Large tensors are otherwise mapped anew for every layer of every batch, and the kernel clears
     their pages each time: EfficientNet-Lite0's trunk at 8 x 384 x 384 took 61 ms a photo so and
     27 ms with memory kept (two cores, torch 2.13, 2026-11-24). The price is that the program's
-    memory stays at its peak.
-
-    Returns:
-        Whether the C library took the advice; others than glibc do not know it.
+    memory stays at its peak. Returns whether the C library took the advice; others do not know it.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -39,3 +38,9 @@ def peak_memory() -> int:
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def memory_room(gigabytes: float, processes_here: int) -> float:
+    """Bytes for one process: its share of so much, or of half the machine's memory if less."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(gigabytes * GIGABYTE, memory / 2) / processes_here

@@ -43,13 +43,9 @@ def processes_here() -> int:
 def together(work: Callable[[], Result]) -> list[Result]:
     """Do something in every process and wait for all.
 
-    Results, which can be pickled, and errors are sent to the other processes.
-
-    Returns:
-        All results in the order of the processes, in each of them.
-
-    Raises:
-        ElsewhereError: it failed in another process. Where it failed itself, its own error.
+    Results, which can be pickled, and errors are sent to the other processes, so that each has all
+    results in the order of the processes. Where the work failed in another process, an
+    `ElsewhereError` is raised, and where it failed itself, its own error.
     """
     state()
     result, failure = None, None

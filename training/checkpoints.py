@@ -9,21 +9,19 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 from huggingface_hub import HfApi
+from torch.distributed.checkpoint.stateful import Stateful
 
 from system.errors import DiskError, ElsewhereError, disk_errors_told, first_line
 from system.files import discard, draft_of, put_in_place, remove_unfinished
 from system.processes import everywhere, on_main, state
 
-if TYPE_CHECKING:
-    from torch.distributed.checkpoint.stateful import Stateful
-
 CHECKPOINTS = "checkpoints"  # folder of checkpoints, and the branch that they are pushed to
 LATEST = "latest"
 NAME = re.compile(r"epoch-(\d+)")
+History = list[dict[str, float]]  # the learning curve, a row an epoch
 STATES = "states.json"  # what accelerate does not know; it would read a pickle and run its code
 
 
@@ -51,7 +49,7 @@ class Checkpoints:
         return max(self._all(), key=_epoch, default=None)
 
     def named(self, wanted: str) -> Path:
-        """The checkpoint to go on from: of this folder, or the "latest"."""
+        """The checkpoint to go on from: the one in this folder, or the "latest"."""
         if wanted != LATEST:
             if not Path(wanted).is_dir():
                 raise CheckpointError(
@@ -79,10 +77,7 @@ class Checkpoints:
 
         Those of later epochs are of an earlier training in the same folder, and go too: else
         "latest" would name one of them. Called in every process; returns the checkpoint's folder.
-
-        Raises:
-            DiskError: when the disk is full, say; the checkpoints before are whole.
-            ElsewhereError: when that happened to another process.
+        After a `DiskError`, since the disk is full, say, the checkpoints before are whole.
         """
         checkpoint = self.folder / f"epoch-{epoch:05d}"
         draft = draft_of(checkpoint)
@@ -103,9 +98,7 @@ class Checkpoints:
     def load(self, accelerator: Accelerator, wanted: str) -> Path:
         """Bring back the state of all processes; returns the checkpoint's folder.
 
-        Raises:
-            CheckpointError: when there is none, it is damaged, or it is of another model.
-            ElsewhereError: when another process can't read it.
+        One that is missing, damaged or of another model is a `CheckpointError`.
         """
         checkpoint = self.named(wanted)
         try:

@@ -24,13 +24,12 @@ from tqdm import tqdm
 from modeling import InspectionImageProcessor, ReconstructionModel
 from system.errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
-from training.accelerator import workers_of
-from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints
+from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints, History
 from training.learner import Learner
+from training.machine import Cost, workers_of
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
 from training.recipe import Recipe
-from training.training_run import Cost, History
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
@@ -69,16 +68,11 @@ def fit(
     """Train the weights in place on the good photos.
 
     The loss of the held-out ones is watched and decides nothing; `cost` goes into the checkpoints,
-    up to date.
+    up to date. A loss that is not finite, or more processes than photos of a batch, is a
+    `TrainingError`; nothing to resume from a `CheckpointError`; a full disk a `DiskError`.
 
     Returns:
         `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.
-
-    Raises:
-        TrainingError: when the loss is no longer finite, or there are more processes than photos of
-            a batch.
-        CheckpointError: when there is nothing to resume from.
-        DiskError: when a checkpoint can't be written.
     """
     if accelerator.num_processes > recipe.batch_size:
         raise TrainingError(
@@ -100,7 +94,13 @@ def fit(
     wants_push = recipe.push_every and accelerator.is_main_process
     pushes = CheckpointPush(recipe.hub_model_id) if wants_push else None
 
-    bar = _bar(state.epoch, epochs, len(loader), accelerator)
+    bar = tqdm(
+        total=epochs * len(loader),
+        initial=state.epoch * len(loader),
+        desc="training",
+        unit="step",
+        disable=not accelerator.is_main_process,
+    )
     with bar, writing_threads_quiet():
         for epoch in range(state.epoch + 1, epochs + 1):
             row = _learn_epoch(epoch, learner, loader, watched, recipe, checkpoints, bar)
@@ -176,17 +176,6 @@ def _learn_epoch(
 def _is_due(every: int, epoch: int) -> bool:
     """Whether what is done every so many epochs, or never for 0, is done after this one."""
     return every > 0 and epoch % every == 0
-
-
-def _bar(done: int, epochs: int, steps_an_epoch: int, accelerator: Accelerator) -> tqdm:
-    """A progress bar over the steps of all epochs, which the main process shows."""
-    return tqdm(
-        total=epochs * steps_an_epoch,
-        initial=done * steps_an_epoch,
-        desc="training",
-        unit="step",
-        disable=not accelerator.is_main_process,
-    )
 
 
 def _resume(

@@ -44,10 +44,8 @@ def calibrate(
 
     The model, in evaluation mode, gets its statistics and `config.calibrations` from good photos
     that its weights were not trained on. For the rule "roc", `labelled` is the validation split,
-    never the test split.
-
-    Raises:
-        ValueError: when a category has fewer than 2 photos, or lacks labelled ones that are needed.
+    never the test split. Fewer than 2 photos of a category, or none of the labelled ones that are
+    needed, are a ValueError.
     """
     photos = _by_category(held_out, model.config.categories)
     prepared = {name: PreparedPhotos(good, processor) for name, good in photos.items()}

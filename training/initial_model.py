@@ -22,11 +22,8 @@ def build_model(
     """An untrained model that knows the categories, its weights decided by the recipe's seed.
 
     Its backbone's weights are published ones, rounded to half as they will be saved. It comes with
-    the backbone and its config, None for pixels, which another call does not load again.
-
-    Raises:
-        BackboneError: when the backbone's weights can't be had.
-        ValueError: when the recipe does not make a valid model.
+    the backbone and its config, None for pixels, which another call does not load again. A recipe
+    that does not make a valid model is a ValueError, a backbone that can't be had a BackboneError.
     """
     set_seed(recipe.seed)
     model_class = ARCHITECTURES[recipe.architecture]

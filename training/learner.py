@@ -12,15 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.muon import Muon
 from training.photos.batches import SharedLoader
-from training.photos.shared_cache import Item
+from training.photos.restoration import Item
 from training.recipe import Recipe
 
 
 class Learner:
-    """Trains the weights of a model on its device that require a gradient.
+    """Trains a model, which is on its device: all weights that require a gradient.
 
-    The learning rate rises and falls to 0 in so many steps. The model is as `accelerator.prepare`
-    returns it.
+    The learning rate rises, and falls to 0, in so many steps.
     """
 
     def __init__(

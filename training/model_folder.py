@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import torch
 from torch import nn
 
@@ -15,9 +15,8 @@ from modeling import InspectionImageProcessor, ReconstructionModel
 from publishing.model_card import model_card
 from system.errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, put_in_place, remove_unfinished
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, History
 from training.recipe import Recipe
-from training.training_run import History
 
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
@@ -46,11 +45,8 @@ def write_model_folder(
 ) -> None:
     """Write everything that `from_pretrained` and the app take, whole or not at all.
 
-    Files of an earlier run in the folder are replaced. The model is calibrated, its weights rounded
-    by `round_to_half`.
-
-    Raises:
-        DiskError: when it can't be written; what was in the folder is as it was.
+    Files of an earlier run in the folder are replaced; they stay where a `DiskError` is raised. The
+    model is calibrated, its weights rounded by `round_to_half`.
     """
     finished = folder / FINISHED
     draft = draft_of(finished)
@@ -62,7 +58,7 @@ def write_model_folder(
             model.save_pretrained(draft, state_dict=_half_state(model))
             processor.save_pretrained(draft)
             (draft / RECIPE).write_text(recipe.published().to_yaml())
-            _write_history(draft / LEARNING_CURVE, history)
+            pd.DataFrame(history).to_csv(draft / LEARNING_CURVE, index=False)
             plot_learning_curve(draft / LEARNING_CURVE_PLOT, history)
             run.write(draft)
             (draft / CARD).write_text(model_card(draft))
@@ -105,10 +101,3 @@ def _half_state(model: ReconstructionModel) -> dict[str, torch.Tensor]:
         name: tensor.half() if name in trained else tensor
         for name, tensor in model.state_dict().items()
     }
-
-
-def _write_history(path: Path, history: History) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)

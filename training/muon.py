@@ -11,7 +11,7 @@ most CPUs only emulate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -45,12 +45,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self, closure: None = None) -> None:
+        """Move every parameter that has a gradient; nothing that computes the loss is taken."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -59,7 +55,6 @@ class Muon(torch.optim.Optimizer):
                 update = update_of(self.state[parameter], parameter.grad, group)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"])
-        return loss
 
     @staticmethod
     def _muon_update(state: dict[str, Tensor], gradient: Tensor, group: dict[str, Any]) -> Tensor:

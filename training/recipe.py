@@ -210,9 +210,8 @@ def without_folder(name: str | None) -> str | None:
 def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
     """Read a command line, that of the process if None: a YAML file, then flags that override it.
 
-    Raises:
-        ValueError: on a file that can't be read, an unknown field or a value out of range.
-        SystemExit: on an unknown flag (2) and after `--help` (0), as argparse does.
+    A file that can't be read, an unknown field or a value out of range is a ValueError; argparse
+    exits on an unknown flag (2) and after `--help` (0).
     """
     given = vars(_build_parser().parse_args(arguments))
     values = _read_yaml(Path(given.pop("recipe")))

@@ -28,33 +28,23 @@ import transformers
 from data.dataset import load_categories, split_calibration
 from data.rows import VALIDATION, DatasetError
 from modeling import InspectionImageProcessor, PhotoError
-from modeling.backbones import BackboneError
 from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
-from system.errors import DiskError
-from system.hub_access import UploadError
+from system.errors import DiskError, ElsewhereError, UploadError
 from system.memory import keep_freed_memory
-from system.processes import ElsewhereError, main_first, on_main, state
-from training.accelerator import join_processes
+from system.processes import main_first, on_main, state
 from training.checkpoints import CheckpointError, Checkpoints
 from training.fit import TrainingError, fit
 from training.held_out_calibration import calibrate
 from training.initial_model import build_model
+from training.machine import Cost, facts_of_run, join_processes
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
 from training.recipe import ROC, Recipe, parse_recipe
-from training.training_run import Cost, facts_of_run
 
-BAD_INPUT = (
-    BackboneError,
-    CheckpointError,
-    DatasetError,
-    ElsewhereError,
-    PhotoError,
-    TrainingError,
-    ValueError,
-)
+# Wrong recipes, photos and backbones are kinds of ValueError.
+BAD_INPUT = (CheckpointError, ElsewhereError, TrainingError, ValueError)
 FAILED = (DiskError, UploadError)  # nothing is wrong with what was asked for
 
 
@@ -81,20 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{path} can't be read or written ({error.strerror or error})."
             ) from error
 
-    return run_command("train.py", work, bad_input=BAD_INPUT, failed=FAILED, speaks=_speaks)
+    def speaks(error: Exception) -> bool:  # the main process, or the one that met a bad photo
+        return state().is_main_process or isinstance(error, DatasetError | PhotoError)
+
+    return run_command("train.py", work, bad_input=BAD_INPUT, failed=FAILED, speaks=speaks)
 
 
 def train(recipe: Recipe, command: str) -> None:
     """Train, calibrate on held-out good photos, and write the model folder.
 
-    The model card tells the command line.
-
-    Raises:
-        DatasetError: when the photos can't be read.
-        UploadError: when the repository to push to can't be written.
-        TrainingError, CheckpointError, DiskError: as `fit` does; the last also for the model.
-        ElsewhereError: when one of these happened in another process.
-        ValueError: when the recipe does not make a valid model.
+    The command is for the model card. Wrong photos are a `DatasetError`, a recipe that makes no
+    valid model a ValueError, a repository that can't be pushed to an `UploadError`, a model that
+    can't be written a `DiskError`; `fit` has its own. Any of them is an `ElsewhereError` in the
+    other processes.
     """
     output_dir, cost = Path(recipe.output_dir), Cost()
     # Everything that can be wrong with a recipe is found before the photos are read.
@@ -165,11 +154,6 @@ def _publish(recipe: Recipe) -> None:
         address, tag = push_model(folder, recipe.hub_model_id, private=recipe.hub_private)
         print(f"The model is at {address}, release {tag}.")
     print(f"The model is in {folder}: python app.py --models {folder}")
-
-
-def _speaks(error: Exception) -> bool:
-    """Whether this process tells an error: the main one, or the one that met a bad photo."""
-    return state().is_main_process or isinstance(error, DatasetError | PhotoError)
 
 
 if __name__ == "__main__":

@@ -41,19 +41,12 @@ def defects_of(part: str) -> tuple[str, ...]:
 
 
 def render(part: str, *, seed: int, defect: str = "good", size: int = 256) -> SyntheticPhoto:
-    """Take a photo of a part.
+    """Take a photo of a part, good or with one of its defects, 64 to 1024 pixels wide and high.
 
-    The same arguments give the same bytes. One seed gives one part, pose, lamp and sensor noise,
-    whatever the defect: beyond the defect's shadow, the photos of a seed are equal.
-
-    Args:
-        part: one of :data:`PARTS`.
-        seed: which part and photo, 0 or more.
-        defect: ``"good"`` or one of :func:`defects_of` the part.
-        size: side of the square picture in pixels, 64 to 1024; the geometry scales with it.
-
-    Raises:
-        ValueError: for an unknown part or defect, a negative seed or a size out of range.
+    The same arguments give the same bytes. One seed, 0 or more, gives one part, pose, lamp and
+    sensor noise, whatever the defect: beyond the defect's shadow, the photos of a seed are equal.
+    The geometry scales with the size. An unknown part or defect, a negative seed or a size out of
+    range is a ValueError.
     """
     module = _module(part)
     if defect != "good" and defect not in module.DEFECTS:

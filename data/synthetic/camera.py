@@ -35,10 +35,9 @@ class Exposure:
 
 
 def photograph(surface: Surface, exposure: Exposure, rng: np.random.Generator) -> Array:
-    """Light the surface, n samples a side, and take its picture with the sensor's noise.
+    """Light a surface of n samples a side and take its picture, with the sensor's noise.
 
-    Returns:
-        (size, size, 3) uint8, sRGB; n is the size times :data:`SUPERSAMPLING`.
+    It is (size, size, 3) uint8, sRGB; n is the size times :data:`SUPERSAMPLING`.
     """
     light = bin_samples(_radiance(surface, exposure))  # (3, n, n) -> (3, size, size)
     size = light.shape[-1]

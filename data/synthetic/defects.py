@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -17,36 +16,25 @@ from .surface import RGB, Array, Surface, Window, colour, noise_over, rounded_ed
 SMALLEST, LARGEST = 0.003, 0.05
 
 Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One defect, ready to be laid into a surface."""
-
-    window: Window  # where the patch lies in the surface
-    patch: Surface  # the damaged copy of that window
-    mask: Array  # bool, shape of the window: the samples that the defect touched
-
-
+# One defect, ready to be laid into a surface: a window of it, the damaged copy of that window, and
+# the samples of the window that the defect touched, bool.
+Damage = tuple[Window, Surface, Array]
 Kind = Callable[[Surface, np.random.Generator], Damage]
 
 
 def inflict(kind: Kind, surface: Surface, rng: np.random.Generator) -> Array:
     """Lay one defect of a kind into a good part in place, drawn again until its size fits.
 
-    Returns:
-        (size, size) bool, the pixels that the defect touched.
-
-    Raises:
-        RuntimeError: if 200 draws give no size within the limits.
+    The result is (size, size) bool, the pixels that it touched. 200 draws without a size within the
+    limits are a RuntimeError.
     """
     for _ in range(200):
-        damage = kind(surface, rng)
+        window, patch, mask = kind(surface, rng)
         touched = np.zeros(surface.x.shape, bool)
-        touched[damage.window] = damage.mask
+        touched[window] = mask
         pixels = bin_samples(touched.astype(np.float32)[None])[0] > 0
         if SMALLEST <= pixels.mean() <= LARGEST:
-            surface.paste(damage.window, damage.patch)
+            surface.paste(window, patch)
             return pixels
     raise RuntimeError("200 draws of a defect gave none whose size lies within the limits.")
 
@@ -72,7 +60,7 @@ def scratch(surface: Surface, rng: np.random.Generator) -> Damage:
     patch.height -= 0.011 * groove * (1 + 0.25 * noise_over(groove, rng, 40))
     patch.ink *= 1 - groove
     patch.blend(groove, rough_across=0.16, rough_along=0.16, albedo=patch.albedo * 0.5)
-    return Damage(window, patch, mask)
+    return window, patch, mask
 
 
 def dent(surface: Surface, rng: np.random.Generator) -> Damage:
@@ -84,7 +72,7 @@ def dent(surface: Surface, rng: np.random.Generator) -> Damage:
     lip = np.maximum(1 - ((distance - 0.85) / 0.15) ** 2, 0)
     depth = rng.uniform(0.35, 0.5) * size
     patch.height += mask * (0.12 * depth * lip - depth * bowl)
-    return Damage(window, patch, mask)
+    return window, patch, mask
 
 
 def stain(tint: RGB, dulled: float, rough: float) -> Kind:
@@ -109,7 +97,7 @@ def stain(tint: RGB, dulled: float, rough: float) -> Kind:
         patch.blend(strength, albedo=colour(tint) * tone)
         patch.specular *= 1 - dulled * strength
         patch.height += rough * grit * strength
-        return Damage(window, patch, mask)
+        return window, patch, mask
 
     return stained
 
@@ -137,7 +125,7 @@ def chip(outline: Callable[[np.random.Generator], Point], shortest: float, longe
         patch.blend(face, specular=patch.specular.mean(axis=0) * 0.6)
         patch.ink *= 1 - face
         patch.coverage *= 1 - gone
-        return Damage(window, patch, mask)
+        return window, patch, mask
 
     return broken
 
@@ -154,8 +142,7 @@ def thread_end(surface: Surface, rng: np.random.Generator) -> Damage:
     centre = np.reshape(_point_on_part(surface, rng), (2, 1))
     path = path - path.mean(axis=1, keepdims=True) + centre
     middle = path.mean(axis=1)
-    window = surface.around(*middle, np.abs(path - middle[:, None]).max() * 1.5 + 0.05)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*middle, np.abs(path - middle[:, None]).max() * 1.5 + 0.05)
     width = rng.uniform(0.016, 0.022)
     distance, index = KDTree(path.T).query(
         np.stack([patch.u, patch.v], axis=-1), distance_upper_bound=2 * width
@@ -184,8 +171,7 @@ def misprint(text: str, centre: Point, height: float, angle: float = 0.0) -> Kin
     """A kind: the mark of a part (see `lettering`) wrong, askew, twice, or with letters missing."""
 
     def wrong(surface: Surface, rng: np.random.Generator) -> Damage:
-        window = surface.around(*centre, 0.5 * height * (len(text) + 2))
-        patch = surface.cut(window)
+        window, patch = surface.cut(*centre, 0.5 * height * (len(text) + 2))
         right = lettering(patch, text, centre, height, angle)
         slip = tuple(np.asarray(centre) + rng.uniform(-0.35, 0.35, 2) * height)
         tilt = angle + rng.choice([-1, 1]) * rng.uniform(0.10, 0.22)
@@ -205,7 +191,7 @@ def misprint(text: str, centre: Point, height: float, angle: float = 0.0) -> Kin
         before = patch.ink.copy()
         patch.ink += 0.95 * (written - right)
         patch.ink[:] = np.clip(patch.ink, 0, 1) * patch.coverage
-        return Damage(window, patch, np.abs(patch.ink - before) > 0.05)
+        return window, patch, np.abs(patch.ink - before) > 0.05
 
     return wrong
 
@@ -246,8 +232,7 @@ def _laid_out(
     surface: Surface, centre: Point, reach: float, angle: float
 ) -> tuple[Window, Surface, Array, Array]:
     """A copy around a point, with coordinates along and across a direction in the part's frame."""
-    window = surface.around(*centre, reach)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*centre, reach)
     du, dv = patch.u - centre[0], patch.v - centre[1]
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return window, patch, cos * du + sin * dv, cos * dv - sin * du
@@ -275,4 +260,4 @@ def _laid_on_top(
     patch.coverage[:] = np.maximum(patch.coverage, body)
     patch.ink *= 1 - body
     patch.blend(body, rough_across=0.3, rough_along=0.3, albedo=albedo, specular=specular)
-    return Damage(window, patch, body > 0.05)
+    return window, patch, body > 0.05

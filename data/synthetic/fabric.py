@@ -65,8 +65,7 @@ def _yarn_window(
 ) -> tuple[Window, Surface, Array, Array]:
     """A copy around a crossing of two yarns, with coordinates in yarns from that crossing."""
     centre = (np.round(rng.uniform(-0.75, 0.75, 2) / YARN)) * YARN
-    window = surface.around(*centre, reach * YARN * 1.5)
-    patch = surface.cut(window)
+    window, patch = surface.cut(*centre, reach * YARN * 1.5)
     return window, patch, (patch.u - centre[0]) / YARN, (patch.v - centre[1]) / YARN
 
 
@@ -93,7 +92,7 @@ def torn(surface: Surface, rng: np.random.Generator) -> Damage:
     sunk = 0.010 * (warp + 0.08 * ply) - 0.012
     patch.blend(bare, height=sunk, albedo=_INDIGO * (1 + 0.15 * ply))
     patch.coverage *= 1 - bare * (1 - smoothstep(0.0, 0.45, warp))
-    return Damage(window, patch, mask)
+    return window, patch, mask
 
 
 def pulled_yarn(surface: Surface, rng: np.random.Generator) -> Damage:
@@ -109,7 +108,7 @@ def pulled_yarn(surface: Surface, rng: np.random.Generator) -> Damage:
     fuzz = noise_over(body, rng, 90)
     lifted = 0.024 + 0.018 * profile + 0.0022 * ply + 0.0014 * fuzz
     patch.blend(body, height=lifted, albedo=_ECRU * (1 + 0.12 * ply + 0.10 * fuzz))
-    return Damage(window, patch, body > 0.05)
+    return window, patch, body > 0.05
 
 
 def misdyed(surface: Surface, rng: np.random.Generator) -> Damage:
@@ -121,7 +120,7 @@ def misdyed(surface: Surface, rng: np.random.Generator) -> Damage:
     band = band * (patch.albedo[2] > patch.albedo[0])  # the warp is the blue yarn
     tone = patch.albedo[2] / _INDIGO[2]
     patch.blend(band, albedo=_OTHER_DYE * tone)
-    return Damage(window, patch, band > 0.05)
+    return window, patch, band > 0.05
 
 
 DEFECTS: dict[str, Kind] = {

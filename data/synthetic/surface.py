@@ -72,19 +72,16 @@ class Surface:
         """Distance between neighbouring samples, in half picture widths."""
         return float(self.x[0, 1] - self.x[0, 0])
 
-    def around(self, u: float, v: float, radius: float) -> Window:
-        """The smallest window of the grid that holds a disc given in the part's frame."""
+    def cut(self, u: float, v: float, radius: float) -> tuple[Window, Surface]:
+        """The smallest window that holds a disc given in the part's frame, and a copy of it."""
         nearest = np.argmin((self.u - u) ** 2 + (self.v - v) ** 2)
         reach = int(np.ceil(radius / self.pitch)) + 2
         rows, columns = (
             slice(max(position - reach, 0), position + reach + 1)
             for position in np.unravel_index(nearest, self.u.shape)
         )
-        return rows, columns
-
-    def cut(self, window: Window) -> Surface:
-        """A copy of the window alone."""
-        return Surface(**{f.name: getattr(self, f.name)[..., *window].copy() for f in fields(self)})
+        planes = {f.name: getattr(self, f.name)[..., rows, columns].copy() for f in fields(self)}
+        return (rows, columns), Surface(**planes)
 
     def paste(self, window: Window, patch: Surface) -> None:
         """Put a changed copy back where it was cut."""

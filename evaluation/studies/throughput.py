@@ -29,14 +29,13 @@ from system.command_line import run_command
 from system.errors import DiskError
 from system.memory import keep_freed_memory
 from system.processes import ElsewhereError, main_first, state, together
-from training.accelerator import join_processes, workers_of
 from training.initial_model import build_model
 from training.learner import Learner
+from training.machine import device_in_words, join_processes, workers_of
 from training.photos.batches import SharedLoader
 from training.photos.decoded import decoded_once
 from training.photos.restoration import restoration_photos
 from training.recipe import Recipe, parse_recipe
-from training.training_run import device_in_words
 
 PHOTOS = 48  # that are measured; more take longer and change nothing
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 from conftest import ROOT
+
+from system.memory import GIGABYTE, memory_room
 
 SCRIPT = """
 import sys, torch
@@ -41,3 +44,9 @@ def test_the_peak_of_memory_counts_what_was_freed_again():
     )
     assert finished.returncode == 0, finished.stderr
     assert 2**26 < int(finished.stdout) < 2**28
+
+
+def test_processes_of_a_machine_divide_its_memory():
+    assert memory_room(0.001, 4) == 0.001 * GIGABYTE / 4
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory_room(10**6, 1) == machine / 2

@@ -30,18 +30,16 @@ class Augmentation:
     brightness: float = 0.0  # added to the picture, to either side, 0 to 1 of full scale
     contrast: float = 0.0  # factor around the picture's mean, 1 minus to 1 plus this; 0 to 1
     noise: float = 0.0  # largest standard deviation of the sensor noise, 0 to 1 of full scale
-    # Half of the photos stay as they are in the last two. The largest share of the side that is
-    # lost when the photo is made smaller and enlarged again, 0 to 0.9:
+    # The largest share of the side that is lost when the photo is made smaller and enlarged again,
+    # and the largest loss of a JPEG (0.25 is quality 75), 0 to 0.9 both. Each leaves half of the
+    # photos as they are.
     resampling: float = 0.4
-    compression: float = 0.25  # largest loss of a JPEG, 0 to 0.9: 0.25 is quality 75
+    compression: float = 0.25
 
     def __post_init__(self) -> None:
-        check_number("augmentation.rotation", self.rotation, 0, 180)
-        check_number("augmentation.shift", self.shift, 0, 0.5)
-        for name in ("flip_horizontal", "flip_vertical", "brightness", "contrast", "noise"):
-            check_number(f"augmentation.{name}", getattr(self, name), 0, 1)
-        for name in ("resampling", "compression"):
-            check_number(f"augmentation.{name}", getattr(self, name), 0, 0.9)
+        most = {"rotation": 180, "shift": 0.5, "resampling": 0.9, "compression": 0.9}
+        for name, value in vars(self).items():
+            check_number(f"augmentation.{name}", value, 0, most.get(name, 1))
 
 
 UNCHANGED = Augmentation(resampling=0, compression=0)

@@ -11,8 +11,7 @@ from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from modeling.restoration import Painted, painted_of
-from training.photos.restoration import model_input
-from training.photos.shared_cache import Item
+from training.photos.restoration import Item, model_input
 
 
 class SharedBatches(Sampler[list[int]]):
@@ -20,15 +19,9 @@ class SharedBatches(Sampler[list[int]]):
 
     A batch is dealt out photo by photo. Where it does not come out even, `weights` says how much a
     share counts; a process for which none is left gets a photo that counts nothing, since it has to
-    take the step with the others.
-
-    Args:
-        length: number of photos.
-        batch_size: photos of a batch, over all processes.
-        seed: decides the order together with the `epoch`, which is set before each; None keeps the
-            photos' own.
-        process: number of this process.
-        processes: how many there are, at most `batch_size`.
+    take the step with the others. `batch_size` counts the photos of all processes, of which there
+    are no more. The seed decides the photos' order together with the `epoch`, which is set before
+    each; None keeps their own.
     """
 
     def __init__(

@@ -48,8 +48,7 @@ def damage(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Damage a picture, (H, W, 3) float32 in 0..1, in `count` places; 1 to 3 if None.
 
-    Returns:
-        A new picture, and its mask (H, W), bool: True where it visibly changed.
+    Returns the new picture, and its mask (H, W), bool: True where it visibly changed.
     """
     structure = structure_of(picture)
     damaged = picture.copy()

@@ -22,8 +22,8 @@ from modeling.tiling import Tiling
 from system.batches import batches_of
 from system.cores import available_cores
 from system.errors import disk_errors_told
+from system.memory import GIGABYTE
 from system.processes import everywhere, state
-from training.photos.shared_cache import GIGABYTE
 
 PIXELS = "pixels"  # column of a dataset: a prepared photo's bytes, or None
 FEATURES = Features({PIXELS: Value("binary")})
@@ -39,15 +39,11 @@ def decoded_once(
     One process of a machine decodes for all of them. The file has no name any more once they have
     opened it, so it is gone when they end, however they end; its pages stay in memory as long as
     there is room. It takes so many gigabytes at most, or half of the room on the folder's disk if
-    that is less.
+    that is less. A damaged photo is a `DatasetError`, a file that can't be written a `DiskError`,
+    and either an `ElsewhereError` in the other processes.
 
     Returns:
         The dataset with the column pixels: (3, H, W) bytes, or None for what did not fit.
-
-    Raises:
-        DatasetError: when a photo is damaged.
-        DiskError: when the file can't be written.
-        ElsewhereError: when that happened in another process.
     """
     path = folder / FILE.format(platform.node())  # each machine has one of its own
     is_first = state().is_local_main_process

@@ -1,9 +1,14 @@
-"""Photos to learn from: augmented, damaged, and encoded once where that saves time."""
+"""Photos to learn from: augmented, damaged and encoded, once where there is memory to keep them.
+
+What does not fit is made anew each time: it takes longer and changes nothing.
+"""
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +17,14 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from system.memory import memory_room
 from system.processes import processes_here
 from training.photos.augmentation import UNCHANGED, Augmentation, augment, augmentation_for
 from training.photos.damage import damage
 from training.photos.decoded import PreparedPhotos, PreparedTiles
-from training.photos.shared_cache import Item, SharedCache, memory_room
 from training.recipe import Recipe
 
+Item = dict[str, Any]  # names to tensors or lists of tensors
 Extract = Callable[[Tensor], Sequence[Tensor]]
 
 
@@ -49,22 +55,16 @@ def restoration_photos(
 
 
 class RestorationPhotos(TorchDataset):
-    """Damaged photos and the clean ones to restore from them.
+    """Damaged photos, or tiles of them, and the clean ones to restore from them.
 
     An item depends on the seed, the photo and the epoch alone, so that a resumed run sees what it
     would have seen. `model_input` makes the keyword arguments of `ReconstructionModel.forward` of a
     batch of them.
 
-    Args:
-        photos: good photos, or their tiles.
-        augmentations: what each of them allows.
-        damage_probability: share of the photos that are damaged, 0..1.
-        variants: how many different versions of a photo the epochs go through in turn; 0 draws a
-            new one in every epoch.
-        seed: of every draw.
-        extract: the target's `extract`. Given, each variant is encoded once and kept in half
-            precision, which is most of the work of an epoch.
-        cache_bytes: memory for variants that are made once; further ones are made anew each time.
+    Each photo is augmented as its own augmentation allows, and a share of them, 0..1, is damaged.
+    The epochs go through so many variants of a photo in turn; 0 draws a new one in every epoch.
+    Given the target's `extract`, each variant is encoded once and kept in half precision, which is
+    most of the work of an epoch. `cache_bytes` is the memory for variants that are made once.
     """
 
     def __init__(
@@ -126,6 +126,50 @@ class RestorationPhotos(TorchDataset):
         return [layer[0].half() for layer in self.extract(pixels[None].float() / 255)]
 
 
+class SharedCache:
+    """So many items, numbered from 0, in memory that a process shares with workers that it forks.
+
+    Whoever first needs an item makes it, and all others find it. The system gives the memory only
+    as it is filled, and takes it back when the processes end, however they end. All items have the
+    example's shapes and types; from the first that has no room, in bytes, they are not kept.
+    """
+
+    def __init__(self, count: int, example: Item, room: float) -> None:
+        self.item_bytes = sum(t.nbytes for value in example.values() for t in _listed(value))
+        self.length = min(count, int(room // self.item_bytes))
+        self._memory = {name: _apply(self._reserve, value) for name, value in example.items()}
+        self._is_filled = mmap.mmap(-1, max(1, self.length))
+        self._lock = multiprocessing.Lock()
+
+    def get(self, number: int) -> Item | None:
+        """The item of this number, or None while nobody has put it."""
+        if number >= self.length:
+            return None
+        with self._lock:  # who sees the mark sees what was written before it
+            if not self._is_filled[number]:
+                return None
+        return {name: _apply(lambda t: t[number], kept) for name, kept in self._memory.items()}
+
+    def put(self, number: int, item: Item) -> None:
+        """Keep an item if there is room."""
+        if number >= self.length:
+            return
+        for name, value in item.items():
+            for kept, tensor in zip(_listed(self._memory[name]), _listed(value), strict=True):
+                kept[number].copy_(tensor)
+        with self._lock:
+            self._is_filled[number] = 1
+
+    def _reserve(self, tensor: Tensor) -> Tensor:
+        """Shared memory for all items' tensors of this shape and type, a row an item.
+
+        They have its layout too, on which the last bits of what is computed from them depend.
+        """
+        rows = max(1, self.length)
+        flat = torch.frombuffer(mmap.mmap(-1, rows * tensor.nbytes), dtype=tensor.dtype)
+        return flat.as_strided((rows, *tensor.shape), (tensor.numel(), *tensor.stride()))
+
+
 def model_input(batch: Item) -> Item:
     """Pictures as the model takes them, in 0..1, of items of `RestorationPhotos` on any device.
 
@@ -139,3 +183,13 @@ def model_input(batch: Item) -> Item:
 def _bytes(picture: np.ndarray) -> Tensor:
     """(H, W, 3) in 0..1 to (3, H, W) bytes."""
     return torch.from_numpy((picture * 255).round().astype(np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def _apply(
+    change: Callable[[Tensor], Tensor], value: Tensor | list[Tensor]
+) -> Tensor | list[Tensor]:
+    return [change(one) for one in value] if isinstance(value, list) else change(value)
+
+
+def _listed(value: Tensor | list[Tensor]) -> list[Tensor]:
+    return value if isinstance(value, list) else [value]

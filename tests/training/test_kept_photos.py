@@ -15,10 +15,10 @@ from data.dataset import load_inspection_dataset
 from data.rows import DatasetError
 from modeling import InspectionImageProcessor, PhotoError, image_processing
 from system.errors import DiskError
+from system.memory import GIGABYTE
 from training.photos.augmentation import ANY_ROTATION
 from training.photos.decoded import PIXELS, PreparedPhotos, decoded_once, remove_decoded
-from training.photos.restoration import RestorationPhotos
-from training.photos.shared_cache import GIGABYTE, SharedCache, memory_room
+from training.photos.restoration import RestorationPhotos, SharedCache
 
 SIDE = 64
 DATA = f"synthetic:flange_nut?train=6&test_good=1&test_per_defect=1&size={SIDE}"
@@ -164,9 +164,3 @@ def test_workers_make_each_photo_once_and_see_the_epoch(photos, tmp_path):
         assert torch.equal(pixels, torch.stack([one["pixel_values"] for one in alone]))
     kept = [shared.cache.get(number) for number in range(2 * len(photos))]
     assert all(one is not None for one in kept)  # in this process, which made only the first
-
-
-def test_processes_of_a_machine_divide_its_memory():
-    assert memory_room(0.001, 4) == 0.001 * GIGABYTE / 4
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert memory_room(10**6, 1) == machine / 2
