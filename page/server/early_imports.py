@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import threading
@@ -19,8 +20,11 @@ def begin_imports() -> None:
 
 
 def _import_for_verdicts() -> None:
+    # The first inspection meets the same error and tells it. Here nobody would be told but a person
+    # whose command ended while this thread was importing, and by a traceback.
     try:
-        importlib.import_module("modeling")
+        with contextlib.suppress(Exception):
+            importlib.import_module("modeling")
     finally:
         gc.freeze()  # what is imported stays, so nobody has to look through it again
         gc.enable()

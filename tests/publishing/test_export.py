@@ -135,7 +135,7 @@ def test_a_graph_of_another_calibration_or_other_settings_is_refused(
     else:
         config["calibrations"]["flange_nut"]["raw_threshold"] *= 1.01
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelLoadError, match=r"another calibration.*training\.export"):
+    with pytest.raises(ModelLoadError, match=r"another calibration.*publishing\.export"):
         load_pipeline(folder, backend=backend)
     assert load_pipeline(folder, backend=AUTO).backend == TORCH
 
@@ -150,7 +150,7 @@ def test_a_damaged_graph_is_refused(graphs, tmp_path, backend):
 
 
 def test_a_missing_graph_and_an_unknown_backend_are_told(trained_model):
-    with pytest.raises(ModelLoadError, match=r"has no model\.onnx.*python -m training\.export"):
+    with pytest.raises(ModelLoadError, match=r"has no model\.onnx.*python -m publishing\.export"):
         load_pipeline(trained_model, backend=ONNX_RUNTIME)
     with pytest.raises(ModelLoadError, match="must be one of auto, openvino, onnxruntime, torch"):
         load_pipeline(trained_model, backend="tensorrt")
