@@ -6,10 +6,10 @@ An exported graph holds the calibration too, and gives the same scores as torch 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +124,7 @@ def load_detector(
         raise ModelLoadError(
             f"The backend must be one of {', '.join([AUTO, *BACKENDS])}, found {backend}."
         )
-    if not is_installed(backend):
+    if find_spec(backend) is None:
         raise ModelLoadError(
             f"The backend {backend} is not installed; run pip install {backend}, or choose {TORCH}."
         )
@@ -137,18 +137,13 @@ def load_detector(
     return _load_graph(model, path, backend), backend
 
 
-def is_installed(backend: str) -> bool:
-    """Whether a backend's library is there; it is not imported."""
-    return backend == TORCH or importlib.util.find_spec(backend) is not None
-
-
 def _load_fastest(
     model: ReconstructionModel, source: str | os.PathLike, where: dict[str, Any]
 ) -> tuple[Detector, str]:
     if model.device.type != "cpu":
         return model, TORCH  # the graphs run on a CPU
     for backend, runtime in RUNTIMES.items():
-        path = _find_graph(source, runtime, where) if is_installed(backend) else None
+        path = _find_graph(source, runtime, where) if find_spec(backend) else None
         if path is None:
             continue
         try:

@@ -34,13 +34,11 @@ TRANSFORMERS_KEYS = frozenset(
     }
 )
 
-
 TARGETS = ("pixels", "features")
 NORMALISATIONS = {
     "pixels": ("none", "location"),
     "features": ("none", "location", "channel", "channel+location"),
 }
-
 
 MAX_SIDE, MAX_TILED_SIDE = 2048, 8192  # pixels of what the body sees at once, and in tiles
 MAX_CATEGORIES = 1_000

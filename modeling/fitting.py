@@ -24,10 +24,7 @@ UNNAMED = "part"  # the category of a model that was given none
 
 
 class CalibrationMixin:
-    """Fits residual statistics, the look of good photos, and calibrations.
-
-    It uses configuration, modules and methods of the `ReconstructionModel` that it is a base of.
-    """
+    """Fits statistics, the look of good photos and calibrations of the model it is a base of."""
 
     @torch.no_grad()
     def calibrate(
@@ -40,7 +37,9 @@ class CalibrationMixin:
 
         Each part is scored by the statistics of all the *others*: a part that helped to say what is
         usual would look more usual than a new one, and the threshold would promise too much. The
-        batches are walked several times, so memory does not grow with their number.
+        batches are walked several times, so memory does not grow with their number. Raises
+        `ValueError` with fewer than 2 parts (3 for statistics per location), a rate outside (0, 1),
+        or an unknown category.
 
         Args:
             batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
@@ -48,10 +47,6 @@ class CalibrationMixin:
             false_alarm_rate: share of good parts that may fail, in (0, 1).
             category: which of the model's categories they are; not needed if there is one. Its
                 calibration is stored in `config.calibrations` too.
-
-        Raises:
-            ValueError: with fewer than 2 parts (3 for statistics per location), a rate outside
-                (0, 1), or an unknown category.
         """
         number = self.category_numbers(category, 1)
         self._check_count(sum(len(pixel_values) for pixel_values in batches))

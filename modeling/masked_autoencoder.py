@@ -83,11 +83,8 @@ class MaskedAutoencoder(ReconstructionModel):
         super()._init_weights(module)
         if isinstance(module, MaskedAutoencoder):
             init.normal_(module.mask_token, std=0.02)
-            init.copy_(module.positions, sine_cosine_positions(self.side, self.config.hidden_size))
-            init.copy_(
-                module.decoder_positions,
-                sine_cosine_positions(self.side, self.config.decoder_hidden_size),
-            )
+            for positions in (module.positions, module.decoder_positions):
+                init.copy_(positions, sine_cosine_positions(self.side, positions.shape[1]))
 
     def restore(self, values: Tensor) -> Restoration:
         """Target values, (B, C, h, w), as they should be.

@@ -159,6 +159,8 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
     ) -> ReconstructionOutput | tuple[Tensor, ...]:
         """Reconstruct, judge, and give the training loss, which alone carries gradients.
 
+        Raises `ValueError` when pictures have another shape, or the category is unknown or missing.
+
         Args:
             pixel_values: (B, 3, H, W) in 0..1, H = W = config.image_size; with `loss_only` tiles,
                 H = W = config.tile_size, are taken too.
@@ -171,9 +173,6 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             painted: what teaches the painter, where the pictures are one process's part of a batch:
                 how many of the first, and how much their mean loss counts.
             return_dict: False returns the fields that are not None as a tuple.
-
-        Raises:
-            ValueError: when pictures have another shape, or the category is unknown or missing.
         """
         tiles = self.tiles_of(pixel_values, loss_only)
         values = self.target.combine(extracted or self.target.extract(tiles))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +51,28 @@ def download(repo: str, revision: str | None, report: Callable[[DownloadProgress
     address = hf_hub_url(repo, MODEL_FILES[0], revision=revision)
     commit = get_hf_file_metadata(address, timeout=ANSWER_SECONDS).commit_hash
     for file in MODEL_FILES:
-        bar = _bar_that_tells(
-            lambda done, total, file=file: report(DownloadProgress(repo, file, done, total))
-        )
+        bar = partial(_Bar, report, DownloadProgress(repo, file))
         path = Path(hf_hub_download(repo, file, revision=commit, tqdm_class=bar))
         if file == MODEL_FILES[0] and read_config(path) is None:
             return  # not of this project: loading says so, and needs no gigabytes for it
 
 
-def _bar_that_tells(tell: Callable[[int, int], None]) -> type[_Bar]:
-    """A class for `tqdm_class`, whose bars say (done, total) in bytes to `tell`."""
-    return type("Bar", (_Bar,), {"tell": staticmethod(tell)})
-
-
-class _Bar:
-    """Stands where the Hub's client wants a tqdm bar; counts, and shows nothing.
+class _Bar(AbstractContextManager):
+    """Stands where the Hub's client wants a tqdm bar; reports how far it is, and shows nothing.
 
     The client reports bytes written (`update`) and, where it knows them apart, bytes received
     (`update_transfer`), which run ahead of the disk.
     """
 
-    tell: Callable[[int, int], None]
-
-    def __init__(self, *, total: int | None = None, initial: int = 0, **_: Any) -> None:
+    def __init__(
+        self,
+        report: Callable[[DownloadProgress], None],
+        progress: DownloadProgress,
+        total: int | None = None,
+        initial: int = 0,
+        **_: Any,
+    ) -> None:
+        self._report, self._progress = report, progress
         self.total = total
         self.n = self._received = initial
         self._tell()
@@ -86,15 +87,13 @@ class _Bar:
 
     def _tell(self) -> None:
         total = self.total or 0
-        self.tell(min(max(self.n, self._received), total), total)
+        done = min(max(self.n, self._received), total)
+        self._report(replace(self._progress, done=done, total=total))
 
     def _do_nothing(self, *_: Any, **__: Any) -> None:
         """What the client asks of a bar that is to be seen."""
 
     set_postfix_str = set_transfer_postfix_str = refresh = close = _do_nothing
-
-    def __enter__(self) -> _Bar:
-        return self
 
     def __exit__(self, *_: object) -> None:
         pass

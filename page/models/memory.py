@@ -69,15 +69,11 @@ class ModelMemory:
                 del self._models[entry.source, entry.revision]  # the next to ask tries again
             loading.outcome.set_exception(error)
         else:
-            with self._lock:
-                self._make_room()
+            with self._lock:  # one more is about to be there: forget those beyond the bound
+                there = [key for key, other in self._models.items() if other.outcome.done()]
+                for key in there[: max(0, len(there) + 1 - MODELS_IN_MEMORY)]:
+                    del self._models[key]
             loading.outcome.set_result(model)
-
-    def _make_room(self) -> None:
-        """Forget those beyond the bound; called when one more is about to be there."""
-        there = [key for key, loading in self._models.items() if loading.outcome.done()]
-        for key in there[: max(0, len(there) + 1 - MODELS_IN_MEMORY)]:
-            del self._models[key]
 
 
 def load_model(entry: ModelEntry, report: Callable[[DownloadProgress], None]) -> InspectionPipeline:

@@ -58,7 +58,9 @@ def csv_text(results: Sequence[Result]) -> str:
             "final": "" if has_failed and not result.decision else result.final_verdict,
             "time": result.time,
         }
-        writer.writerow([_guarded(row[column]) for column in COLUMNS])
+        cells = (row[column] for column in COLUMNS)
+        # What a spreadsheet would run as a formula is made text.
+        writer.writerow([f"'{cell}" if cell[:1] in FORMULAS else cell for cell in cells])
     return buffer.getvalue()
 
 
@@ -85,11 +87,6 @@ def write_zip(results: Sequence[Result], folder: TemporaryFolder) -> Path:
             archive.writestr(f"overlays/{name}.jpg", _encoded(overlay, "JPEG"))
             archive.writestr(f"masks/{name}.png", _encoded(mask, "PNG"))
     return finished
-
-
-def _guarded(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula, as text."""
-    return f"'{cell}" if cell[:1] in FORMULAS else cell
 
 
 def _names(results: Sequence[Result]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from modeling import InspectionPipeline, ModelLoadError, load_pipeline
 from page.languages import Translation
 from page.models.catalogue import Catalogue
-from page.models.downloads import DownloadProgress, _bar_that_tells
+from page.models.downloads import DownloadProgress, _Bar
 from page.models.entries import ModelEntry, find_models
 from page.views.downloads import download_html
 
@@ -191,20 +191,20 @@ def test_a_name_is_no_html():
 
 
 def test_the_bar_counts_what_is_received_where_that_is_ahead_of_the_disk():
-    told: list[tuple[int, int]] = []
-    with _bar_that_tells(lambda *bytes_: told.append(bytes_))(total=100, desc="x", unit="B") as bar:
+    told: list[DownloadProgress] = []
+    with _Bar(told.append, DownloadProgress("m", "f"), total=100, desc="x", unit="B") as bar:
         bar.update_transfer(60)
         bar.set_transfer_postfix_str("1 MB/s", refresh=False)
         bar.update(40)
         bar.update_transfer(60)
         bar.update(60)
-    assert told == [(0, 100), (60, 100), (60, 100), (100, 100), (100, 100)]
+    assert told == [DownloadProgress("m", "f", done, 100) for done in (0, 60, 60, 100, 100)]
 
 
 def test_a_download_that_begins_anew_is_counted_anew():
-    told: list[tuple[int, int]] = []
-    bar = _bar_that_tells(lambda *bytes_: told.append(bytes_))(total=100, initial=0)
+    told: list[DownloadProgress] = []
+    bar = _Bar(told.append, DownloadProgress("m", "f"), total=100, initial=0)
     for count in (50, -50, 30):
         bar.update(count)
         bar.update_transfer(count)
-    assert told[-1] == (30, 100)
+    assert told[-1] == DownloadProgress("m", "f", 30, 100)
