@@ -116,8 +116,8 @@ def find_regions(
 ) -> list[Region]:
     """Connected areas of the score map, (h, w) in 0..1, above the threshold, strongest first.
 
-    In the order of `label_regions`; none exactly when nothing exceeds the threshold. The boxes
-    refer to a photo of (height, width); `part` is (h, w) bool, where the part lies, if it is known.
+    In the order of `label_regions`; none exactly when nothing exceeds the threshold, 0..1. The
+    boxes refer to a photo of (height, width); `part` is (h, w) bool, where the part lies, if known.
     """
     height, width = score_map.shape
     labels, count = label_regions(score_map, threshold)

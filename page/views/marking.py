@@ -24,7 +24,7 @@ def scores_and_mask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A score map, (h, w) in 0..1, at the size of its photo, and where it exceeds the threshold.
 
-    Scores (H, W), float32, and the mask (H, W), bool.
+    Scores (H, W), float32, and the mask (H, W), bool; the threshold is on the score, 0..1.
     """
     from torch import from_numpy
 
