@@ -19,7 +19,9 @@ test: .venv/test quality
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  { echo "The browser tests need Chromium: apt-get install chromium"; exit 2; }
 	# Threads that wait by spinning would keep the other processes' work from the cores.
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	# The order of the files is that of tests/conftest.py, not by their numbers of tests.
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder
 
 quality: .venv/test
 	$(BIN)/ruff check .

@@ -17,6 +17,42 @@ ROOT = Path(__file__).resolve().parents[1]
 # Small enough to train in seconds, large enough to tell a defect from a good part.
 TINY_DATA = "synthetic:flange_nut?train=48&test_good=8&test_per_defect=3&size=192"
 TINY_RECIPE = ("--image_size", "128", "--epochs", "10", "--checkpoint_every", "5")
+# The files that take longest, which `make test` begins with.
+LONGEST_FILES = (
+    "publishing/test_push.py",
+    "test_documents.py",
+    "strength/test_load.py",
+    "publishing/test_export.py",
+    "page/test_page_hub.py",
+    "modeling/test_hub_loading.py",
+    "training/test_train.py",
+    "system/test_several_processes.py",
+    "strength/test_fuzz.py",
+    "page/test_page_batch.py",
+    "training/test_survival.py",
+    "evaluation/test_evaluate_many.py",
+    "page/test_programs.py",
+    "evaluation/test_evaluate.py",
+    "evaluation/test_benchmark.py",
+    "page/test_page.py",
+    "test_secrets.py",
+    "strength/test_benchmark_app.py",
+    "page/test_page_state.py",
+    "page/test_about.py",
+    "page/test_batch.py",
+    "evaluation/test_compare_residuals.py",
+    "page/test_page_taking.py",
+    "page/test_downloads.py",
+    "page/test_login.py",
+    "page/test_recording.py",
+    "data/test_prepare_data.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: the last to begin would leave the other processes idle."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 def run_script(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
