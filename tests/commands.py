@@ -11,6 +11,8 @@ process, so that a module which only the tests would find is missed here too.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
 import importlib
 import json
@@ -30,6 +32,7 @@ LIBRARIES = (
     *("scipy.ndimage", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet"),
     *("huggingface_hub", "jinja2", "yaml"),
 )
+ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = Path(sys.executable).parent  # accelerate, hf and others that are written in Python
 
 
@@ -39,11 +42,18 @@ class Finished:
 
     Attributes:
         returncode: its exit code.
-        output: what it printed, errors as well.
+        stdout: what it printed.
+        stderr: errors and warnings.
     """
 
     returncode: int
-    output: str
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """What it printed, errors as well."""
+        return self.stdout + self.stderr
 
 
 class Commands:
@@ -57,9 +67,12 @@ class Commands:
         self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> Finished:
         """Run a command in `folder`, with these variables besides those that all commands have."""
-        with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            process = self._start(words, folder, environment, output.name)
-            return Finished(self._ask(process), output.read())
+        with (
+            tempfile.NamedTemporaryFile("r", errors="replace") as output,
+            tempfile.NamedTemporaryFile("r", errors="replace") as errors,
+        ):
+            process = self._start(words, folder, environment, output.name, errors.name)
+            return Finished(self._ask(process), output.read(), errors.read())
 
     @contextmanager
     def running(
@@ -67,7 +80,7 @@ class Commands:
     ) -> Iterator[Path]:
         """Run a command until the block ends; gives the file that has what it printed."""
         with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            process = self._start(words, folder, environment, output.name)
+            process = self._start(words, folder, environment, output.name, output.name)
             try:
                 yield Path(output.name)
             finally:
@@ -80,9 +93,10 @@ class Commands:
         folder: Path,
         environment: Mapping[str, str] | None,
         output: str,
+        errors: str,
     ) -> int:
         variables = self.environment | dict(environment or {})
-        return self._ask([list(words), str(folder), variables, output])
+        return self._ask([list(words), str(folder), variables, output, errors])
 
     def _ask(self, request: object) -> int:
         print(json.dumps(request), file=self.server.stdin, flush=True)
@@ -104,6 +118,20 @@ def commands(environment: Mapping[str, str] = os.environ) -> Iterator[Commands]:
     finally:
         server.stdin.close()
         server.wait()
+
+
+@functools.cache
+def of_this_process() -> Commands:
+    """What runs commands in this process's environment, the same for all tests that need it."""
+    running = commands()
+    run = running.__enter__()
+    atexit.register(running.__exit__, None, None, None)
+    return run
+
+
+def run_command(*words: object) -> Finished:
+    """Run "-m", a module and its options, or a script and its options, from the project's root."""
+    return of_this_process()(["python", *map(str, words)], ROOT)
 
 
 def serve() -> None:
@@ -131,12 +159,14 @@ def serve() -> None:
         print(process, file=answers, flush=True)
 
 
-def become(words: Sequence[str], folder: str, environment: dict[str, str], output: str) -> None:
+def become(
+    words: Sequence[str], folder: str, environment: dict[str, str], output: str, errors: str
+) -> None:
     """Do in this process what the command does; ends as it ends."""
     for descriptor, path, mode in (
         (0, os.devnull, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_APPEND),
-        (2, output, os.O_WRONLY | os.O_APPEND),
+        (2, errors, os.O_WRONLY | os.O_APPEND),
     ):
         os.dup2(os.open(path, mode), descriptor)
     os.chdir(folder)
@@ -148,6 +178,10 @@ def become(words: Sequence[str], folder: str, environment: dict[str, str], outpu
         if not Path(sys.argv[0]).exists():
             os.execvp(program, words)
         runpy.run_path(sys.argv[0], run_name="__main__")
+    elif arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path.insert(0, folder)
+        exec(compile(arguments[1], "<string>", "exec"), sys.modules["__main__"].__dict__)
     elif arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path.insert(0, folder)

@@ -185,6 +185,16 @@ class LoopbackHub:
         with self.lock:
             self._faults.clear()
 
+    def empty(self) -> None:
+        """Be as a new one, at the same address: without content, log and faults."""
+        self.recover()
+        with self.lock:
+            self.store = Store()
+            self.downloaded.clear()
+            self.requests.clear()
+        if not self._server:
+            self.start()
+
     def start(self) -> None:
         """Listen, after `stop` on the same port as before."""
         self._server = _Server(self, self._port)

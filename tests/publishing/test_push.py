@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 
 import pytest
+from commands import commands
 from conftest import ROOT, TINY_DATA
-from fresh_process import run_code
 from huggingface_hub import ModelCard
-from loopback_hub import READER_TOKEN, serve
+from loopback_hub import OWNER_TOKEN, READER_TOKEN, serve
 
 from modeling import load_model, load_pipeline
 from publishing.export import export_model
@@ -20,50 +19,47 @@ from publishing.model_card import FIGURES
 from publishing.push import main
 
 TINY_RUN = ("--image_size", "64", "--epochs", "2", "--checkpoint_every", "0")
+FEW_PHOTOS = "synthetic:flange_nut?train=12&test_good=1&test_per_defect=1&size=64"
 PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
-# Commands of the same user in turn, each with a token: one process, for importing takes longest.
-PUSH_EACH = """
-import contextlib, io, json, os
-from publishing.push import main
-
-def pushed(words, token):
-    os.environ["HF_TOKEN"] = token
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        return main(words), said.getvalue()
-
-print(json.dumps([pushed(words, token) for words, token in {commands}]))
-"""
 PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A Hub, and what runs commands that talk to it."""
+    with serve() as hub, commands(hub.environment(tmp_path_factory.mktemp("home"))) as run:
+        yield hub, run
+
+
 @pytest.fixture
-def hub():
-    with serve() as hub:
-        yield hub
+def hub(served):
+    hub, _ = served
+    hub.empty()
+    return hub
 
 
-def run(words, hub, home, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT,
-        env=hub.environment(home, **environment),
-        capture_output=True,
-        text=True,
-        timeout=300,
+@pytest.fixture
+def run(served):
+    """Runs Python from the root, as a user who may write unless a token says otherwise."""
+    _, start = served
+    return lambda *words, token=OWNER_TOKEN: start(
+        ["python", *map(str, words)], ROOT, {"HF_TOKEN": token}
     )
 
 
-def push(*words, hub, home, **environment):
-    return run(("-m", "publishing.push", *words), hub, home, **environment)
+@pytest.fixture
+def push(run):
+    return functools.partial(run, "-m", "publishing.push")
 
 
-def train(output_dir, *words, hub, home, **environment):
-    where = ("--data", TINY_DATA, "--output_dir", output_dir)
-    return run(("training/train.py", *where, *TINY_RUN, *words), hub, home, **environment)
+@pytest.fixture
+def train(run):
+    where = ("training/train.py", "--data", FEW_PHOTOS, *TINY_RUN, "--output_dir")
+    return functools.partial(run, *where)
 
 
-def test_one_commit_holds_all_and_a_tag_names_it(hub, evaluated_model, tmp_path):
-    first = push(evaluated_model, "org/nut", hub=hub, home=tmp_path)
+def test_one_commit_holds_all_and_a_tag_names_it(hub, push, evaluated_model, tmp_path):
+    first = push(evaluated_model, "org/nut")
     assert first.returncode == 0, first.stderr
     assert "release v1" in first.stdout
     files = hub.files("org/nut")
@@ -97,8 +93,8 @@ def test_one_commit_holds_all_and_a_tag_names_it(hub, evaluated_model, tmp_path)
         assert str(ROOT).encode() not in content, path
 
 
-def test_the_card_says_what_was_measured(hub, evaluated_model, tmp_path):
-    assert push(evaluated_model, "org/nut", hub=hub, home=tmp_path).returncode == 0
+def test_the_card_says_what_was_measured(hub, push, evaluated_model, tmp_path):
+    assert push(evaluated_model, "org/nut").returncode == 0
     files = hub.files("org/nut")
     (tmp_path / "card.md").write_bytes(files["README.md"])
     card = ModelCard.load(tmp_path / "card.md")
@@ -118,11 +114,11 @@ def test_the_card_says_what_was_measured(hub, evaluated_model, tmp_path):
 
 
 @pytest.mark.parametrize("data", ["parts", "mvtec_ad"])
-def test_pictures_of_other_peoples_parts_stay_at_home(data, hub, evaluated_model, tmp_path):
+def test_pictures_of_other_peoples_parts_stay_at_home(data, hub, push, evaluated_model, tmp_path):
     shutil.copytree(evaluated_model, tmp_path / "model")
     recipe = tmp_path / "model" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(f"data: {TINY_DATA}", f"data: {data}"))
-    assert push(tmp_path / "model", "org/nut", hub=hub, home=tmp_path / "home").returncode == 0
+    assert push(tmp_path / "model", "org/nut").returncode == 0
     files = hub.files("org/nut")
     assert "evaluation/roc.png" in files
     assert "evaluation/examples.jpg" not in files
@@ -130,42 +126,44 @@ def test_pictures_of_other_peoples_parts_stay_at_home(data, hub, evaluated_model
 
 
 def test_a_second_push_is_the_next_release_and_leaves_no_stale_file(
-    hub, evaluated_model, trained_model, tmp_path
+    hub, push, evaluated_model, trained_model, tmp_path
 ):
-    assert push(evaluated_model, "org/nut", hub=hub, home=tmp_path).returncode == 0
-    second = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    assert push(evaluated_model, "org/nut").returncode == 0
+    second = push(trained_model, "org/nut")
     assert "release v2" in second.stdout, second.stderr
     assert not [path for path in hub.files("org/nut") if path.startswith("evaluation/")]
     assert "evaluation/metrics.json" in hub.files("org/nut", revision="v1")
-    taken = push(trained_model, "org/nut", "--tag", "v1", hub=hub, home=tmp_path)
+    taken = push(trained_model, "org/nut", "--tag", "v1")
     assert taken.returncode == 2
     assert "has a release v1 already" in taken.stderr
 
 
 def test_a_graph_goes_along_and_runs_the_model_that_is_loaded_from_the_hub(
-    hub, trained_model, tmp_path
+    hub, push, run, trained_model, tmp_path
 ):
     folder = shutil.copytree(trained_model, tmp_path / "nut")
     export_model(folder, "onnx")
-    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    assert push(folder, "org/nut").returncode == 0
     code = (
         "from modeling import load_pipeline\n"
         "inspect = load_pipeline('org/nut', backend='onnxruntime')\n"
         f"print(inspect({str(PHOTO)!r}).score)"
     )
-    loaded = run(("-c", code), hub, tmp_path)
+    loaded = run("-c", code)
     assert float(loaded.stdout) == pytest.approx(
         load_pipeline(trained_model)(PHOTO).score, abs=1e-4
     ), loaded.stderr
     (folder / "model.onnx").unlink()
-    assert push(folder, "org/nut", hub=hub, home=tmp_path).returncode == 0
+    assert push(folder, "org/nut").returncode == 0
     assert "model.onnx" in hub.files("org/nut", revision="v1")
     assert "model.onnx" not in hub.files("org/nut")
 
 
-def test_a_failed_upload_loses_nothing_and_the_same_command_goes_on(hub, trained_model, tmp_path):
+def test_a_failed_upload_loses_nothing_and_the_same_command_goes_on(
+    hub, push, run, trained_model, tmp_path
+):
     hub.fail("/commit/", status=500, times=100)
-    failed = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    failed = push(trained_model, "org/nut")
     assert failed.returncode == 1
     (sentence,) = failed.stderr.strip().splitlines()
     command = sentence.split("`")[1]
@@ -174,38 +172,36 @@ def test_a_failed_upload_loses_nothing_and_the_same_command_goes_on(hub, trained
     assert hub.tags("org/nut") == {}
     load_model(trained_model)
     hub.recover()
-    again = run(command.split()[1:], hub, tmp_path)
+    again = run(*command.split()[1:])
     assert again.returncode == 0, again.stderr
     assert hub.tags("org/nut") == {"v1": hub.commits("org/nut")[0].oid}
 
 
-def test_the_hub_being_down_is_one_sentence(hub, trained_model, tmp_path):
+def test_the_hub_being_down_is_one_sentence(hub, push, trained_model, tmp_path):
     hub.stop()
-    failed = push(trained_model, "org/nut", hub=hub, home=tmp_path)
+    failed = push(trained_model, "org/nut")
     assert failed.returncode == 1
     (sentence,) = failed.stderr.strip().splitlines()
     assert hub.endpoint in sentence and "nothing is lost" in sentence
 
 
-def test_bad_input_is_one_sentence_and_exit_code_2(hub, trained_model, tmp_path):
+def test_bad_input_is_one_sentence_and_exit_code_2(hub, push, trained_model, tmp_path):
     hub.add_repo("org/public", {"README.md": b"# here already"})
     half = tmp_path / "half"
     shutil.copytree(trained_model, half)
     (half / "model.safetensors").unlink()
-    nameless = push(trained_model, "nut", hub=hub, home=tmp_path / "home")
+    nameless = push(trained_model, "nut")
     assert nameless.returncode == 2 and "must be ORG/NAME" in nameless.stderr
     cases = (
-        ((half, "org/nut"), "hf_owner", "no model.safetensors"),
-        ((tmp_path / "nowhere", "org/nut"), "hf_owner", "does not exist"),
-        ((trained_model, "org/public", "--private"), "hf_owner", "exists and is public"),
+        ((half, "org/nut"), OWNER_TOKEN, "no model.safetensors"),
+        ((tmp_path / "nowhere", "org/nut"), OWNER_TOKEN, "does not exist"),
+        ((trained_model, "org/public", "--private"), OWNER_TOKEN, "exists and is public"),
         ((trained_model, "org/nut"), "", "no access token"),
     )
-    commands = [([*map(str, words)], token) for words, token, _ in cases]
-    code = PUSH_EACH.format(commands=json.dumps(commands))
-    found = run_code(code, hub.environment(tmp_path / "home"), ROOT)
-    for (_, _, part), (exit_code, said) in zip(cases, found, strict=True):
-        assert exit_code == 2
-        (sentence,) = said.strip().splitlines()
+    for words, token, part in cases:
+        refused = push(*words, token=token)
+        assert refused.returncode == 2
+        (sentence,) = refused.stderr.strip().splitlines()
         assert part in sentence
     assert [*hub.files("org/public")] == ["README.md"]
 
@@ -219,8 +215,8 @@ def test_a_disk_that_takes_no_draft_is_one_sentence(trained_model, tmp_path, mon
     assert "can't be read or written (No such file or directory)" in sentence
 
 
-def test_training_pushes_by_itself_with_its_checkpoints(hub, tmp_path):
-    finished = train(tmp_path / "nut", *PUSHING, "--hub_private", hub=hub, home=tmp_path / "home")
+def test_training_pushes_by_itself_with_its_checkpoints(hub, train, tmp_path):
+    finished = train(tmp_path / "nut", *PUSHING, "--hub_private")
     assert finished.returncode == 0, finished.stderr
     assert f"{hub.endpoint}/org/nut, release v1" in finished.stdout
     assert hub.is_private("org/nut")
@@ -236,20 +232,19 @@ def test_training_pushes_by_itself_with_its_checkpoints(hub, tmp_path):
     assert "org/nut" not in recipe and str(tmp_path) not in recipe
 
 
-def test_training_finds_out_at_once_that_it_may_not_push(hub, tmp_path):
-    home = tmp_path / "home"
-    failed = train(tmp_path / "nut", *PUSHING, hub=hub, home=home, token=READER_TOKEN)
+def test_training_finds_out_at_once_that_it_may_not_push(hub, train, tmp_path):
+    failed = train(tmp_path / "nut", *PUSHING, token=READER_TOKEN)
     assert failed.returncode == 1
     assert "org/nut" in failed.stderr.splitlines()[-1]
     assert not (tmp_path / "nut" / "config.json").exists()
-    missing = train(tmp_path / "nut", "--push_to_hub", hub=hub, home=home)
+    missing = train(tmp_path / "nut", "--push_to_hub")
     assert missing.returncode == 2
     assert "push_to_hub needs hub_model_id" in missing.stderr
 
 
-def test_a_push_that_fails_after_training_keeps_the_model(hub, tmp_path):
+def test_a_push_that_fails_after_training_keeps_the_model(hub, train, tmp_path):
     hub.fail("/commit/", status=500, times=100)
-    failed = train(tmp_path / "nut", *PUSHING, hub=hub, home=tmp_path / "home")
+    failed = train(tmp_path / "nut", *PUSHING)
     assert failed.returncode == 1
     assert "The checkpoint could not be pushed" in failed.stderr
     assert f"python -m publishing.push {tmp_path / 'nut'} org/nut" in failed.stderr
