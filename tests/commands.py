@@ -58,8 +58,8 @@ class Commands:
     ) -> Finished:
         """Run a command in `folder`, with these variables besides those that all commands have."""
         with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            process = self._start(words, folder, environment, output.name)
-            return Finished(self._ask(process), output.read())
+            process = self.start(words, folder, environment, output.name)
+            return Finished(self.wait(process), output.read())
 
     @contextmanager
     def running(
@@ -67,22 +67,31 @@ class Commands:
     ) -> Iterator[Path]:
         """Run a command until the block ends; gives the file that has what it printed."""
         with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            process = self._start(words, folder, environment, output.name)
+            process = self.start(words, folder, environment, output.name)
             try:
                 yield Path(output.name)
             finally:
                 os.kill(process, signal.SIGKILL)
-                self._ask(process)
+                self.wait(process)
 
-    def _start(
+    def start(
         self,
         words: Sequence[str],
         folder: Path,
         environment: Mapping[str, str] | None,
         output: str,
+        errors: str | None = None,
     ) -> int:
+        """Start a command whose output is added to these files; gives the number of its process.
+
+        Without a file of their own, errors go where the output goes.
+        """
         variables = self.environment | dict(environment or {})
-        return self._ask([list(words), str(folder), variables, output])
+        return self._ask([list(words), str(folder), variables, output, errors or output])
+
+    def wait(self, process: int) -> int:
+        """Wait for a command's end, once; gives its exit code."""
+        return self._ask(process)
 
     def _ask(self, request: object) -> int:
         print(json.dumps(request), file=self.server.stdin, flush=True)
@@ -131,12 +140,14 @@ def serve() -> None:
         print(process, file=answers, flush=True)
 
 
-def become(words: Sequence[str], folder: str, environment: dict[str, str], output: str) -> None:
+def become(
+    words: Sequence[str], folder: str, environment: dict[str, str], output: str, errors: str
+) -> None:
     """Do in this process what the command does; ends as it ends."""
     for descriptor, path, mode in (
         (0, os.devnull, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_APPEND),
-        (2, output, os.O_WRONLY | os.O_APPEND),
+        (2, errors, os.O_WRONLY | os.O_APPEND),
     ):
         os.dup2(os.open(path, mode), descriptor)
     os.chdir(folder)
