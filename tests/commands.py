@@ -71,8 +71,8 @@ class Commands:
             tempfile.NamedTemporaryFile("r", errors="replace") as output,
             tempfile.NamedTemporaryFile("r", errors="replace") as errors,
         ):
-            process = self._start(words, folder, environment, output.name, errors.name)
-            return Finished(self._ask(process), output.read(), errors.read())
+            process = self.start(words, folder, environment, output.name, errors.name)
+            return Finished(self.wait(process), output.read(), errors.read())
 
     @contextmanager
     def running(
@@ -80,23 +80,31 @@ class Commands:
     ) -> Iterator[Path]:
         """Run a command until the block ends; gives the file that has what it printed."""
         with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-            process = self._start(words, folder, environment, output.name, output.name)
+            process = self.start(words, folder, environment, output.name)
             try:
                 yield Path(output.name)
             finally:
                 os.kill(process, signal.SIGKILL)
-                self._ask(process)
+                self.wait(process)
 
-    def _start(
+    def start(
         self,
         words: Sequence[str],
         folder: Path,
         environment: Mapping[str, str] | None,
         output: str,
-        errors: str,
+        errors: str | None = None,
     ) -> int:
+        """Start a command whose output is added to these files; gives the number of its process.
+
+        Without a file of their own, errors go where the output goes.
+        """
         variables = self.environment | dict(environment or {})
-        return self._ask([list(words), str(folder), variables, output, errors])
+        return self._ask([list(words), str(folder), variables, output, errors or output])
+
+    def wait(self, process: int) -> int:
+        """Wait for a command's end, once; gives its exit code."""
+        return self._ask(process)
 
     def _ask(self, request: object) -> int:
         print(json.dumps(request), file=self.server.stdin, flush=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
+import signal
 import subprocess
-import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import Commands, commands
 from filelock import FileLock
 from playwright.sync_api import Browser
 
@@ -55,15 +60,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
+@functools.cache
+def command_server() -> Commands:
+    """What starts the commands of this test process, until its end."""
+    context = commands()
+    atexit.register(context.__exit__, None, None, None)
+    return context.__enter__()
+
+
 def run_script(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run one of the project's scripts from its root, as the README does."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    server, words = command_server(), ["python", *map(str, arguments)]
+    with (
+        tempfile.NamedTemporaryFile("r", errors="replace") as output,
+        tempfile.NamedTemporaryFile("r", errors="replace") as errors,
+    ):
+        process = server.start(words, ROOT, os.environ, output.name, errors.name)
+        too_long = threading.Timer(timeout, os.kill, (process, signal.SIGKILL))
+        too_long.start()
+        try:
+            returncode = server.wait(process)
+        finally:
+            too_long.cancel()
+        return subprocess.CompletedProcess(words, returncode, output.read(), errors.read())
 
 
 def made_once(
