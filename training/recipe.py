@@ -154,10 +154,12 @@ class Recipe:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
         check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
+        hints = get_type_hints(type(self))
         for item in fields(self):
             value, between = getattr(self, item.name), item.metadata.get("between")
-            if between and not (value is None and item.type.endswith("None")):
-                check_number(item.name, value, *between, whole=item.type.startswith("int"))
+            kinds = get_args(hints[item.name]) or (hints[item.name],)
+            if between and not (value is None and NoneType in kinds):
+                check_number(item.name, value, *between, whole=int in kinds)
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")
         if not self.push_to_hub and (self.push_every or self.hub_private or self.hub_model_id):
