@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from conftest import TINY_DATA, run_script
+from commands import run_command
+from conftest import TINY_DATA
 
 
 def test_every_residual_and_normalisation_is_a_row_and_the_model_stays_as_it_is(trained_model):
     before = (trained_model / "config.json").read_bytes()
-    finished = run_script(
+    finished = run_command(
         *(
             "-m",
             "evaluation.studies.compare_residuals",
@@ -32,7 +33,7 @@ def test_every_residual_and_normalisation_is_a_row_and_the_model_stays_as_it_is(
 
 
 def test_an_unknown_residual_is_refused_in_one_sentence(trained_model):
-    finished = run_script(
+    finished = run_command(
         *(
             "-m",
             "evaluation.studies.compare_residuals",
