@@ -6,7 +6,7 @@ import csv
 import time
 
 import pytest
-from conftest import run_script
+from commands import run_command
 from PIL import Image
 
 from data.synthetic import render
@@ -71,7 +71,7 @@ def test_operations_are_those_of_the_layers(trained_model):
 
 def test_the_command_writes_a_table_and_rows(trained_model, photo, tmp_path):
     folder = tmp_path / "out"
-    finished = run_script(
+    finished = run_command(
         *("-m", "evaluation.studies.benchmark", "--model", trained_model, "--photo", photo),
         *("--runs", str(RUNS), "--batch_sizes", "1", "2", "--output_dir", folder),
     )
