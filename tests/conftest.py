@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import shutil
 import signal
@@ -14,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import Commands, commands
+from commands import of_this_process
 from filelock import FileLock
 from playwright.sync_api import Browser
 
@@ -60,17 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
-@functools.cache
-def command_server() -> Commands:
-    """What starts the commands of this test process, until its end."""
-    context = commands()
-    atexit.register(context.__exit__, None, None, None)
-    return context.__enter__()
-
-
 def run_script(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run one of the project's scripts from its root, as the README does."""
-    server, words = command_server(), ["python", *map(str, arguments)]
+    server, words = of_this_process(), ["python", *map(str, arguments)]
     with (
         tempfile.NamedTemporaryFile("r", errors="replace") as output,
         tempfile.NamedTemporaryFile("r", errors="replace") as errors,

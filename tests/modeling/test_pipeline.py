@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from commands import run_command
 
 from data.synthetic import render
 from modeling import ModelLoadError, PhotoError, load_pipeline
@@ -95,11 +93,6 @@ def test_a_fresh_process_loads_by_auto_class_and_scores_bit_equal(trained_model,
         "pipeline('anomaly-detection', model=sys.argv[1])\n"
         "print(json.dumps(model.detect(pixels).anomaly_score.tolist()))\n"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", code, str(trained_model)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    finished = run_command("-c", code, trained_model)
+    assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout.splitlines()[-1]) == expected

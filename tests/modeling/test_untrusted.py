@@ -188,20 +188,25 @@ def test_pictures_that_are_no_numbers_are_refused(trained_model):
             model.detect(pixel_values)
 
 
-@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
-def test_code_that_a_folder_brings_along_is_never_run(folder, file, tmp_path):
-    (folder / "evil.py").write_text(EVIL)
+def test_code_that_a_folder_brings_along_is_never_run(folder, tmp_path):
     evil = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
     evil |= {"AutoImageProcessor": "evil.Model", "AutoProcessor": "evil.Model"}
-    change(folder / file, "auto_map", value=evil)
+    folders = []
+    for file in ("config.json", "preprocessor_config.json"):
+        folders.append(str(shutil.copytree(folder, tmp_path / file / "nut")))
+        Path(folders[-1], "evil.py").write_text(EVIL)
+        change(Path(folders[-1], file), "auto_map", value=evil)
     code = f"""
 import json
 from modeling import load_pipeline
-inspect = load_pipeline({str(folder)!r})
-print(json.dumps([type(inspect.model).__module__, type(inspect.image_processor).__module__]))
+modules = []
+for folder in {folders}:
+    inspect = load_pipeline(folder)
+    modules += [type(inspect.model).__module__, type(inspect.image_processor).__module__]
+print(json.dumps(modules))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "home")}
     modules = run_code(code, environment, tmp_path)
-    assert modules == ["modeling.autoencoder", "modeling.image_processing"]
+    assert modules == ["modeling.autoencoder", "modeling.image_processing"] * 2
     assert not [*tmp_path.rglob("ran")]
     assert not [*(tmp_path / "home").rglob("*.py")]
