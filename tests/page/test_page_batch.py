@@ -173,8 +173,8 @@ def test_stop_keeps_what_is_done(page, photos):
     expect(page.locator("#start")).to_be_enabled(timeout=15_000)
 
 
-def test_a_second_visitor_is_served_while_a_batch_of_100_runs_to_its_end(page, browser, photos):
-    give_many(page, photos[:4] * 25)
+def test_a_second_visitor_is_served_while_a_batch_of_200_runs_to_its_end(page, browser, photos):
+    give_many(page, photos[:4] * 50)
     page.click("#start")
     expect(page.locator(ROWS).first).to_be_visible(timeout=WHILE_BUSY)
     other = browser.new_page(viewport=DESKTOP)
@@ -192,8 +192,8 @@ def test_a_second_visitor_is_served_while_a_batch_of_100_runs_to_its_end(page, b
         seen.add(bar.get_attribute("aria-valuenow"))
     assert len(seen) > 2
     expect(page.locator("#progress")).to_contain_text("are done", timeout=3 * WHILE_BUSY)
-    expect(bar).to_have_attribute("aria-valuenow", "100")
-    expect(page.locator(ROWS)).to_have_count(100)
+    expect(bar).to_have_attribute("aria-valuenow", "200")
+    expect(page.locator(ROWS)).to_have_count(200)
 
 
 def test_no_photos_and_another_category_do_no_harm(page, photos):
