@@ -1,6 +1,6 @@
 """Whatever is given gets an answer or one clear sentence: the real functions, thousands of cases.
 
-`make test` runs 2,100 cases, always the same. `FUZZ=50 python -m pytest tests/strength` runs fifty
+`make test` runs 5,500 cases, always the same. `FUZZ=20 python -m pytest tests/strength` runs twenty
 times as many, which is what to do after a change to what opens files.
 """
 
@@ -41,7 +41,7 @@ from page.models.catalogue import Catalogue
 from page.models.entries import find_models
 
 TIMES = int(os.environ.get("FUZZ", "1"))
-PHOTOS, ZIPS, CALLS, MODELS = 1_000, 400, 300, 400  # cases of each kind
+PHOTOS, ZIPS, CALLS, MODELS = 3_000, 1_000, 500, 1_000  # cases of each kind
 VERDICTS = {"PASS", "FAIL", "CHECK"}
 FILES = {**photos(), **no_photos()}
 
