@@ -1,8 +1,8 @@
 """The project's commands as a user gives them, without waiting for torch to be imported each time.
 
-    with commands(environment) as run:
-        finished = run(["python", "-m", "publishing.push", "--help"], folder)
-        assert finished.returncode == 0, finished.output
+    run = commands(environment)
+    finished = run(["python", "-m", "publishing.push", "--help"], folder)
+    assert finished.returncode == 0, finished.output
 
 A process that has imported the libraries, and nothing of the project, forks for every command. The
 command then begins as Python begins: its folder, environment and search path are those of a fresh
@@ -22,7 +22,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,15 @@ LIBRARIES = (
     *("huggingface_hub", "jinja2", "yaml"),
 )
 ROOT = Path(__file__).resolve().parents[1]
+# Threads that wait by spinning would keep the other processes' work from the cores.
+PASSIVE = {"OMP_WAIT_POLICY": "passive"}
+RUNNING = 1_000  # no exit code
+READ_AT_IMPORT = ("HF_", "HUGGING", "TRANSFORMERS_", "GRADIO_", "PYTHON")
+READ_LATER = (
+    *("HF_TOKEN", "PYTHONPATH"),
+    *("GRADIO_ANALYTICS_ENABLED", "GRADIO_ANALYTICS_MAX_EVENTS"),
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY",
+)
 PROGRAMS = Path(sys.executable).parent  # accelerate, hf and others that are written in Python
 
 
@@ -56,6 +66,25 @@ class Finished:
         return self.stdout + self.stderr
 
 
+class Running:
+    """A command that has not been waited for.
+
+    Attributes:
+        output: the file that has what it printed.
+    """
+
+    def __init__(self, output: Path, ended: Callable[[], int | None]) -> None:
+        self.output = output
+        self._ended = ended
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code if it has ended, None as long as it runs."""
+        if self._code is None:
+            self._code = self._ended()
+        return self._code
+
+
 class Commands:
     """Runs one command at a time; made by `commands`."""
 
@@ -64,28 +93,46 @@ class Commands:
         self.environment = dict(environment)
 
     def __call__(
-        self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 600,
     ) -> Finished:
-        """Run a command in `folder`, with these variables besides those that all commands have."""
+        """Run a command in `folder`, with these variables besides those that all commands have.
+
+        A command that takes longer than `timeout`, in seconds, is killed.
+        """
         with (
             tempfile.NamedTemporaryFile("r", errors="replace") as output,
             tempfile.NamedTemporaryFile("r", errors="replace") as errors,
         ):
             process = self.start(words, folder, environment, output.name, errors.name)
-            return Finished(self.wait(process), output.read(), errors.read())
+            too_long = threading.Timer(timeout, os.kill, (process, signal.SIGKILL))
+            too_long.start()
+            try:
+                return Finished(self.wait(process), output.read(), errors.read())
+            finally:
+                too_long.cancel()
 
     @contextmanager
     def running(
-        self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
-    ) -> Iterator[Path]:
-        """Run a command until the block ends; gives the file that has what it printed."""
-        with tempfile.NamedTemporaryFile("r", errors="replace") as output:
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> Iterator[Running]:
+        """Run a command until the block ends; what it prints goes to `log`, if there is one."""
+        with tempfile.NamedTemporaryFile() if log is None else log.open("wb") as output:
             process = self.start(words, folder, environment, output.name)
+            running = Running(Path(output.name), functools.partial(self._ended, process))
             try:
-                yield Path(output.name)
+                yield running
             finally:
-                os.kill(process, signal.SIGKILL)
-                self.wait(process)
+                if running.poll() is None:
+                    os.kill(process, signal.SIGKILL)
+                    self.wait(process)
 
     def start(
         self,
@@ -106,6 +153,10 @@ class Commands:
         """Wait for a command's end, once; gives its exit code."""
         return self._ask(process)
 
+    def _ended(self, process: int) -> int | None:
+        code = self._ask({"ended": process})
+        return None if code == RUNNING else code
+
     def _ask(self, request: object) -> int:
         print(json.dumps(request), file=self.server.stdin, flush=True)
         answer = self.server.stdout.readline()
@@ -113,40 +164,47 @@ class Commands:
         return int(answer)
 
 
-@contextmanager
-def commands(environment: Mapping[str, str] = os.environ) -> Iterator[Commands]:
-    """What runs commands, until the block ends; the environment is that of all of them."""
+def commands(environment: Mapping[str, str] = os.environ) -> Commands:
+    """What runs commands in this environment.
+
+    Libraries read some variables when they are imported. Where these are new it takes as long as to
+    import them, so a Hub's address and the folder of its client are best the same for all tests.
+    """
+    read_at_import = {
+        name: text
+        for name, text in environment.items()
+        if name.startswith(READ_AT_IMPORT) and name not in READ_LATER
+    }
     own = {name: text for name, text in environment.items() if name != "PYTHONPATH"}
     own["PATH"] = f"{PROGRAMS}{os.pathsep}{own.get('PATH', '')}"
-    own["OMP_WAIT_POLICY"] = "passive"  # threads that wait by spinning keep others from the cores
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = subprocess.Popen([sys.executable, __file__], env=own, text=True, cwd="/", **pipes)
-    try:
-        yield Commands(server, own)
-    finally:
-        server.stdin.close()
-        server.wait()
+    return Commands(_server(tuple(sorted(read_at_import.items()))), own | PASSIVE)
 
 
 @functools.cache
-def of_this_process() -> Commands:
-    """What runs commands in this process's environment, the same for all tests that need it."""
-    running = commands()
-    run = running.__enter__()
-    atexit.register(running.__exit__, None, None, None)
-    return run
+def _server(variables: tuple[tuple[str, str], ...]) -> subprocess.Popen[str]:
+    own = {name: text for name, text in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
+    server = subprocess.Popen(
+        [sys.executable, __file__],
+        env=own | dict(variables) | PASSIVE,
+        text=True,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(server.communicate)  # no further line comes, so it ends
+    return server
 
 
-def run_command(*words: object) -> Finished:
+def run_command(*words: object, timeout: float = 600) -> Finished:
     """Run "-m", a module and its options, or a script and its options, from the project's root."""
-    return of_this_process()(["python", *map(str, words)], ROOT)
+    return commands()(["python", *map(str, words)], ROOT, timeout=timeout)
 
 
 def serve() -> None:
     """Answer each line of JSON until none comes.
 
-    A command is answered by the number of its process, and such a number by the exit code of its
-    process, once that has ended.
+    A command is answered by the number of its process, such a number by the exit code of its
+    process, once that has ended, and {"ended": number} by that or `RUNNING`, at once.
     """
     sys.path.pop(0)  # the folder of this file, which no command would find
     for library in LIBRARIES:
@@ -155,9 +213,13 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        if isinstance(request, int):
-            _, status = os.waitpid(request, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+        if not isinstance(request, list):
+            number, option = (
+                (request, 0) if isinstance(request, int) else (request["ended"], os.WNOHANG)
+            )
+            ended, status = os.waitpid(number, option)
+            code = os.waitstatus_to_exitcode(status) if ended else RUNNING
+            print(code, file=answers, flush=True)
             continue
         process = os.fork()
         if not process:

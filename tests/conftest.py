@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import of_this_process
+from commands import run_command
 from filelock import FileLock
+from loopback_hub import LoopbackHub, serve
 from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +23,7 @@ LONGEST_FILES = (
     "test_documents.py",
     "strength/test_load.py",
     "publishing/test_export.py",
-    "page/test_page_hub.py",
+    "page/test_pagesession_hub.py",
     "modeling/test_hub_loading.py",
     "training/test_train.py",
     "system/test_several_processes.py",
@@ -58,23 +55,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
-def run_script(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's scripts from its root, as the README does."""
-    server, words = of_this_process(), ["python", *map(str, arguments)]
-    with (
-        tempfile.NamedTemporaryFile("r", errors="replace") as output,
-        tempfile.NamedTemporaryFile("r", errors="replace") as errors,
-    ):
-        process = server.start(words, ROOT, os.environ, output.name, errors.name)
-        too_long = threading.Timer(timeout, os.kill, (process, signal.SIGKILL))
-        too_long.start()
-        try:
-            returncode = server.wait(process)
-        finally:
-            too_long.cancel()
-        return subprocess.CompletedProcess(words, returncode, output.read(), errors.read())
-
-
 def made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
@@ -95,7 +75,7 @@ def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def train(folder: Path) -> None:
         words = ("--data", TINY_DATA, "--output_dir", folder, *TINY_RECIPE)
-        finished = run_script("training/train.py", *words)
+        finished = run_command("training/train.py", *words)
         assert finished.returncode == 0, finished.stderr
 
     return made_once(tmp_path_factory, "trained", train)
@@ -108,7 +88,7 @@ def evaluated_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactor
     def evaluate(folder: Path) -> None:
         shutil.copytree(trained_model, folder)
         words = ("--model", folder, "--data", TINY_DATA, "--output_dir", folder / "evaluation")
-        finished = run_script("evaluation/evaluate.py", *words)
+        finished = run_command("evaluation/evaluate.py", *words)
         assert finished.returncode == 0, finished.stderr
 
     return made_once(tmp_path_factory, "evaluated", evaluate)
@@ -121,3 +101,28 @@ def browser() -> Iterator[Browser]:
 
     with running_browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def session_hub() -> Iterator[LoopbackHub]:
+    with serve() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(session_hub: LoopbackHub) -> LoopbackHub:
+    """An empty Hub, at the same address for all tests of a process: see `commands`."""
+    session_hub.empty()
+    return session_hub
+
+
+@pytest.fixture(scope="session")
+def session_hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub") / "home"
+
+
+@pytest.fixture
+def hub_home(session_hub_home: Path) -> Path:
+    """The folder of that Hub's client, in which nothing is at first."""
+    shutil.rmtree(session_hub_home, ignore_errors=True)
+    return session_hub_home

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+
+from commands import Running, commands
 
 SECONDS_TO_START = 300  # a busy machine takes long to import Gradio
 SECONDS_TO_SEE = 60  # and looks late
@@ -32,21 +31,11 @@ def running_app(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}/"
-    # A pipe that nobody reads would stop the app once it is full.
-    with tempfile.TemporaryFile("w+") if log is None else log.open("w+") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", *arguments, "--port", str(port)],
-            cwd=folder,
-            env=None if environment is None else dict(environment),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_for(address, process, output)
-            yield address
-        finally:
-            process.kill()  # it holds nothing that it would have to put away
-            process.wait()
+    words = ["python", "app.py", *arguments, "--port", str(port)]
+    run = commands(os.environ if environment is None else environment)
+    with run.running(words, folder, log=log) as app:
+        _wait_for(address, app)
+        yield address
 
 
 def becomes_true(condition: Callable[[], object]) -> bool:
@@ -57,12 +46,11 @@ def becomes_true(condition: Callable[[], object]) -> bool:
     return bool(condition())
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], output: TextIO) -> None:
+def _wait_for(address: str, app: Running) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            output.seek(0)
-            raise AssertionError(output.read())
+        if app.poll() is not None:
+            raise AssertionError(app.output.read_text(errors="replace"))
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return

@@ -33,7 +33,7 @@ from pathlib import Path
 import pytest
 from commands import Commands, commands
 from conftest import ROOT
-from loopback_hub import LoopbackHub, serve
+from loopback_hub import serve
 from test_rooms import ALLOWED
 
 from data.synthetic import render
@@ -165,9 +165,10 @@ class Clone:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
         address, deadline = f"127.0.0.1:{port}", time.monotonic() + 300
-        with self.run.running((*words, "--port", port), self.folder, environment) as output:
+        with self.run.running((*words, "--port", port), self.folder, environment) as app:
             while not answers(f"http://{address}/"):
-                assert time.monotonic() < deadline, output.read_text()
+                running = app.poll() is None and time.monotonic() < deadline
+                assert running, app.output.read_text()
                 time.sleep(0.1)
             yield address
 
@@ -223,17 +224,11 @@ def commands_in(text: str) -> Iterator[tuple[dict[str, str], tuple[str, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[LoopbackHub]:
-    with serve() as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def clone(hub, tmp_path_factory) -> Iterator[Clone]:
+def clone(tmp_path_factory) -> Iterator[Clone]:
     """With a model of brackets, evaluated, and published as ORG/NAME."""
-    folder = tmp_path_factory.mktemp("clone")
-    with commands(hub.environment(tmp_path_factory.mktemp("home"))) as run:
-        clone = Clone(folder, run)
+    with serve() as hub:
+        run = commands(hub.environment(tmp_path_factory.mktemp("home")))
+        clone = Clone(tmp_path_factory.mktemp("clone"), run)
         clone.do_block("", next(block.text for block in BLOCKS if MODEL in block.text))
         clone.do(("python", "-m", "publishing.push", MODEL, f"{ORGANISATION}/NAME"))
         yield clone

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import commands
+from commands import commands, run_command
 from conftest import ROOT
 
 # From low to high; a room imports none that stands in a line below its own, nor its neighbours.
@@ -183,22 +183,16 @@ BY_PATH = [ROOT / "app.py", ROOT / "training/train.py"] + [
 ]
 
 
-@pytest.fixture(scope="module")
-def run():
-    with commands() as run:
-        yield run
-
-
 @pytest.mark.parametrize("path", COMMANDS, ids=module_of)
-def test_a_command_runs_as_a_module(run, path):
-    finished = run(["python", "-m", module_of(path), "--help"], ROOT)
+def test_a_command_runs_as_a_module(path):
+    finished = run_command("-m", module_of(path), "--help")
     assert finished.returncode == 0, finished.output
     assert finished.output.startswith("usage: ")
 
 
 @pytest.mark.parametrize("path", BY_PATH, ids=name_of)
-def test_a_command_runs_by_its_path_from_another_folder(run, path, tmp_path):
-    finished = run(["python", str(path), "--help"], tmp_path)
+def test_a_command_runs_by_its_path_from_another_folder(path, tmp_path):
+    finished = commands()(["python", str(path), "--help"], tmp_path)
     assert finished.returncode == 0, finished.output
     assert finished.output.startswith("usage: ")
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import http.cookiejar
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from browsing import DESKTOP, EXAMPLES
+from commands import commands
 from conftest import ROOT
 from gradio_client import Client, handle_file
 from loopback_hub import serve
@@ -164,24 +163,19 @@ def test_no_page_no_answer_and_no_log_has_a_secret(browser, environment, tmp_pat
 
 def test_no_card_no_file_and_no_message_of_a_training_has_a_secret(environment, tmp_path):
     folder = tmp_path / "model"
-    commands = {
+    steps = {
         "train": ("training/train.py", RECIPE, "--data", FEW, "--output_dir", folder, *TINY),
         "card": ("-m", "publishing.model_card", folder),
         "push": ("-m", "publishing.push", folder, "org/nut"),
         "deploy": ("-m", "publishing.deploy", "org/space"),
     }
-    for name, words in commands.items():
-        finished = subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            timeout=600,
-        )
+    run = commands(environment)
+    for name, words in steps.items():
+        finished = run(["python", *map(str, words)], ROOT)
         # The Hub does not know the token, and says so.
         is_refused = name in ("push", "deploy")
-        assert bool(finished.returncode) == is_refused, finished.stderr.decode()
-        assert secrets_in(finished.stdout + finished.stderr) == set(), name
+        assert bool(finished.returncode) == is_refused, finished.stderr
+        assert secrets_in(finished.output.encode()) == set(), name
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {"README.md", "config.json", "model.safetensors"} <= {path.name for path in files}
     assert {path: secrets_in(path.read_bytes()) for path in files} == {

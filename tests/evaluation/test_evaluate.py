@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import run_command
+from conftest import TINY_DATA
 from PIL import Image
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, roc_auc_score
@@ -22,7 +24,6 @@ from evaluation.metrics import MetricError, image_auroc
 from evaluation.report.overview import at_a_glance
 from evaluation.stored import read_evaluation
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor, load_pipeline
-from tests.conftest import TINY_DATA, run_script
 
 
 def arguments_for(model: Path | str, data: Path | str, output_dir: Path, *more: str) -> list[str]:
@@ -43,7 +44,7 @@ def results(trained_model: Path, tmp_path_factory) -> Path:
     """Output folder of the script, run as a user runs it."""
     folder = tmp_path_factory.mktemp("evaluation") / "new" / "folder"
     arguments = arguments_for(trained_model, TINY_DATA, folder, "--num_pictures", "3")
-    finished = run_script("evaluation/evaluate.py", *arguments)
+    finished = run_command("evaluation/evaluate.py", *arguments)
     assert finished.returncode == 0, finished.stderr
     (folder / "stdout.txt").write_text(finished.stdout)
     return folder
@@ -215,7 +216,7 @@ def test_the_table_shows_what_the_metrics_say(results):
 def test_it_runs_as_a_module_and_on_another_category(trained_model, noise_data, tmp_path):
     more = ("--category", "noise", "--batch_size", "3")
     arguments = arguments_for(trained_model, noise_data, tmp_path / "out", *more)
-    finished = run_script("-m", "evaluation.evaluate", *arguments)
+    finished = run_command("-m", "evaluation.evaluate", *arguments)
     assert finished.returncode == 0, finished.stderr
     assert "trained on flange_nut but is evaluated on noise" in finished.stderr
     assert "No anomalous photo has a mask" in finished.stdout
@@ -284,7 +285,7 @@ def assert_one_sentence(stderr: str, *words: str) -> None:
 
 def test_an_unknown_model_is_told_in_one_sentence(noise_data, tmp_path):
     arguments = arguments_for(tmp_path / "no_model", noise_data, tmp_path / "out")
-    finished = run_script("evaluation/evaluate.py", *arguments)
+    finished = run_command("evaluation/evaluate.py", *arguments)
     assert finished.returncode == 2
     assert_one_sentence(finished.stderr, "no_model")
     assert not (tmp_path / "out").exists()

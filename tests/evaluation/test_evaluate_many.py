@@ -6,15 +6,13 @@ import csv
 import json
 import shutil
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY_DATA, run_script
-from loopback_hub import serve
+from commands import commands, run_command
+from conftest import ROOT, TINY_DATA
 from PIL import Image
 
 from data.dataset import load_inspection_dataset
@@ -67,7 +65,7 @@ def test_two_processes_find_to_the_last_bit_what_one_finds(trained_model, tmp_pa
         arguments_for([trained_model], NUT, tmp_path / name, *more) for name in ("one", "two")
     )
     assert main(one) == 0
-    finished = run_script(*TWO_PROCESSES, "evaluation/evaluate.py", *two)
+    finished = run_command(*TWO_PROCESSES, "evaluation/evaluate.py", *two)
     assert finished.returncode == 0, finished.stderr
     assert findings(tmp_path / "one") == findings(tmp_path / "two")
     for name in ("predictions.csv", "maps/maps.json"):
@@ -95,7 +93,7 @@ def test_an_error_in_one_process_ends_all_of_them_with_one_sentence(trained_mode
     arguments = arguments_for(
         [trained_model], tmp_path / "data", tmp_path / "out", "--batch_size", "1"
     )
-    finished = run_script(*TWO_PROCESSES, "evaluation/evaluate.py", *arguments, timeout=240)
+    finished = run_command(*TWO_PROCESSES, "evaluation/evaluate.py", *arguments, timeout=240)
     assert finished.returncode != 0
     said = [line for line in finished.stderr.splitlines() if line.startswith("evaluate.py: ")]
     assert len(said) == 1, finished.stderr
@@ -162,21 +160,16 @@ def test_what_fails_on_the_way_is_told_and_the_others_go_on(models, tmp_path, ca
     assert [one.category for one in read_evaluations([tmp_path / "out" / "key"])] == ["key"]
 
 
-def test_a_model_on_the_hub_is_measured_and_weighed_as_its_folder_is(trained_model, tmp_path):
-    with serve() as hub:
-        for script, *words in (
-            ("publishing.push", trained_model, "org/nut"),
-            ("evaluation.evaluate", *arguments_for(["org/nut"], NUT, tmp_path / "hub")),
-        ):
-            finished = subprocess.run(
-                [sys.executable, "-m", script, *map(str, words)],
-                cwd=ROOT,
-                env=hub.environment(tmp_path / "home"),
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            assert finished.returncode == 0, finished.stderr
+def test_a_model_on_the_hub_is_measured_and_weighed_as_its_folder_is(
+    hub, hub_home, trained_model, tmp_path
+):
+    run = commands(hub.environment(hub_home))
+    for script, *words in (
+        ("publishing.push", trained_model, "org/nut"),
+        ("evaluation.evaluate", *arguments_for(["org/nut"], NUT, tmp_path / "hub")),
+    ):
+        finished = run(["python", "-m", script, *map(str, words)], ROOT)
+        assert finished.returncode == 0, finished.stderr
     assert main(arguments_for([trained_model], NUT, tmp_path / "folder")) == 0
     remote, local = findings(tmp_path / "hub"), findings(tmp_path / "folder")
     assert remote["model"] == "org/nut"

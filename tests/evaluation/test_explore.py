@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from commands import run_command
 from PIL import Image
 
 from data import synthetic
@@ -384,7 +384,9 @@ def test_every_kind_of_problem_has_a_severity_and_says_what_to_do():
 
 
 def test_the_script_runs_by_its_path(root, tmp_path):
-    finished = run_script("evaluation/explore.py", "--data", root, "--output_dir", tmp_path / "out")
+    finished = run_command(
+        "evaluation/explore.py", "--data", root, "--output_dir", tmp_path / "out"
+    )
     assert finished.returncode == 0, finished.stderr
     assert "0 problems" in finished.stdout
     assert str(root.parent) not in (tmp_path / "out/exploration.json").read_text()

@@ -6,17 +6,19 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
+from commands import commands
 from conftest import ROOT
 from fresh_process import environment_with, run_code
 from huggingface_hub import HfApi
-from loopback_hub import OWNER_TOKEN, READER_TOKEN, LoopbackHub, serve
+from loopback_hub import OWNER_TOKEN, READER_TOKEN, serve
 from PIL import Image
 
 from modeling import ModelLoadError, load_model, load_pipeline
@@ -39,25 +41,20 @@ print(json.dumps(results))
 
 
 @pytest.fixture(scope="module")
-def model_files(trained_model, tmp_path_factory) -> dict[str, bytes]:
+def model_files(session_hub, session_hub_home, trained_model) -> dict[str, bytes]:
     """What `publishing.push` puts into a repository."""
-    with serve() as hub:
-        pushed = subprocess.run(
-            [sys.executable, "-m", "publishing.push", str(trained_model), "org/nut"],
-            cwd=ROOT,
-            env=hub.environment(tmp_path_factory.mktemp("pusher")),
-            capture_output=True,
-            text=True,
-        )
-        assert pushed.returncode == 0, pushed.stderr
-        return hub.files("org/nut")
+    session_hub.empty()
+    run = commands(session_hub.environment(session_hub_home))
+    pushed = run(["python", "-m", "publishing.push", str(trained_model), "org/nut"], ROOT)
+    assert pushed.returncode == 0, pushed.stderr
+    return session_hub.files("org/nut")
 
 
 @pytest.fixture
-def hub(model_files):
-    with serve() as hub:
-        hub.add_repo("org/nut", model_files)
-        yield hub
+def hub(hub, model_files):
+    """A Hub with the model of a nut."""
+    hub.add_repo("org/nut", model_files)
+    return hub
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +72,22 @@ def researchers_python(tmp_path_factory) -> Path:
     return python
 
 
-def load_each(
-    cases: list[tuple[str, dict]], hub: LoopbackHub, home: Path, token: str | None = None
-) -> list[str]:
-    code = LOAD_EACH.format(cases=json.dumps(cases), photo=str(PHOTO))
-    return run_code(code, hub.environment(home, token), ROOT)
+@pytest.fixture
+def load_each(hub, hub_home) -> Callable[..., list[str]]:
+    """Loads models in a process of the clone; gives for each what `LOAD_EACH` prints."""
+
+    def load(cases: list[tuple[str, dict]], token: str | None = None) -> list[str]:
+        code = LOAD_EACH.format(cases=json.dumps(cases), photo=str(PHOTO))
+        return run_in_the_clone(code, hub.environment(hub_home, token))
+
+    return load
+
+
+def run_in_the_clone(code: str, environment: Mapping[str, str]) -> Any:
+    """The last line that the code prints, read as JSON."""
+    finished = commands(environment)(["python", "-c", code], ROOT)
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return json.loads(finished.stdout.strip().splitlines()[-1])
 
 
 def readme_blocks() -> list[str]:
@@ -133,7 +141,7 @@ print(json.dumps({{
     assert {*found.values()} == {expected_score}, found
 
 
-def test_a_clone_runs_its_own_code(hub, expected_score, tmp_path):
+def test_a_clone_runs_its_own_code(hub, hub_home, expected_score):
     code = f"""
 import json
 from PIL import Image
@@ -146,7 +154,7 @@ for device_map in (None, "cpu", "auto"):
     found[str(device_map)] = model.detect(**inputs.to(model.device)).raw_score.item().hex()
 print(json.dumps([type(model).__module__, found]))
 """
-    module, found = run_code(code, hub.environment(tmp_path / "home"), ROOT)
+    module, found = run_in_the_clone(code, hub.environment(hub_home))
     assert module == "modeling.autoencoder"
     assert {*found.values()} == {expected_score}, found
     assert not [path for path in hub.downloaded if path.endswith(".py")]
@@ -169,7 +177,7 @@ print(json.dumps(inspect({str(PHOTO)!r}).raw_score.hex()))
     assert run_code(code, environment, tmp_path, researchers_python) == expected_score
 
 
-def test_what_is_wrong_is_said_in_one_sentence(hub, model_files, expected_score, tmp_path):
+def test_what_is_wrong_is_said_in_one_sentence(hub, load_each, model_files, expected_score):
     weights = model_files["model.safetensors"]
     without = {name: data for name, data in model_files.items() if name != "model.safetensors"}
     hub.add_repo("org/secret", model_files, private=True)
@@ -193,7 +201,7 @@ def test_what_is_wrong_is_said_in_one_sentence(hub, model_files, expected_score,
     }
     loads = [(repo, {}) for repo in cases]
     loads += [("org/nut", {"revision": "v9"}), ("org/nut", {})]
-    *found, missing_revision, sound = load_each(loads, hub, tmp_path / "home")
+    *found, missing_revision, sound = load_each(loads)
     for sentence, part in zip(found, cases.values(), strict=True):
         assert part in sentence
     assert "org/nut has no revision v9" in missing_revision
@@ -203,7 +211,7 @@ def test_what_is_wrong_is_said_in_one_sentence(hub, model_files, expected_score,
 
 
 def test_all_files_are_of_one_commit_though_the_branch_moves_meanwhile(
-    hub, model_files, expected_score, tmp_path, monkeypatch
+    hub, load_each, model_files, expected_score, monkeypatch
 ):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     first = hub.branches("org/nut")["main"]
@@ -212,7 +220,7 @@ def test_all_files_are_of_one_commit_though_the_branch_moves_meanwhile(
     other[middle : middle + 40_000] = bytes(40_000)
     hub.delay("model.safetensors", 1.0)  # after config.json
     with ThreadPoolExecutor() as threads:
-        loading = threads.submit(load_each, [("org/nut", {})], hub, tmp_path / "home")
+        loading = threads.submit(load_each, [("org/nut", {})])
         while "org/nut/config.json" not in hub.downloaded:
             assert not loading.done(), loading.result()
             time.sleep(0.01)
@@ -229,34 +237,31 @@ def test_all_files_are_of_one_commit_though_the_branch_moves_meanwhile(
     assert {request.split("/")[-1] for request in branch} <= {"config.json"}
 
 
-def test_a_private_model_needs_the_right_token(hub, model_files, expected_score, tmp_path):
+def test_a_private_model_needs_the_right_token(
+    hub, hub_home, load_each, model_files, expected_score
+):
     hub.add_repo("org/secret", model_files, private=True)
-    stranger, explicit = load_each(
-        [("org/secret", {}), ("org/secret", {"token": "hf_owner"})],
-        hub,
-        tmp_path / "home",
-        token=READER_TOKEN,
-    )
+    by_argument = ("org/secret", {"token": OWNER_TOKEN})
+    stranger, explicit = load_each([("org/secret", {}), by_argument], READER_TOKEN)
     assert "HF_TOKEN" in stranger
     assert explicit == expected_score
-    assert load_each([("org/secret", {})], hub, tmp_path / "other", "hf_owner") == [expected_score]
+    shutil.rmtree(hub_home)
+    assert load_each([("org/secret", {})], OWNER_TOKEN) == [expected_score]
 
 
-def test_a_download_that_breaks_off_goes_on(hub, model_files, expected_score, tmp_path):
+def test_a_download_that_breaks_off_goes_on(hub, load_each, model_files, expected_score):
     half = len(model_files["model.safetensors"]) // 2
     hub.cut("model.safetensors", after=half)
     hub.fail("model.safetensors", status=503, times=1, method="GET")
-    assert load_each([("org/nut", {})], hub, tmp_path / "home") == [expected_score]
+    assert load_each([("org/nut", {})]) == [expected_score]
 
 
-def test_without_the_hub_what_was_downloaded_is_used(hub, expected_score, tmp_path):
-    warm, cold = tmp_path / "warm", tmp_path / "cold"
-    assert load_each([("org/nut", {})], hub, warm) == [expected_score]
+def test_without_the_hub_what_was_downloaded_is_used(hub, hub_home, load_each, expected_score):
+    assert load_each([("org/nut", {})]) == [expected_score]
     hub.stop()
-    assert load_each([("org/nut", {})], hub, warm) == [expected_score]
-    sentence, offline = load_each(
-        [("org/nut", {}), ("org/nut", {"local_files_only": True})], hub, cold
-    )
+    assert load_each([("org/nut", {})]) == [expected_score]
+    shutil.rmtree(hub_home)
+    sentence, offline = load_each([("org/nut", {}), ("org/nut", {"local_files_only": True})])
     assert "could not be downloaded" in sentence and "\n" not in sentence
     assert "was not downloaded before" in offline
 

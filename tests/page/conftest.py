@@ -7,15 +7,9 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from loopback_hub import OWNER_TOKEN, serve
+from loopback_hub import OWNER_TOKEN
 
 from system.files import draft_of
-
-
-@pytest.fixture
-def hub():
-    with serve() as hub:
-        yield hub
 
 
 @pytest.fixture

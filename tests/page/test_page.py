@@ -29,7 +29,8 @@ from browsing import (
     set_threshold,
     shown_verdict,
 )
-from conftest import ROOT, run_script
+from commands import run_command
+from conftest import ROOT
 from gradio_client import Client
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Page, expect
@@ -437,7 +438,7 @@ def test_programs_find_their_functions_and_none_of_the_pages_own(address):
 
 
 def test_the_app_says_what_is_wrong_with_a_model_folder(tmp_path):
-    finished = run_script("app.py", "--models", tmp_path, timeout=60)
+    finished = run_command("app.py", "--models", tmp_path, timeout=60)
     assert finished.returncode == 2
     assert "holds no model" in finished.stderr
     assert "Traceback" not in finished.stderr

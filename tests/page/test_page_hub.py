@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from browsing import DESKTOP, OUTPUT, PHONE, WHILE_BUSY, assert_nothing_overlaps, choose, chosen
+from commands import commands
 from conftest import ROOT
 from loopback_hub import LoopbackHub
 from playwright.sync_api import Page, expect
@@ -22,9 +21,9 @@ NAMESPACE = {"MODEL_NAMESPACE": "org"}
 
 
 @pytest.fixture
-def page(browser, hub, tmp_path):
+def page(browser, hub, hub_home):
     """The page of an app that offers the models of "org" on an empty Hub."""
-    with running_app(ROOT, environment=hub.environment(tmp_path) | NAMESPACE) as address:
+    with running_app(ROOT, environment=hub.environment(hub_home) | NAMESPACE) as address:
         page = browser.new_page(viewport=DESKTOP)
         open_page(page, address)
         expect(page.locator("#notice")).to_contain_text("no model of org", timeout=30_000)
@@ -70,18 +69,12 @@ def inspect_example(page: Page) -> None:
 
 
 def test_a_model_pushed_while_the_app_runs_appears_after_refresh_and_inspects(
-    page, hub, trained_model, tmp_path
+    page, hub, trained_model, hub_home
 ):
     choose(page, "category", "flange_nut")
     assert "nut-lab (org)" not in options_of(page, "model")
-    pushed = subprocess.run(
-        [sys.executable, "-m", "publishing.push", str(trained_model), "org/nut-lab"],
-        cwd=ROOT,
-        env=hub.environment(tmp_path / "home"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = ["python", "-m", "publishing.push", str(trained_model), "org/nut-lab"]
+    pushed = commands(hub.environment(hub_home))(words, ROOT)
     assert pushed.returncode == 0, pushed.stderr
     refresh_until(page, "model", "nut-lab (org)")
     choose(page, "model", "nut-lab (org)")
@@ -153,9 +146,9 @@ def test_a_damaged_model_on_the_hub_says_why_and_leaves_the_others_usable(page, 
     expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
 
 
-def test_a_slow_hub_holds_nobody_and_the_page_says_what_it_shows(browser, hub, tmp_path):
+def test_a_slow_hub_holds_nobody_and_the_page_says_what_it_shows(browser, hub, hub_home):
     hub.delay("/api/models", 60.0)
-    with running_app(ROOT, environment=hub.environment(tmp_path) | NAMESPACE) as address:
+    with running_app(ROOT, environment=hub.environment(hub_home) | NAMESPACE) as address:
         page = browser.new_page(viewport=DESKTOP)
         started = time.monotonic()
         open_page(page, address)
@@ -176,11 +169,11 @@ def test_a_slow_hub_holds_nobody_and_the_page_says_what_it_shows(browser, hub, t
 
 
 def test_a_model_named_by_its_id_is_the_first_choice_with_the_categories_of_its_card(
-    browser, hub, tmp_path
+    browser, hub, hub_home
 ):
     add_model(hub, "key-lab", "key")
     models = ["--models", "org/key-lab"]
-    with running_app(ROOT, models, environment=hub.environment(tmp_path)) as address:
+    with running_app(ROOT, models, environment=hub.environment(hub_home)) as address:
         page = browser.new_page(viewport=DESKTOP)
         open_page(page, address)
         expect(page.locator("#category input")).to_have_value("key", timeout=15_000)
@@ -193,10 +186,10 @@ def test_a_model_named_by_its_id_is_the_first_choice_with_the_categories_of_its_
 
 @pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_the_choice_of_models_fits_the_page_with_its_button_and_its_notice(
-    browser, hub, tmp_path, name, viewport
+    browser, hub, hub_home, name, viewport
 ):
     hub.stop()
-    with running_app(ROOT, environment=hub.environment(tmp_path) | NAMESPACE) as address:
+    with running_app(ROOT, environment=hub.environment(hub_home) | NAMESPACE) as address:
         page = browser.new_page(viewport=viewport)
         open_page(page, address)
         expect(page.locator("#notice")).to_contain_text("could not be reached", timeout=30_000)

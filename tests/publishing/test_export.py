@@ -27,7 +27,8 @@ from publishing.export import FORMATS, export_model, main, trace
 SIDE = 64
 CATEGORIES = ["bolt", "nut"]
 RUNTIME_OF = {"onnx": ONNX_RUNTIME, "openvino": OPENVINO}
-BLOCKS = {"num_hidden_layers": 1, "decoder_num_hidden_layers": 1}  # more are more of the same
+# More are more of the same.
+BLOCKS = {"num_hidden_layers": 1, "decoder_num_hidden_layers": 1, "num_masks": 2}
 MORE = {  # what else decides how a score is computed
     ("masked-autoencoder", "features"): BLOCKS,
     ("masked-autoencoder", "pixels"): BLOCKS,

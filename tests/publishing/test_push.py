@@ -11,7 +11,7 @@ import pytest
 from commands import commands
 from conftest import ROOT, TINY_DATA
 from huggingface_hub import ModelCard
-from loopback_hub import OWNER_TOKEN, READER_TOKEN, serve
+from loopback_hub import OWNER_TOKEN, READER_TOKEN
 
 from modeling import load_model, load_pipeline
 from publishing.export import export_model
@@ -24,24 +24,10 @@ PHOTO = ROOT / "assets/examples/flange_nut/dent.jpg"
 PUSHING = ("--push_to_hub", "--hub_model_id", "org/nut", "--push_every", "1")
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A Hub, and what runs commands that talk to it."""
-    with serve() as hub, commands(hub.environment(tmp_path_factory.mktemp("home"))) as run:
-        yield hub, run
-
-
 @pytest.fixture
-def hub(served):
-    hub, _ = served
-    hub.empty()
-    return hub
-
-
-@pytest.fixture
-def run(served):
+def run(hub, hub_home):
     """Runs Python from the root, as a user who may write unless a token says otherwise."""
-    _, start = served
+    start = commands(hub.environment(hub_home))
     return lambda *words, token=OWNER_TOKEN: start(
         ["python", *map(str, words)], ROOT, {"HF_TOKEN": token}
     )

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import run_script
+from commands import run_command
 
 from modeling import load_pipeline
 from tests.strength.app_process import AppError, free_port, started_app
@@ -106,7 +106,7 @@ def test_growth_is_what_comes_after_the_warm_up(samples, grown):
 
 def test_the_command_prints_a_table_of_a_running_app(app):
     words = ("--visitors", "3", "--seconds", "1", "--batch", "6")
-    finished = run_script(*COMMAND, "--url", app.address, *words)
+    finished = run_command(*COMMAND, "--url", app.address, *words)
     assert finished.returncode == 0, finished.stderr
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", finished.stdout, re.M))
     assert rows["visitors"].startswith("3 for ")

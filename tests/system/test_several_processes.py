@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import run_script
+from commands import run_command
 
 from training.train import main
 
@@ -26,7 +26,7 @@ def learning_curve(folder: Path) -> list[dict[str, float]]:
 
 
 def launched(*words: str):
-    return run_script(*TWO_PROCESSES, "training/train.py", *words, timeout=300)
+    return run_command(*TWO_PROCESSES, "training/train.py", *words, timeout=300)
 
 
 def sentences(said: str) -> list[str]:

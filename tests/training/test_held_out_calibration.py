@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from commands import run_command
 from torch.utils.data import DataLoader
 
 from data.dataset import load_inspection_dataset
@@ -122,7 +122,7 @@ SHORT = ("--image_size", "64", "--target", "pixels", "--epochs", "1", "--thresho
 def test_a_labelled_validation_set_sets_the_threshold(labelled_folder, tmp_path):
     split = load_inspection_dataset(labelled_folder)["validation"]
     assert np.bincount(split["label"]).tolist() == [6, 6]
-    finished = run_script(
+    finished = run_command(
         "training/train.py", "--data", labelled_folder, "--output_dir", tmp_path, *SHORT
     )
     assert finished.returncode == 0, finished.stderr

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_script
+from commands import run_command
+from conftest import ROOT
 from safetensors.torch import load_file
 
 from training.train import main
@@ -103,7 +104,7 @@ def killed(tmp_path_factory) -> Path:
 
 def test_killed_in_mid_epoch_and_resumed_it_ends_as_if_nothing_had_been(unbroken, killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "resumed")
-    resumed = run_script("training/train.py", *RECIPE, "--output_dir", folder, *GOES_ON)
+    resumed = run_command("training/train.py", *RECIPE, "--output_dir", folder, *GOES_ON)
     assert resumed.returncode == 0, resumed.stderr
     expected, found = weights(unbroken), weights(folder)
     assert all(torch.equal(expected[name], found[name]) for name in expected)

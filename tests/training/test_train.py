@@ -8,7 +8,8 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT, run_script
+from commands import run_command
+from conftest import ROOT
 from safetensors.torch import load_file
 from transformers import Dinov2WithRegistersConfig
 from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbone
@@ -61,7 +62,7 @@ def test_the_calibration_comes_from_the_held_out_part_of_the_good_photos(trained
 
 
 def test_accelerate_launch_trains_too(tmp_path):
-    finished = run_script(
+    finished = run_command(
         *("-m", "accelerate.commands.launch", "--cpu", "training/train.py"),
         ROOT / "training/configs/default.yaml",
         *("--data", SMALL_DATA),
@@ -198,7 +199,7 @@ def test_there_is_a_recipe_for_every_architecture_and_target():
     ],
 )
 def test_every_family_trains_and_judges(architecture, target, tmp_path):
-    finished = run_script(
+    finished = run_command(
         *("training/train.py", "--data", SMALL_DATA, "--output_dir", tmp_path),
         *("--architecture", architecture, "--target", target, "--image_size", "64"),
         *("--epochs", "1", "--calibration_fraction", "0.3"),
@@ -214,7 +215,7 @@ def test_a_model_carries_its_hub_backbone_and_needs_no_second_download(tmp_path)
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28
     )
     Dinov2WithRegistersBackbone(config).save_pretrained(tmp_path / "backbone")
-    finished = run_script(
+    finished = run_command(
         *("training/train.py", "--data", SMALL_DATA, "--output_dir", tmp_path / "model"),
         *("--backbone", tmp_path / "backbone", "--backbone_layers", "1,2"),
         *("--image_size", "64", "--epochs", "1", "--calibration_fraction", "0.3"),
@@ -229,7 +230,7 @@ def test_a_model_carries_its_hub_backbone_and_needs_no_second_download(tmp_path)
 
 
 def test_one_model_learns_several_categories(tmp_path):
-    finished = run_script(
+    finished = run_command(
         *("training/train.py", "--data", SMALL_DATA.replace("flange_nut", "all")),
         *("--category", "key", "flange_nut", "--output_dir", tmp_path / "both"),
         *("--image_size", "64", "--epochs", "1", "--calibration_fraction", "0.3"),
@@ -239,7 +240,7 @@ def test_one_model_learns_several_categories(tmp_path):
     assert inspect.model.config.categories == ["key", "flange_nut"]
     assert {*inspect.model.calibrations} == {"key", "flange_nut"}
     assert inspect(render("key", seed=3, size=64).image, category="key").verdict
-    evaluated = run_script(
+    evaluated = run_command(
         *("evaluation/evaluate.py", "--model", tmp_path / "both"),
         *("--data", SMALL_DATA, "--output_dir", tmp_path / "evaluation", "--num_pictures", "0"),
     )
@@ -273,7 +274,7 @@ def test_the_card_names_data_command_and_limit(trained_model):
 def test_a_model_can_be_trained_on_tiles(tmp_path):
     words = ("--image_size", "96", "--tile_size", "64", "--epochs", "2")  # four tiles
     folder = tmp_path / "tiled"
-    finished = run_script(
+    finished = run_command(
         *("training/train.py", "--data", SMALL_DATA, "--output_dir", folder, *words),
         *("--checkpoint_every", "0", "--calibration_fraction", "0.3"),
     )
@@ -285,7 +286,7 @@ def test_a_model_can_be_trained_on_tiles(tmp_path):
     inspection = inspect(photo)
     assert inspection.score_map.shape == (96, 96)
     assert 0 <= inspection.score <= 1
-    finished = run_script(
+    finished = run_command(
         *("training/train.py", "--data", SMALL_DATA, "--output_dir", tmp_path / "no"),
         *("--image_size", "160", "--tile_size", "60"),
     )
