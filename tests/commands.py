@@ -37,11 +37,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # Threads that wait by spinning would keep the other processes' work from the cores.
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
 RUNNING = 1_000  # no exit code
-READ_AT_IMPORT = ("HF_", "HUGGING", "TRANSFORMERS_", "GRADIO_", "PYTHON")
+READ_AT_IMPORT = ("HF_", "HUGGING", "TRANSFORMERS_", "GRADIO_", "TMPDIR")
 READ_LATER = (
-    *("HF_TOKEN", "PYTHONPATH"),
-    *("GRADIO_ANALYTICS_ENABLED", "GRADIO_ANALYTICS_MAX_EVENTS"),
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY",
+    *("HF_TOKEN", "GRADIO_ANALYTICS_ENABLED"),
+    *("GRADIO_ANALYTICS_MAX_EVENTS", "GRADIO_ANALYTICS_CACHE_FREQUENCY"),
 )
 PROGRAMS = Path(sys.executable).parent  # accelerate, hf and others that are written in Python
 
@@ -164,20 +163,22 @@ class Commands:
         return int(answer)
 
 
-def commands(environment: Mapping[str, str] = os.environ) -> Commands:
-    """What runs commands in this environment.
+def commands(environment: Mapping[str, str] | None = None) -> Commands:
+    """What runs commands in this environment, or in that of the tests.
 
     Libraries read some variables when they are imported. Where these are new it takes as long as to
     import them, so a Hub's address and the folder of its client are best the same for all tests.
     """
+    if environment is None:
+        environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     read_at_import = {
         name: text
         for name, text in environment.items()
         if name.startswith(READ_AT_IMPORT) and name not in READ_LATER
     }
-    own = {name: text for name, text in environment.items() if name != "PYTHONPATH"}
-    own["PATH"] = f"{PROGRAMS}{os.pathsep}{own.get('PATH', '')}"
-    return Commands(_server(tuple(sorted(read_at_import.items()))), own | PASSIVE)
+    path = f"{PROGRAMS}{os.pathsep}{environment.get('PATH', '')}"
+    server = _server(tuple(sorted(read_at_import.items())))
+    return Commands(server, {**environment, "PATH": path} | PASSIVE)
 
 
 @functools.cache
@@ -242,6 +243,7 @@ def become(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     program, *arguments = words
     if program != "python":
         sys.argv = [str(PROGRAMS / program), *arguments]

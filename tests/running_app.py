@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 import urllib.request
@@ -32,7 +31,7 @@ def running_app(
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}/"
     words = ["python", "app.py", *arguments, "--port", str(port)]
-    run = commands(os.environ if environment is None else environment)
+    run = commands(environment)
     with run.running(words, folder, log=log) as app:
         _wait_for(address, app)
         yield address

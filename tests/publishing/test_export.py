@@ -6,16 +6,20 @@ import itertools
 import json
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 from conftest import TINY_DATA
+from torch.export import ExportedProgram
 
 from data.dataset import load_inspection_dataset
 from modeling import (
     ARCHITECTURES,
     InspectionImageProcessor,
     ModelLoadError,
+    ReconstructionModel,
     load_model,
     load_pipeline,
 )
@@ -60,12 +64,24 @@ def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("-".join(request.param))
     model.save_pretrained(folder)
     InspectionImageProcessor(size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        program = trace(model)  # the same for each format, and as long to make as the rest
-        patch.setattr("publishing.export.trace", lambda _: program)
+    with traced_once():
         for format in FORMATS:
             export_model(folder, format)
     return folder
+
+
+@contextmanager
+def traced_once() -> Iterator[None]:
+    """Let all formats of one model be written from one trace, which takes as long as the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        programs: list[ExportedProgram] = []
+
+        def first(model: ReconstructionModel) -> ExportedProgram:
+            programs[:] = programs or [trace(model)]
+            return programs[0]
+
+        patch.setattr("publishing.export.trace", first)
+        yield
 
 
 @pytest.mark.parametrize("backend", RUNTIMES)
@@ -90,8 +106,9 @@ def graphs(trained_model, tmp_path_factory):
     """A trained model's folder with a graph of each format, written by the command line."""
     folder = tmp_path_factory.mktemp("graphs") / "nut"
     shutil.copytree(trained_model, folder)
-    for format in FORMATS:
-        assert main([str(folder), "--format", format]) == 0
+    with traced_once():
+        for format in FORMATS:
+            assert main([str(folder), "--format", format]) == 0
     return folder
 
 
