@@ -7,8 +7,8 @@
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
-# Two more than there are cores: some tests wait for a page, a Hub or another process.
-WORKERS = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 2, 5))')
+# One more than there are cores: some tests wait for a page, a Hub or another process.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 5))')
 .DEFAULT_GOAL := app
 .PHONY: app test quality pictures models
 

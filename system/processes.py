@@ -11,9 +11,10 @@ Without a GPU, `accelerate launch --multi_gpu --num_processes 2` starts two proc
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -38,6 +39,19 @@ def state() -> PartialState:
 def processes_here() -> int:
     """How many processes of this program share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def end(code: int) -> NoReturn:
+    """End this process with an exit code, which several processes fail with at the same time.
+
+    A process that fails beside others ends at once: whichever is faster closes the connections, and
+    the threads that hold their other ends would abort the process instead (exit code -6).
+    """
+    if code and processes_here() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def together(work: Callable[[], Result]) -> list[Result]:

@@ -33,7 +33,6 @@ from pathlib import Path
 import pytest
 from commands import Commands, commands
 from conftest import ROOT
-from loopback_hub import serve
 from test_rooms import ALLOWED
 
 from data.synthetic import render
@@ -224,14 +223,14 @@ def commands_in(text: str) -> Iterator[tuple[dict[str, str], tuple[str, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Iterator[Clone]:
+def clone(session_hub, session_hub_home, tmp_path_factory) -> Clone:
     """With a model of brackets, evaluated, and published as ORG/NAME."""
-    with serve() as hub:
-        run = commands(hub.environment(tmp_path_factory.mktemp("home")))
-        clone = Clone(tmp_path_factory.mktemp("clone"), run)
-        clone.do_block("", next(block.text for block in BLOCKS if MODEL in block.text))
-        clone.do(("python", "-m", "publishing.push", MODEL, f"{ORGANISATION}/NAME"))
-        yield clone
+    session_hub.empty()
+    run = commands(session_hub.environment(session_hub_home))
+    clone = Clone(tmp_path_factory.mktemp("clone"), run)
+    clone.do_block("", next(block.text for block in BLOCKS if MODEL in block.text))
+    clone.do(("python", "-m", "publishing.push", MODEL, f"{ORGANISATION}/NAME"))
+    return clone
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.needs], ids=str)

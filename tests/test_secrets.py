@@ -20,7 +20,6 @@ from browsing import DESKTOP, EXAMPLES
 from commands import commands
 from conftest import ROOT
 from gradio_client import Client, handle_file
-from loopback_hub import serve
 from running_app import running_app
 
 NAME = "inspector"
@@ -42,13 +41,11 @@ FEW = "synthetic:flange_nut?train=12&test_good=2&test_per_defect=1&size=64"
 TINY = ("--image_size", "64", "--epochs", "1")
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Iterator[dict[str, str]]:
+@pytest.fixture
+def environment(hub, hub_home) -> dict[str, str]:
     """Of a process whose Hub does not know the token."""
-    with serve() as hub:
-        hub.add_repo("org/broken", BROKEN)
-        home = tmp_path_factory.mktemp("home")
-        yield hub.environment(home) | SECRETS | {"APP_USERNAME": NAME, "MODEL_NAMESPACE": "org"}
+    hub.add_repo("org/broken", BROKEN)
+    return hub.environment(hub_home) | SECRETS | {"APP_USERNAME": NAME, "MODEL_NAMESPACE": "org"}
 
 
 def written_as(secret: str) -> set[bytes]:

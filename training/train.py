@@ -32,7 +32,7 @@ from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
 from system.errors import DiskError, ElsewhereError, UploadError
 from system.memory import keep_freed_memory
-from system.processes import main_first, on_main, state
+from system.processes import end, main_first, on_main, state
 from training.checkpoints import CheckpointError, Checkpoints
 from training.fit import TrainingError, fit
 from training.held_out_calibration import calibrate
@@ -157,4 +157,4 @@ def _publish(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -1,7 +1,6 @@
 """`python -m evaluation.evaluate`."""
 
-import sys
-
 from evaluation.evaluate.command import main
+from system.processes import end
 
-sys.exit(main())
+end(main())

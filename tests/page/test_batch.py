@@ -21,7 +21,7 @@ from page.inspection.temporary_folder import TemporaryFolder
 from page.inspection.uploads import Upload
 from page.languages import Translation
 from page.models.catalogue import Catalogue
-from page.models.entries import ModelEntry, shipped_models
+from page.models.entries import ModelEntry, find_models
 from system.files import UNFINISHED
 
 DEFECTS = ("good", "missing_part", "good", "scratch", "good")
@@ -32,8 +32,8 @@ MAX_GROWTH = (
 
 
 @pytest.fixture(scope="module")
-def entry() -> ModelEntry:
-    return next(entry for entry in shipped_models() if entry.category == "flange_nut")
+def entry(trained_model) -> ModelEntry:
+    return find_models([str(trained_model)])[0]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from huggingface_hub import HfApi, SpaceCard
-from loopback_hub import OWNER_TOKEN, READER_TOKEN, LoopbackHub, serve
+from loopback_hub import OWNER_TOKEN, READER_TOKEN, LoopbackHub
 from running_app import running_app
 
 SPACE = "org/inspection"
@@ -22,12 +22,6 @@ MODEL = {
     "preprocessor_config.json": b"{}",
     "model.safetensors": b"weights",
 }
-
-
-@pytest.fixture
-def hub():
-    with serve() as hub:
-        yield hub
 
 
 def deploy(
@@ -232,13 +226,13 @@ def test_an_upload_that_breaks_off_leaves_nothing_half_and_the_same_command_ends
     assert "app.py" in hub.files(SPACE, "space")
 
 
-def test_the_uploaded_files_serve_the_page_on_their_own(hub, tmp_path):
-    deployed(hub, tmp_path / "home")
+def test_the_uploaded_files_serve_the_page_on_their_own(hub, hub_home, tmp_path):
+    deployed(hub, hub_home)
     folder = tmp_path / "space"
     for path, content in hub.files(SPACE, "space").items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    environment = hub.environment(tmp_path / "home", token=None) | hub.space_variables(SPACE)
+    environment = hub.environment(hub_home, token=None) | hub.space_variables(SPACE)
     environment.pop("PYTHONPATH", None)
     with (
         running_app(folder, environment=environment) as address,
