@@ -239,7 +239,15 @@ class Figures(ModelFile):
     pixel_error_bound: Number | None = None
 
 
-class DefectMetrics(Figures):
+class PlacedFigures(Figures):
+    """The same, and whether a photo is found by its defect."""
+
+    pointing: Share | None = None
+    pointing_of_fails: Share | None = None
+    image_auroc_at_defects: Share | None = None
+
+
+class DefectMetrics(PlacedFigures):
     """The figures of one kind of defect."""
 
     n: Count | None = None
@@ -275,7 +283,7 @@ class Cost(ModelFile):
     processes: Count | None = None
 
 
-class Metrics(Figures):
+class Metrics(PlacedFigures):
     """metrics.json: what evaluation/evaluate.py found; what an older version did not say is None.
 
     A number is None as well where the photos leave it undefined.

@@ -135,6 +135,7 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         figures=FIGURES,
         figure=_figure,
         weakest=_weakest,
+        pointing=_pointing,
         has_picture=lambda place, file: (folder / place / file).is_file(),
         shows_pictures=facts.shows_pictures,
         files=model_files,
@@ -207,6 +208,19 @@ def _weakest(metrics: Metrics) -> str:
     name, kind = min(ranked, key=lambda pair: pair[1].image_auroc)
     missed = "" if kind.misses is None else f", {kind.misses} of {kind.n} missed"
     return f"Weakest at `{name}`: image AUROC {kind.image_auroc:.3f}{missed}."
+
+
+def _pointing(metrics: Metrics) -> str:
+    """Whether photos fail by their defects, where that was measured."""
+    if metrics.pointing is None or metrics.image_auroc_at_defects is None:
+        return ""
+    of_fails = metrics.pointing_of_fails
+    failing = "" if of_fails is None else f", of those that fail {100 * of_fails:.1f} %"
+    return (
+        " The highest place of the map lies on the defect of "
+        f"{100 * metrics.pointing:.1f} % of the photos{failing}; image AUROC by the defects' own "
+        f"places is {metrics.image_auroc_at_defects:.3f}."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.documents.wording import percent
-from evaluation.evaluate.prediction import Prediction
+from evaluation.evaluate.prediction import MadeOnDemand, Prediction
 from evaluation.metrics import (
     average_precision,
     image_auroc,
@@ -25,6 +25,7 @@ from evaluation.pixel_metrics import (
     pixel_average_precision,
     pixel_f1_max,
 )
+from evaluation.pointing import Pointed, of_pointing, point
 from modeling import THRESHOLD, Calibration, Rate, rate
 
 SCORE_DIGITS = 6  # significant ones of a raw score in `scores`; float32 has seven
@@ -49,13 +50,23 @@ def summarise(
     """
     kinds = [one.defect if one.label else None for one in predictions]
     image_ids = [one.image_id for one in predictions]
-    counts = count_pixels(anomaly_maps, masks, image_ids, kinds)
+    pointed: list[Pointed | None] = [None] * len(predictions)
+
+    def read(number: int) -> np.ndarray | None:
+        """A mask, which is read once, and on the way is pointed at."""
+        one, mask = predictions[number], masks[number]
+        pointed[number] = point(one.anomaly_map, mask) if one.label else None
+        return mask
+
+    seen = MadeOnDemand(read, len(predictions))
+    counts = count_pixels(anomaly_maps, seen, image_ids, kinds)
     good = [one for one in predictions if one.label == 0]
     anomalous = [one for one in predictions if one.label == 1]
     per_defect = {
         defect: _of_defect(
             good, [one for one in anomalous if one.defect == defect], counts.ranks(defect)
         )
+        | _of_pointing(predictions, pointed, defect)
         for defect in sorted({one.defect for one in anomalous})
     }
     judged = [one for one in predictions if one.failed is not None]
@@ -63,6 +74,7 @@ def summarise(
     return {
         **_of_ranking(predictions),
         **_of_pixels(counts.ranks()),
+        **of_pointing(predictions, pointed),
         **_of_verdicts(judged),
         **_spell_out("check_rate", "checks", checks),
         **_operating_point(calibration),
@@ -166,6 +178,16 @@ def _of_defect(
     }
 
 
+def _of_pointing(
+    predictions: Sequence[Prediction], pointed: Sequence[Pointed | None], defect: str
+) -> dict[str, float]:
+    """The same for the good photos and one kind of defect."""
+    photos = zip(predictions, pointed, strict=True)
+    chosen = [pair for pair in photos if pair[0].label == 0 or pair[0].defect == defect]
+    some, their_places = zip(*chosen, strict=True)
+    return of_pointing(some, their_places)
+
+
 def _spell_out(name: str, count_name: str, share: Rate) -> dict[str, Any]:
     return {
         name: share.value,
@@ -228,6 +250,14 @@ def _ranking_sentences(metrics: dict[str, Any]) -> list[str]:
             f"Pixels: average precision {_digits(metrics['pixel_average_precision'])}, largest F1 "
             f"{_digits(metrics['pixel_f1_max'])}, AUPRO {_digits(metrics['aupro'])} up to 0.3 and "
             f"{_digits(metrics['aupro_5'])} up to 0.05; {exactness}."
+        )
+    if not math.isnan(metrics["pointing"]):
+        of_fails = metrics["pointing_of_fails"]
+        failing = "" if math.isnan(of_fails) else f", of those that fail {percent(of_fails)}"
+        sentences.append(
+            f"Places: the highest lies on the defect of {percent(metrics['pointing'])} of the "
+            f"photos{failing}; image AUROC by the defect's own place "
+            f"{_digits(metrics['image_auroc_at_defects'])}."
         )
     return sentences
 

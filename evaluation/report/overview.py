@@ -36,7 +36,13 @@ PIXEL_FIGURES = {
     "aupro": "AUPRO (30 %)",
     "aupro_5": "AUPRO (5 %)",
 }
-ALL_FIGURES = IMAGE_FIGURES | PIXEL_FIGURES
+PLACE_FIGURES = {
+    "pointing": "pointing",
+    "pointing_of_fails": "pointing of FAILs",
+    "image_auroc_at_defects": "image AUROC at the defects",
+}
+OF_METHODS = IMAGE_FIGURES | PIXEL_FIGURES
+ALL_FIGURES = OF_METHODS | PLACE_FIGURES
 BASELINES = {
     "mean_image": "mean good image",
     "gaussian_per_location": "Gaussian at each location",
@@ -97,7 +103,7 @@ def at_a_glance(evaluations: Sequence[StoredEvaluation]) -> Section:
     places = "Where on the photo?", "aupro"
     blocks: list[Block] = [
         _figures_table("category", rows, IMAGE_FIGURES, *photos, with_mean=True),
-        _figures_table("category", rows, PIXEL_FIGURES, *places, with_mean=True),
+        _figures_table("category", rows, PIXEL_FIGURES | PLACE_FIGURES, *places, with_mean=True),
         Paragraph(
             "Intervals hold with 95 % confidence. A dash: not measured, or undefined for these "
             "photos."
@@ -172,7 +178,7 @@ def baselines(evaluations: Sequence[StoredEvaluation]) -> Section:
         caption = f"{name}: this model and simple references on the same photos."
         times = {"time to learn and judge": lambda row: duration(_whole_time(row))}
         blocks += [
-            _figures_table("method", rows, ALL_FIGURES, caption, None, times),
+            _figures_table("method", rows, OF_METHODS, caption, None, times),
             Paragraph(_against_floor(name, rows)),
         ]
     none = (
