@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from .checks import check_choice, check_list, check_multiple, check_number, chec
 from .dissimilarity import DISSIMILARITIES
 from .image_processing import DEFAULT_SIDE
 from .tiling import Tiling
+from .whole_part import WholePartShape
 
 # What transformers itself hands to a config beside the declared fields: entries of a saved
 # config.json that other classes own, and keywords that `from_pretrained` passes on.
@@ -68,6 +70,11 @@ class ReconstructionConfig(PreTrainedConfig):
         backbone_config: config of an `AutoBackbone`, so that the model loads without its Hub id.
         feature_stride: input pixels to one position of the grid on which features are stacked.
         painter_channels: width of the small decoder that paints features as a picture.
+        whole_part_layers: layers of the backbone by which the whole part is known
+            (`modeling.whole_part`); None: the body judges alone.
+        whole_part_side: positions of that coarse grid, each way.
+        whole_part_channels: to which its features are reduced.
+        whole_part_directions: in which good parts may differ, at most.
         loss_weights: training loss, a weighted sum of the mean dissimilarities named in
             `modeling.dissimilarity.DISSIMILARITIES` for the target.
         residual_weights: what is scored: a weighted sum of the same dissimilarity maps.
@@ -92,6 +99,10 @@ class ReconstructionConfig(PreTrainedConfig):
     backbone_config: dict[str, Any] | None = None
     feature_stride: int = 8
     painter_channels: int = 64
+    whole_part_layers: list[int] | None = None
+    whole_part_side: int = 14
+    whole_part_channels: int = 128
+    whole_part_directions: int = 60
     loss_weights: dict[str, float | int] | None = None
     residual_weights: dict[str, float | int] | None = None
     residual_normalisation: str | None = None
@@ -135,6 +146,18 @@ class ReconstructionConfig(PreTrainedConfig):
             "residual_weights": {"mse": 1.0, "cosine": 5.0},
             "residual_normalisation": "channel",
         }
+
+    @property
+    def trunk_layers(self) -> list[int]:
+        """The layers that one pass of the backbone gives, for the body and for the whole part."""
+        return joined_layers(self.backbone_layers, self.whole_part_layers)
+
+    @property
+    def whole_part_shape(self) -> WholePartShape:
+        """How large the stream of the whole part is."""
+        return WholePartShape(
+            self.whole_part_side, self.whole_part_channels, self.whole_part_directions
+        )
 
     @property
     def body_stride(self) -> int:
@@ -211,6 +234,10 @@ class ReconstructionConfig(PreTrainedConfig):
         )
         if self.target == "features":
             self._check_features()
+        elif self.whole_part_layers is not None:
+            raise ValueError(
+                f"whole_part_layers need the target features, found {self.target}; leave them out."
+            )
         for name in ("image_size", "tile_size"):
             check_multiple(name, getattr(self, name) or 0, self.map_stride, "one map position")
         _ = self.tiling  # raises when the tiles don't fit the image
@@ -224,9 +251,21 @@ class ReconstructionConfig(PreTrainedConfig):
         check_number("positions of features", self.body_size // self.feature_stride, 1, MAX_GRID)
         if not isinstance(self.backbone, str):
             raise ValueError(f"backbone must be a name, found {self.backbone!r}.")
-        check_list("backbone_layers", self.backbone_layers, MAX_LAYERS)
-        for layer in self.backbone_layers:
-            check_number("backbone_layers", layer, 0, 200, whole=True)
+        for name in ("backbone_layers", "whole_part_layers"):
+            layers = getattr(self, name)
+            if layers is None:  # which the body's can't be any more
+                continue
+            check_list(name, layers, MAX_LAYERS)
+            for layer in layers:
+                check_number(name, layer, 0, 200, whole=True)
+        check_number("whole_part_side", self.whole_part_side, 1, 64, whole=True)
+        check_number("whole_part_channels", self.whole_part_channels, 1, 1024, whole=True)
+        check_number("whole_part_directions", self.whole_part_directions, 1, 512, whole=True)
+
+
+def joined_layers(body: Sequence[int], whole_part: Sequence[int] | None) -> list[int]:
+    """A backbone's layers for the body and, if there is one, for the whole part, each once."""
+    return list(body) if whole_part is None else sorted({*body, *whole_part})
 
 
 class AutoencoderConfig(ReconstructionConfig):

@@ -9,18 +9,30 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .calibration import Calibration
 from .checks import check_choice
 from .configuration import NORMALISATIONS
-from .normalisation import ChannelMoments, LocationMoments
+from .normalisation import ChannelMoments, LocationMoments, Whitening
 from .out_of_distribution import light_and_sharpness, resaved
 from .scoring import enlarge, normalise_residual, raw_score
+from .whole_part import PICTURE_SIDE
+from .whole_part_fitting import fit_whole_part
 
 UNNAMED = "part"  # the category of a model that was given none
+
+
+class Seen(NamedTuple):
+    """What detection sees of one photo before it judges."""
+
+    values: Tensor  # (tiles, C, h, w), the target's
+    restored: Tensor  # (tiles, C, h, w), as they should be
+    coarse: Tensor | None  # (1, C, side, side), by which the whole part is seen
 
 
 class CalibrationMixin:
@@ -53,13 +65,33 @@ class CalibrationMixin:
         channels = self._fit_channels(batches, number)
         locations = self._fit_locations(batches, number)
         scores = [
-            self._score_by_others(values, restored, number, channels, locations)
-            for values, restored in self._restored_one_by_one(batches)
+            self._score_by_others(seen, number, channels, locations)
+            for seen in self._seen_one_by_one(batches)
         ]
         self._fit_out_of_distribution(batches, number.item())
         calibration = Calibration.fit(scores, false_alarm_rate)
         self.set_calibration(calibration, category)
         return calibration
+
+    @torch.no_grad()
+    def fit_whole_part(self, photos: Iterable[Tensor], category: str | None = None) -> None:
+        """Learn what belongs where from good parts, those that the body learns from.
+
+        Args:
+            photos: each (V, 3, H, W) in 0..1: a photo, and versions of it that are as good.
+            category: which of the model's categories they are; not needed if there is one.
+
+        Raises:
+            ValueError: when there are too few photos, or the category is unknown.
+        """
+        number = self.category_numbers(category, 1).item()
+        features, pictures = [], []
+        for versions in photos:
+            versions = versions.to(self.device)
+            extracted = self.target.extract(self.tiles_of(versions))
+            features.append(self.coarse_of(versions, extracted))
+            pictures.append(F.adaptive_avg_pool2d(versions[0], PICTURE_SIDE))
+        fit_whole_part(self.whole_part, number, torch.stack(features), torch.stack(pictures))
 
     def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
         """Judge a category, or the only one, by this calibration; raises as `category_numbers`."""
@@ -89,20 +121,27 @@ class CalibrationMixin:
                 "share, or choose the residual_normalisation none."
             )
 
-    def _restored_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Target values and what they should be, (tiles, C, h, w) each, photo by photo."""
+    def _seen_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[Seen]:
+        """What detection sees, photo by photo."""
         tiles = self.config.tiling.tiles
         for pixel_values in batches:
-            values = self.target.encode(self.tiles_of(pixel_values.to(self.device)))
+            pixel_values = pixel_values.to(self.device)
+            extracted = self.target.extract(self.tiles_of(pixel_values))
+            values = self.target.combine(extracted)
             restored = self.restore(values).values
-            yield from zip(values.split(tiles), restored.split(tiles), strict=True)
+            coarse = self.coarse_of(pixel_values, extracted)
+            parts = [[None] * len(pixel_values)] if coarse is None else [coarse.split(1)]
+            yield from map(Seen, values.split(tiles), restored.split(tiles), *parts)
 
     def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
         """Store the covariance of all parts' residuals; None where nothing is whitened."""
         statistics = self.residual_statistics
         if not statistics.per_channel:
             return None
-        parts = (ChannelMoments.of(a - b) for a, b in self._restored_one_by_one(batches))
+        parts = (
+            ChannelMoments.of(seen.values - seen.restored)
+            for seen in self._seen_one_by_one(batches)
+        )
         moments = functools.reduce(operator.add, parts)
         statistics.channel_mean[number], statistics.whitening[number] = moments.whitening()
         return moments
@@ -113,37 +152,41 @@ class CalibrationMixin:
         if not statistics.per_location:
             return None
         parts = (
-            LocationMoments.of(
-                self.residual_map(values, self.scored_restorations(values, restored), number)
-            )
-            for values, restored in self._restored_one_by_one(batches)
+            LocationMoments.of(self._residual_of(seen, number))
+            for seen in self._seen_one_by_one(batches)
         )
         moments = functools.reduce(operator.add, parts)
         mean, deviation = moments.mean_and_deviation()
         statistics.location_mean[number], statistics.location_deviation[number] = mean, deviation
         return moments
 
+    def _residual_of(
+        self, seen: Seen, number: Tensor, whitening: Whitening | None = None
+    ) -> Tensor:
+        restorations = self.scored_restorations(seen.values, seen.restored)
+        return self.residual_map(seen.values, restorations, number, whitening)
+
     def _score_by_others(
         self,
-        values: Tensor,
-        restored: Tensor,
+        seen: Seen,
         number: Tensor,
         channels: ChannelMoments | None,
         locations: LocationMoments | None,
     ) -> float:
-        """The raw score of one part, (tiles, C, h, w) values, by the statistics of all others.
+        """The raw score of one part by the statistics of all others.
 
         `channels` and `locations` are of all parts, this one among them.
         """
         whitening = None
         if channels is not None:
-            whitening = (channels - ChannelMoments.of(values - restored)).whitening()
-        scored = list(self.scored_restorations(values, restored))
-        residual = self.residual_map(values, scored, number, whitening)
+            whitening = (channels - ChannelMoments.of(seen.values - seen.restored)).whitening()
+        residual = self._residual_of(seen, number, whitening)
         if locations is not None:
-            usual = self.residual_map(values, scored, number)
+            usual = self._residual_of(seen, number)
             others = (locations - LocationMoments.of(usual)).mean_and_deviation()
             residual = normalise_residual(residual, *others)
+        if self.whole_part is not None:
+            residual = self.whole_part.join(residual, self.whole_part(seen.coarse, number), number)
         return raw_score(enlarge(residual, self.config.image_size)).item()
 
     def _fit_out_of_distribution(self, batches: Iterable[Tensor], number: int) -> None:

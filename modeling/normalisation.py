@@ -12,6 +12,8 @@ from torch import Tensor, nn
 # otherwise count without limit.
 SHRINKAGE = 1e-2
 
+Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
+
 
 @dataclass
 class Moments:
@@ -107,5 +109,6 @@ class ResidualStatistics(nn.Module):
 
 
 def apply_whitening(values: Tensor, whitening: Tensor) -> Tensor:
-    """Multiply every vector of channels: (B, C, h, w) with (B, C, C) or (C, C)."""
-    return torch.matmul(whitening, values.flatten(2)).view_as(values)
+    """Multiply every vector of channels: (B, C, h, w) with (B, R, C) or (R, C)."""
+    mixed = torch.matmul(whitening, values.flatten(2))
+    return mixed.unflatten(2, values.shape[2:])

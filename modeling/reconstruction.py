@@ -22,11 +22,12 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
-from .calibration import THRESHOLD, Calibration
+from .calibration import THRESHOLD
+from .categories import CategoriesMixin, Category
 from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .fitting import CalibrationMixin
-from .normalisation import ResidualStatistics, apply_whitening
+from .normalisation import ResidualStatistics, Whitening, apply_whitening
 from .out_of_distribution import NO_DOUBT, OutOfDistribution, doubt_of, light_and_sharpness
 from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
@@ -39,6 +40,7 @@ from .scoring import (
 )
 from .targets import FeatureTarget, PixelTarget
 from .weights import WHERE, check_weights_file
+from .whole_part import WholePart
 
 logger = logging.get_logger(__name__)
 
@@ -48,10 +50,6 @@ UNCALIBRATED = (
     "that it was not trained on."
 )
 WHITENED = ("l1", "mse")  # what depends on the difference alone; an angle does not
-
-# One name for all pictures, one a picture, or already their numbers (B,).
-Category = str | Sequence[str] | Tensor | None
-Whitening = tuple[Tensor, Tensor]  # mean (B, C) or (C,), matrix (B, C, C) or (C, C)
 
 
 @dataclass
@@ -83,7 +81,7 @@ class ReconstructionOutput(ModelOutput):
         return [doubt_of(number) for number in numbers]
 
 
-class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
+class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, ABC):
     """Base of all architectures: owns target, residual, map, score and calibration."""
 
     config_class = ReconstructionConfig
@@ -96,6 +94,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         on_features = config.target == "features"
         self.target = FeatureTarget(config) if on_features else PixelTarget(config)
         self.residual_statistics = self._new_statistics()
+        self.whole_part = self._new_whole_part()
         # Under this name it lies in the weights of every saved model.
         self.familiarity = OutOfDistribution(
             config.target, max(1, len(config.categories)), self.target.channels
@@ -129,6 +128,15 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             self.config.image_size // self.config.map_stride,
         )
 
+    def _new_whole_part(self) -> WholePart | None:
+        """The stream that knows what belongs where, if the config has one."""
+        if self.config.whole_part_layers is None:
+            return None
+        channels = self.target.coarse_channels
+        return WholePart(
+            self.config.whole_part_shape, max(1, len(self.config.categories)), channels
+        )
+
     def _init_weights(self, module: nn.Module) -> None:
         # transformers draws convolutions from N(0, 0.02), which starves a deep decoder. Torch's own
         # smaller start learns faster than He's: where a normalisation follows, only a weight's
@@ -138,7 +146,7 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ResidualStatistics | OutOfDistribution):
+        elif isinstance(module, ResidualStatistics | OutOfDistribution | WholePart):
             module.reset()
         elif isinstance(module, FeatureTarget):
             init.zeros_(module.mean)
@@ -175,7 +183,8 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             return_dict: False returns the fields that are not None as a tuple.
         """
         tiles = self.tiles_of(pixel_values, loss_only)
-        values = self.target.combine(extracted or self.target.extract(tiles))
+        extracted = extracted or self.target.extract(tiles)
+        values = self.target.combine(extracted)
         clean_values, clean_pixels = values, tiles
         if clean_pixel_values is not None:
             clean_pixels = self.tiles_of(clean_pixel_values, loss_only)
@@ -189,7 +198,11 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             output = ReconstructionOutput(loss=loss)
         else:
             with torch.no_grad():
-                output = self._judge(pixel_values, values, restoration.values.detach(), category)
+                restored, coarse = (
+                    restoration.values.detach(),
+                    self.coarse_of(pixel_values, extracted),
+                )
+                output = self._judge(pixel_values, values, restored, coarse, category)
             output = ReconstructionOutput(**{**output, "loss": loss})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
@@ -206,8 +219,9 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
                 "pixel_values must be finite numbers in 0..1, found NaN or infinity; prepare "
                 "photos with the model's image processor."
             )
-        values = self.target.encode(self.tiles_of(pixel_values))
-        return self._judge(pixel_values, values, self.restore(values).values, category)
+        extracted = self.target.extract(self.tiles_of(pixel_values))
+        values, coarse = self.target.combine(extracted), self.coarse_of(pixel_values, extracted)
+        return self._judge(pixel_values, values, self.restore(values).values, coarse, category)
 
     def tiles_of(self, pixel_values: Tensor, or_tiles: bool = False) -> Tensor:
         """What the body sees of pictures, (B tiles, 3, h, w), or of what already are tiles."""
@@ -216,6 +230,20 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
             return pixel_values
         self.check_shape(pixel_values)
         return self.config.tiling.cut(pixel_values)
+
+    def coarse_of(self, pixel_values: Tensor, extracted: Sequence[Tensor]) -> Tensor | None:
+        """By what the whole part is seen, (B, C, side, side); None where there is no such stream.
+
+        Of pictures (B, 3, H, W) and what was extracted of their tiles. A picture that is cut into
+        tiles is seen once more as a whole, as large as one of them.
+        """
+        if self.whole_part is None:
+            return None
+        if self.config.tiling.tiles > 1:
+            size = (self.config.body_size, self.config.body_size)
+            small = F.interpolate(pixel_values, size=size, mode="bilinear", align_corners=False)
+            extracted = self.target.extract(small)
+        return self.target.coarse(extracted, self.config.whole_part_side)
 
     def check_shape(self, pixel_values: Tensor) -> None:
         """Raise `ValueError` unless pictures are (B, 3, H, W) with H = W = config.image_size."""
@@ -243,26 +271,57 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         return (restored,)
 
     def _judge(
-        self, pixel_values: Tensor, values: Tensor, restored: Tensor, category: Category
+        self,
+        pixel_values: Tensor,
+        values: Tensor,
+        restored: Tensor,
+        coarse: Tensor | None,
+        category: Category,
     ) -> ReconstructionOutput:
         # `len` would fix the batch size of an exported graph.
         numbers = self.category_numbers(category, pixel_values.shape[0])
-        residual = self.residual_map(values, self.scored_restorations(values, restored), numbers)
-        if self.residual_statistics.per_location:
-            usual = self.residual_statistics.locations_of(numbers)
-            residual = normalise_residual(residual, *usual)
+        residual = self._body_residual(values, restored, numbers)
+        picture = self.config.tiling.join(self.target.paint(restored))
+        if self.whole_part is not None:
+            view = self.whole_part(coarse, numbers)
+            residual = self.whole_part.join(residual, view, numbers)
+            picture = self.whole_part.show(picture, view, numbers)
         anomaly_map = enlarge(residual, self.config.image_size)
         raw = raw_score(anomaly_map)
         score, is_anomalous = self._score(raw, numbers)
         summaries = self.familiarity.summarise(pixel_values, values)
+        doubt = self.familiarity.doubts(summaries, light_and_sharpness(pixel_values), numbers)
+        if self.whole_part is not None:  # a part that is gone is no other product
+            doubt = doubt.masked_fill(self.whole_part.empty(pixel_values, numbers), NO_DOUBT)
         return ReconstructionOutput(
-            reconstruction=self.config.tiling.join(self.target.paint(restored)).clamp(0, 1),
+            reconstruction=picture.clamp(0, 1),
             anomaly_map=anomaly_map,
             raw_score=raw,
             anomaly_score=score,
             is_anomalous=is_anomalous,
-            doubt=self.familiarity.doubts(summaries, light_and_sharpness(pixel_values), numbers),
+            doubt=doubt,
         )
+
+    @torch.no_grad()
+    def streams(self, pixel_values: Tensor, category: Category = None) -> tuple[Tensor, Tensor]:
+        """What the body and the whole part see, (B, h, w) each, before they are joined.
+
+        Of pictures as `detect` takes them, by a model that has both.
+        """
+        numbers = self.category_numbers(category, len(pixel_values))
+        extracted = self.target.extract(self.tiles_of(pixel_values))
+        values = self.target.combine(extracted)
+        residual = self._body_residual(values, self.restore(values).values, numbers)
+        view = self.whole_part(self.coarse_of(pixel_values, extracted), numbers)
+        return residual, enlarge(view.anomaly, residual.shape[-1])
+
+    def _body_residual(self, values: Tensor, restored: Tensor, numbers: Tensor) -> Tensor:
+        """The body's residual as it is judged, (B, h, w)."""
+        residual = self.residual_map(values, self.scored_restorations(values, restored), numbers)
+        if self.residual_statistics.per_location:
+            usual = self.residual_statistics.locations_of(numbers)
+            residual = normalise_residual(residual, *usual)
+        return residual
 
     def residual_map(
         self,
@@ -323,46 +382,3 @@ class ReconstructionModel(CalibrationMixin, PreTrainedModel, ABC):
         )
         score = calibrated_score(raw, thresholds, scales)
         return score, exceeds(score, THRESHOLD)
-
-    def category_if_several(self, category: str) -> str | None:
-        """The category to judge by: this one if the model knows several, else None, its only one.
-
-        A model of one product is told nothing, so that it may also see photos of another.
-        """
-        return category if len(self.config.categories) > 1 else None
-
-    def category_numbers(self, category: Category, count: int) -> Tensor:
-        """(count,) positions in `config.categories` of one category for all, or one a picture.
-
-        Numbers are passed on as they are: an exported graph takes these, for it knows no names.
-        Raises `ValueError` when a category is unknown, or missing although the model knows several.
-        """
-        if isinstance(category, Tensor):
-            return category
-        known = self.config.categories
-        if category is None:
-            if len(known) > 1:
-                raise ValueError(
-                    f"This model knows {', '.join(known)}; say which with category=... ."
-                )
-            return torch.zeros(count, dtype=torch.long, device=self.device)
-        names = [category] * count if isinstance(category, str) else list(category)
-        unknown = sorted({*names} - {*known})
-        if unknown or len(names) != count:
-            raise ValueError(
-                f"category must be one of {', '.join(known) or 'none: the model knows no category'}"
-                f" for each of {count} pictures, found {', '.join(unknown) or len(names)}."
-            )
-        return torch.tensor([known.index(name) for name in names], device=self.device)
-
-    @property
-    def calibrations(self) -> dict[str, Calibration]:
-        """Category to what its held-out good parts say; empty while uncalibrated."""
-        stored = self.config.calibrations
-        return {category: Calibration.from_dict(values) for category, values in stored.items()}
-
-    def calibration_of(self, category: str | None = None) -> Calibration | None:
-        """A category's calibration, or the only one's, or None; raises as `category_numbers`."""
-        number = self.category_numbers(category, 1).item()
-        categories = self.config.categories
-        return self.calibrations.get(categories[number]) if categories else None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .backbones import build_backbone
 from .layers import ConvLayer
+from .whole_part import coarse_grid
 
 if TYPE_CHECKING:
     from .configuration import ReconstructionConfig
@@ -68,11 +69,14 @@ class FeatureTarget(Target):
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
         self.grid = config.body_size // config.feature_stride
-        self.backbone = build_backbone(
-            config.backbone, config.backbone_layers, config.backbone_config
-        )
+        self.backbone = build_backbone(config.backbone, config.trunk_layers, config.backbone_config)
         self.freeze()
-        self.channels = sum(self.backbone.channels)
+        self.body_layers = _places(config.backbone_layers, config.trunk_layers)
+        self.whole_part_layers = _places(config.whole_part_layers or [], config.trunk_layers)
+        self.channels = sum(self.backbone.channels[place] for place in self.body_layers)
+        self.coarse_channels = sum(
+            self.backbone.channels[place] for place in self.whole_part_layers
+        )
         self.register_buffer("mean", torch.zeros(self.channels))
         self.register_buffer("deviation", torch.ones(self.channels))
         self.painter = Painter(self.channels, config.painter_channels, config.feature_stride)
@@ -124,8 +128,13 @@ class FeatureTarget(Target):
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp_min(SMALLEST_DEVIATION))
 
+    def coarse(self, extracted: Sequence[Tensor], side: int) -> Tensor:
+        """The whole part's layers of what `extract` returned, (B, C, side, side)."""
+        return coarse_grid([extracted[place] for place in self.whole_part_layers], side)
+
     def _stack(self, extracted: Sequence[Tensor]) -> Tensor:
-        return torch.cat([_resize(features.float(), self.grid) for features in extracted], dim=1)
+        layers = [extracted[place].float() for place in self.body_layers]
+        return torch.cat([_resize(features, self.grid) for features in layers], dim=1)
 
 
 class Painter(nn.Sequential):
@@ -145,6 +154,11 @@ class Painter(nn.Sequential):
             nn.Conv2d(hidden_channels // 2, 3 * cell**2, 3, padding=1),
             nn.PixelShuffle(cell),
         )
+
+
+def _places(layers: Sequence[int], among: Sequence[int]) -> list[int]:
+    """Where some layers stand among others."""
+    return [among.index(layer) for layer in layers]
 
 
 def _resize(features: Tensor, side: int) -> Tensor:

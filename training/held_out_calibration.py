@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.held_out_damage import DamageTrial, separations
+from training.held_out_damage import DamageTrial, best_by_a_margin, separations
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
+from training.whole_part import weigh_whole_part
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +26,6 @@ CANDIDATES = {"pixels": ("none", "location"), "features": ("channel", "channel+l
 JUDGED_PHOTOS = 48  # held-out photos of a category that choose the normalisation; more cost time
 JUDGED_COPIES = 3  # damaged copies of each
 LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
-# The default has to be beaten by this much AUROC, and by twice its standard error over halves and
-# copies. With 24 photos, one copy and no such bar, screws of seed 1 (of 0 and 1) were measured by
-# place, which cost them 10 points of AUROC.
-LEAST_GAIN = 0.01
-TURNING = 45  # degrees; a part that may be turned so far has no places to have statistics of
 
 
 def calibrate(
@@ -54,6 +49,9 @@ def calibrate(
     for category, good in prepared.items():
         loader = DataLoader(good, recipe.batch_size)
         calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
+        if model.whole_part is not None:
+            weigh_whole_part(model, good, category, recipe)
+            calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
         if recipe.threshold_rule == ROC:
             chosen = _by_category(labelled, [category])[category]
             raw = _raw_scores(model, PreparedPhotos(chosen, processor), category, recipe)
@@ -105,22 +103,10 @@ def choose_normalisation(
     return best_by_a_margin(aurocs)
 
 
-def best_by_a_margin(aurocs: Mapping[str, np.ndarray]) -> str:
-    """The name with the best mean, or the first one where the gain over it may be chance.
-
-    The results of the names, (n,) with n > 1, are of the same trials in the same order.
-    """
-    default, *others = aurocs
-    best = max(others, key=lambda name: aurocs[name].mean())
-    gains = aurocs[best] - aurocs[default]
-    chance = 2 * gains.std(ddof=1) / math.sqrt(len(gains))
-    return best if gains.mean() >= max(LEAST_GAIN, chance) else default
-
-
 def _candidates(model: ReconstructionModel, recipe: Recipe) -> list[str]:
     """The normalisations that suit the products, the default first."""
     turns = any(
-        augmentation_for(category, recipe.augmentation).rotation >= TURNING
+        augmentation_for(category, recipe.augmentation).turns
         for category in model.config.categories
     )
     target = model.config.target

@@ -10,6 +10,7 @@ from torch import nn
 
 from modeling import ARCHITECTURES, ReconstructionModel
 from modeling.backbones import load_backbone
+from modeling.configuration import joined_layers
 from training.model_folder import round_to_half
 from training.recipe import Recipe, without_folder
 
@@ -33,7 +34,9 @@ def build_model(
     defaults = model_class.config_class.defaults_for_target("features")
     backbone = backbone or load_backbone(
         recipe.backbone or defaults["backbone"],
-        recipe.backbone_layers or defaults["backbone_layers"],
+        joined_layers(
+            recipe.backbone_layers or defaults["backbone_layers"], recipe.whole_part_layers
+        ),
     )
     network, hub_config = backbone
     fields |= {"backbone": without_folder(fields["backbone"]), "backbone_config": hub_config}

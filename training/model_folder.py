@@ -12,6 +12,7 @@ from torch import nn
 
 from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, TrainingRun
 from modeling import InspectionImageProcessor, ReconstructionModel
+from modeling.whole_part import HALVES
 from publishing.model_card import model_card
 from system.errors import DiskError, disk_errors_told
 from system.files import draft_of, move_files, put_in_place, remove_unfinished
@@ -96,8 +97,9 @@ def plot_learning_curve(path: Path, history: History) -> None:
 
 def _half_state(model: ReconstructionModel) -> dict[str, torch.Tensor]:
     """Weights in fp16; the calibration's statistics stay in float32, which scores depend on."""
-    trained = {name for name, _ in model.named_parameters()}
+    halves = {name for name, _ in model.named_parameters()}
+    halves |= {f"whole_part.{name}" for name in HALVES}
     return {
-        name: tensor.half() if name in trained else tensor
+        name: tensor.half() if name in halves else tensor
         for name, tensor in model.state_dict().items()
     }

@@ -27,7 +27,7 @@ EXPECTED = {  # what a YAML file must have for a field of each kind, in words
     int: "a whole number",
     str: "text, in quotes where YAML takes it for something else",
 }
-KINDS_IN_LISTS = {"category": str, "backbone_layers": int}
+KINDS_IN_LISTS = {"category": str, "backbone_layers": int, "whole_part_layers": int}
 
 
 def _field(default: Any, help_text: str) -> Any:
@@ -60,6 +60,9 @@ class Recipe:
         None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
     )
     backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
+    whole_part_layers: list | None = _field(
+        None, "which layers know what belongs where, such as 4,7,10,14; default: none do"
+    )
     image_size: int = _field(448, "side of the square model input, pixels")
     tile_size: int | None = _field(
         None, "side of overlapping tiles that the body sees one by one; default: all at once"
@@ -174,6 +177,7 @@ class Recipe:
             "target",
             "backbone",
             "backbone_layers",
+            "whole_part_layers",
             "image_size",
             "tile_size",
             "loss_weights",
@@ -181,6 +185,8 @@ class Recipe:
             "map_sigma",
         )
         values = {name: getattr(self, name) for name in names}
+        if self.target != "features":  # nothing else knows the whole part
+            values["whole_part_layers"] = None
         if self.residual_normalisation != AUTO:
             values["residual_normalisation"] = self.residual_normalisation
         return {**values, **(self.model or {})}
@@ -252,7 +258,7 @@ def _reader_for(name: str, annotation: Any) -> Callable[[str], Any]:
         return annotation
     if "int" in str(annotation):  # a number that may be left out
         return int
-    if name == "backbone_layers":
+    if name.endswith("_layers"):
         return _read_layers
     return read_weights if "dict" in str(annotation) else str
 

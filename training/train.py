@@ -42,6 +42,7 @@ from training.model_folder import complete_model_folder, round_to_half, write_mo
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
 from training.recipe import ROC, Recipe, parse_recipe
+from training.whole_part import learn_whole_part
 
 # Wrong recipes, photos and backbones are kinds of ValueError.
 BAD_INPUT = (CheckpointError, ElsewhereError, TrainingError, ValueError)
@@ -110,7 +111,8 @@ def train(recipe: Recipe, command: str) -> None:
     def calibrate_and_write() -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(trained)  # before calibration, so that the threshold fits what is saved
-        calibrate(trained.eval(), held_out, processor, recipe, dataset.get(VALIDATION))
+        learn_whole_part(trained.eval(), good, processor, recipe)
+        calibrate(trained, held_out, processor, recipe, dataset.get(VALIDATION))
         run = facts_of_run(trained, command, len(good), cost, accelerator)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
 

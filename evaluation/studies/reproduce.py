@@ -32,7 +32,6 @@ from evaluation.documents.document import markdown_table
 from model_files import EXAMPLES, METRICS, PLOTS
 from modeling import load_model
 from system.command_line import run_command
-from training.held_out_calibration import TURNING
 from training.photos.augmentation import augmentation_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,7 +174,7 @@ FIGURES: dict[str, Callable[[Reproduction], str]] = {
 def named(category: str) -> str:
     """A category with where it comes from, and whether its parts lie the same way every time."""
     origin = f"`synthetic:{category}`" if category in PARTS else f"MVTec AD `{category}`"
-    turns = augmentation_for(category).rotation >= TURNING
+    turns = augmentation_for(category).turns
     return f"{origin} ({'any rotation' if turns else 'always aligned'})"
 
 

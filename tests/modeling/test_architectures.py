@@ -9,11 +9,21 @@ import pytest
 import torch
 
 from modeling import ARCHITECTURES, InspectionImageProcessor, ReconstructionModel
-from modeling.configuration import TARGETS
 from modeling.restoration import painting_loss
 from modeling.scoring import exceeds
 
 SIDE = 64
+STREAMS = {  # a target, and whether the whole part is seen beside it
+    "pixels": {"target": "pixels"},
+    "features": {"target": "features"},
+    "features and whole part": {
+        "target": "features",
+        "whole_part_layers": [4, 12],
+        "whole_part_side": 4,
+        "whole_part_channels": 16,
+        "whole_part_directions": 3,
+    },
+}
 
 
 def build(architecture: str, target: str, **fields) -> ReconstructionModel:
@@ -23,9 +33,10 @@ def build(architecture: str, target: str, **fields) -> ReconstructionModel:
     return model_class(model_class.config_class(**fields)).eval()
 
 
-@pytest.fixture(params=itertools.product(ARCHITECTURES, TARGETS), ids="-".join)
+@pytest.fixture(params=itertools.product(ARCHITECTURES, STREAMS), ids="-".join)
 def model(request) -> ReconstructionModel:
-    return build(*request.param)
+    architecture, stream = request.param
+    return build(architecture, **STREAMS[stream])
 
 
 @pytest.fixture
@@ -35,6 +46,9 @@ def photos() -> torch.Tensor:
 
 @pytest.fixture
 def calibrated(model, photos) -> ReconstructionModel:
+    if model.whole_part is not None:
+        model.fit_whole_part(list(photos.split(1)))
+        model.whole_part.weight.fill_(0.5)
     model.calibrate([photos[:4], photos[4:]], false_alarm_rate=0.25)
     return model
 

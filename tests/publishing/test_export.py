@@ -38,7 +38,12 @@ MORE = {  # what else decides how a score is computed
     ("masked-autoencoder", "pixels"): BLOCKS,
     ("variational-autoencoder", "features"): {"probability_samples": 2},
     ("variational-autoencoder", "pixels"): {"tile_size": 32},  # three a side
-    ("autoencoder", "features"): {"residual_normalisation": "channel+location"},
+    ("autoencoder", "features"): {
+        "residual_normalisation": "channel+location",
+        "whole_part_layers": [4, 12],
+        "whole_part_channels": 16,
+        "whole_part_directions": 3,
+    },
     ("autoencoder", "pixels"): {"residual_weights": {"l1": 1.0, "ms_ssim": 1.0, "msgms": 1.0}},
 }
 
@@ -60,6 +65,9 @@ def exported(request, tmp_path_factory):
     fields = {"image_size": SIDE, "target": target, "categories": CATEGORIES}
     model = model_class(model_class.config_class(**fields, **MORE.get(request.param, {}))).eval()
     for seed, category in enumerate(CATEGORIES):
+        if model.whole_part is not None:
+            model.fit_whole_part(photos(6, seed).split(1), category)
+            model.whole_part.weight[seed] = 0.5
         model.calibrate([photos(6, seed)], false_alarm_rate=0.25, category=category)
     folder = tmp_path_factory.mktemp("-".join(request.param))
     model.save_pretrained(folder)

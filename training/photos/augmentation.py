@@ -18,6 +18,10 @@ from PIL import Image
 
 from modeling.checks import check_number
 
+TURNING = 45  # degrees
+GAMMA = 2.2  # of the curve by which cameras store light
+MIRROR, EDGE = "reflection", "border"  # what lies outside a picture, as torch calls it
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -29,6 +33,9 @@ class Augmentation:
     shift: float = 0.0  # share of the side to either direction, 0 to 0.5
     brightness: float = 0.0  # added to the picture, to either side, 0 to 1 of full scale
     contrast: float = 0.0  # factor around the picture's mean, 1 minus to 1 plus this; 0 to 1
+    zoom: float = 0.0  # share of the side by which the camera is nearer or farther, 0 to 0.5
+    exposure: float = 0.0  # stops of light more or less, 0 to 4
+    tint: float = 0.0  # share by which red rises and blue falls, or the other way, 0 to 0.5
     noise: float = 0.0  # largest standard deviation of the sensor noise, 0 to 1 of full scale
     # The largest share of the side that is lost when the photo is made smaller and enlarged again,
     # and the largest loss of a JPEG (0.25 is quality 75), 0 to 0.9 both. Each leaves half of the
@@ -37,9 +44,15 @@ class Augmentation:
     compression: float = 0.25
 
     def __post_init__(self) -> None:
-        most = {"rotation": 180, "shift": 0.5, "resampling": 0.9, "compression": 0.9}
+        most = {"rotation": 180, "shift": 0.5, "zoom": 0.5, "exposure": 4, "tint": 0.5}
+        most |= {"resampling": 0.9, "compression": 0.9}
         for name, value in vars(self).items():
             check_number(f"augmentation.{name}", value, 0, most.get(name, 1))
+
+    @property
+    def turns(self) -> bool:
+        """Whether the part may lie in such different ways that no place on it has a place here."""
+        return self.rotation >= TURNING
 
 
 UNCHANGED = Augmentation(resampling=0, compression=0)
@@ -75,7 +88,8 @@ def augment(
 ) -> np.ndarray:
     """A good part, (H, W, 3) float32 in 0..1, as it might as well have been photographed.
 
-    The number of draws is always the same. Where the picture is moved away from, it is mirrored.
+    One augmentation always makes as many draws. Where the picture is moved away from, it is
+    mirrored.
     """
     angle = generator.uniform(-augmentation.rotation, augmentation.rotation)
     across, down = generator.uniform(-augmentation.shift, augmentation.shift, size=2)
@@ -86,13 +100,20 @@ def augment(
     noise = generator.uniform(0, augmentation.noise)
     resampling = generator.uniform(-augmentation.resampling, augmentation.resampling)
     compression = generator.uniform(-augmentation.compression, augmentation.compression)
+    zoom, exposure, tint = (
+        generator.uniform(-most, most) if most else 0.0
+        for most in (augmentation.zoom, augmentation.exposure, augmentation.tint)
+    )
 
     if mirror_across:
         picture = picture[:, ::-1]
     if mirror_down:
         picture = picture[::-1]
-    if angle or across or down:
-        picture = _move(picture, angle, across, down)
+    if angle or across or down or zoom:
+        picture = moved_picture(picture, angle, across, down, zoom)
+    if exposure or tint:
+        colours = np.array([1 + tint, 1, 1 - tint]) * 2 ** (exposure / GAMMA)
+        picture = picture * colours.astype(np.float32)
     if augmentation.contrast or augmentation.brightness:
         mean = picture.mean()
         picture = mean + contrast * (picture - mean) + brightness
@@ -124,15 +145,25 @@ def _to_bytes(picture: np.ndarray) -> np.ndarray:
     return (picture * 255).round().astype(np.uint8)
 
 
-def _move(picture: np.ndarray, angle: float, across: float, down: float) -> np.ndarray:
-    """Rotate by degrees about the centre, shift by shares of the side; mirrored at the border."""
+def moved_picture(
+    picture: np.ndarray,
+    angle: float = 0.0,
+    across: float = 0.0,
+    down: float = 0.0,
+    zoom: float = 0.0,
+    outside: str = MIRROR,
+) -> np.ndarray:
+    """A picture, (H, W, 3), turned by degrees about the centre, shifted and zoomed by shares of it.
+
+    What comes in from outside is the picture's mirror image, or its edge.
+    """
     radians = np.deg2rad(angle)
-    cosine, sine = np.cos(radians), np.sin(radians)
+    cosine, sine = np.cos(radians) / (1 + zoom), np.sin(radians) / (1 + zoom)
     # Coordinates run from -1 to 1, so a shift by the whole side is 2.
     matrix = torch.tensor(
         [[[cosine, -sine, 2 * across], [sine, cosine, 2 * down]]], dtype=torch.float32
     )
     pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
-    moved = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    moved = F.grid_sample(pixels, grid, padding_mode=outside, align_corners=False)
     return moved[0].permute(1, 2, 0).numpy()

@@ -154,17 +154,23 @@ def structure_of(picture: np.ndarray) -> np.ndarray:
 
 def spot_in(picture: np.ndarray, structure: np.ndarray, generator: np.random.Generator) -> Spot:
     """A spot of a picture, mostly where `structure_of` says that there is something."""
-    # Inverting the cumulated distribution is ten times faster than `generator.choice`.
-    index = np.searchsorted(np.cumsum(structure), generator.random() * structure.sum())
-    place = np.unravel_index(min(index, structure.size - 1), structure.shape)
+    place = place_in(structure, generator)
     reach = int(REACH * min(structure.shape))
-    firsts = [max(int(position) - reach, 0) for position in place]
+    firsts = [max(position - reach, 0) for position in place]
     rows, columns = (
-        slice(first, min(int(position) + reach + 1, length))
+        slice(first, min(position + reach + 1, length))
         for first, position, length in zip(firsts, place, structure.shape, strict=True)
     )
-    row, column = (int(position) - first for position, first in zip(place, firsts, strict=True))
+    row, column = (position - first for position, first in zip(place, firsts, strict=True))
     return Spot(picture, (rows, columns), (row, column))
+
+
+def place_in(structure: np.ndarray, generator: np.random.Generator) -> tuple[int, int]:
+    """Row and column, drawn from a distribution, (H, W)."""
+    # Inverting the cumulated distribution is ten times faster than `generator.choice`.
+    index = np.searchsorted(np.cumsum(structure), generator.random() * structure.sum())
+    row, column = np.unravel_index(min(index, structure.size - 1), structure.shape)
+    return int(row), int(column)
 
 
 def _blob(spot: Spot, generator: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""The whole part, learned from the good photos that the body learns from, and what it counts for.
+
+Each photo is learned together with random changes of it that make no other part, by light, camera
+and file: a subspace of the photos as they are would know the photographs rather than the part.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modeling import InspectionImageProcessor, ReconstructionModel
+from training.held_out_damage import DamageTrial, best_by_a_margin, structurally_damaged
+from training.photos.augmentation import Augmentation, augment, augmentation_for
+from training.photos.decoded import PreparedPhotos
+from training.photos.structural_damage import KINDS, OF_PIECES
+from training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+MOST_PHOTOS = 400  # of a category; more add little and take memory
+CHANGED_COPIES = 2  # of each photo
+CHANGES = Augmentation(
+    rotation=2, shift=0.02, zoom=0.05, exposure=0.5, tint=0.02, noise=5 / 255, resampling=0.5
+)
+
+JUDGED_PHOTOS = 32  # held-out photos of a category that choose the weight; more cost time
+JUDGED_COPIES = 3  # of each, with local damage, and as many with structural damage
+# What the whole part counts for beside the body, where either counts 1 if the median good photo has
+# the same score by both. The first stays unless another is better beyond chance.
+SHARES = (0.25, 0.0, 0.1, 0.5, 1.0, 2.0, 4.0)
+
+
+def learn_whole_part(
+    model: ReconstructionModel, good: Dataset, processor: InspectionImageProcessor, recipe: Recipe
+) -> None:
+    """Solve the stream for every category of the model, if the model has one."""
+    if model.whole_part is None:
+        return
+    names = np.array(good["category"])
+    for category in model.config.categories:
+        photos = np.flatnonzero(names == category)
+        chosen = photos[np.linspace(0, len(photos) - 1, min(len(photos), MOST_PHOTOS)).astype(int)]
+        prepared = PreparedPhotos(good.select(chosen), processor)
+        model.fit_whole_part(versions_of(prepared, recipe.seed), category)
+
+
+def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
+    """Each photo as it is and changed, (1 + CHANGED_COPIES, 3, H, W) in 0..1."""
+    for index in range(len(photos)):
+        photo = photos[index]
+        picture = photo.permute(1, 2, 0).numpy()
+        changed = [
+            augment(picture, CHANGES, np.random.default_rng((seed, copy, index)))
+            for copy in range(CHANGED_COPIES)
+        ]
+        yield torch.stack([photo, *(torch.from_numpy(one).permute(2, 0, 1) for one in changed)])
+
+
+def weigh_whole_part(
+    model: ReconstructionModel, photos: PreparedPhotos, category: str, recipe: Recipe
+) -> None:
+    """Set what the stream counts for in a category: what tells damage best from held-out photos.
+
+    Half of the damage is local and half structural. The model is calibrated, but for the weight,
+    by which it is to be calibrated again.
+    """
+    trial = DamageTrial.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed)
+    kinds = OF_PIECES if augmentation_for(category, recipe.augmentation).turns else KINDS
+    structural = structurally_damaged(trial.good, kinds, JUDGED_COPIES, recipe.seed)
+    good = _streams(model, trial.good, category, recipe.batch_size)
+    damaged = [
+        _streams(model, copies, category, recipe.batch_size)
+        for copies in (*zip(*trial.damaged, strict=True), *zip(*structural, strict=True))
+    ]
+    body, whole = (stream.flatten(1).amax(dim=1).median() for stream in good)
+    unit = (body / whole).item()
+    aurocs = {
+        share: np.array([_auroc(good, copies, share * unit) for copies in damaged])
+        for share in SHARES
+    }
+    logger.info("AUROC on damage by the whole part's share: %s", aurocs)
+    number = model.category_numbers(category, 1)
+    model.whole_part.weight[number] = best_by_a_margin(aurocs) * unit
+
+
+def _streams(
+    model: ReconstructionModel, photos: Sequence[Tensor], category: str, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """What body and whole part see of N photos, (N, h, w) each."""
+    batches = DataLoader(photos, batch_size)
+    seen = [model.streams(batch.to(model.device), category) for batch in batches]
+    body, whole = (torch.cat([one.cpu() for one in stream]) for stream in zip(*seen, strict=True))
+    return body, whole
+
+
+def _auroc(good: tuple[Tensor, Tensor], damaged: tuple[Tensor, Tensor], weight: float) -> float:
+    """How well the joined streams tell the damaged photos from the good ones, 0..1."""
+    scores = [(body + weight * whole).flatten(1).amax(dim=1) for body, whole in (good, damaged)]
+    labels = np.repeat([0, 1], [len(part) for part in scores])
+    return roc_auc_score(labels, torch.cat(scores).numpy())
