@@ -130,8 +130,9 @@ class CalibrationMixin:
             values = self.target.combine(extracted)
             restored = self.restore(values).values
             coarse = self.coarse_of(pixel_values, extracted)
-            parts = [[None] * len(pixel_values)] if coarse is None else [coarse.split(1)]
-            yield from map(Seen, values.split(tiles), restored.split(tiles), *parts)
+            grids = [None] * len(pixel_values) if coarse is None else coarse.split(1)
+            photos = zip(values.split(tiles), restored.split(tiles), grids, strict=True)
+            yield from (Seen(*photo) for photo in photos)
 
     def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
         """Store the covariance of all parts' residuals; None where nothing is whitened."""

@@ -24,6 +24,7 @@ from transformers.utils import ModelOutput, logging
 
 from .calibration import THRESHOLD
 from .categories import CategoriesMixin, Category
+from .checks import check_number
 from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .fitting import CalibrationMixin
@@ -133,6 +134,7 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
         if self.config.whole_part_layers is None:
             return None
         channels = self.target.coarse_channels
+        check_number("whole_part_channels", self.config.whole_part_channels, 1, channels)
         return WholePart(
             self.config.whole_part_shape, max(1, len(self.config.categories)), channels
         )

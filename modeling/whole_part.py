@@ -104,21 +104,20 @@ class WholePart(nn.Module):
 
     def forward(self, features: Tensor, category: Tensor) -> WholePartView:
         """See photos by their features, (B, C, g, g), each by its category's number, (B,)."""
-        vectors = reduced(
-            features, self._of("channel_mean", category), self._of("reduction", category)
-        )
-        differences = vectors - self._of("mean", category)
-        directions = self._of("directions", category)
-        coordinates = torch.einsum("bx,bdx->bd", differences, directions)
-        residual = differences - torch.einsum("bd,bdx->bx", coordinates, directions)
-        anomaly = self.anomaly_of(residual, category)
-        return WholePartView(anomaly, *self._robust(differences, coordinates, category))
+        # In full precision: small differences of large numbers.
+        with torch.autocast(features.device.type, enabled=False):
+            mean, reduction = self._of("channel_mean", category), self._of("reduction", category)
+            differences = reduced(features, mean, reduction) - self._of("mean", category)
+            directions = self._of("directions", category)
+            coordinates = torch.einsum("bx,bdx->bd", differences, directions)
+            residual = differences - torch.einsum("bd,bdx->bx", coordinates, directions)
+            anomaly = self.anomaly_of(residual, category)
+            return WholePartView(anomaly, *self._robust(differences, coordinates, category))
 
     def anomaly_of(self, residual: Tensor, category: Tensor) -> Tensor:
         """(B, g, g), how unusual residuals, (B, R g g), are at each place."""
-        return distances(self._grid(residual), self._of("whitening", category)) / self._usual(
-            category
-        )
+        found = distances(self._grid(residual), self._of("whitening", category))
+        return found / self._usual(category)
 
     def join(self, residual: Tensor, view: WholePartView, category: Tensor) -> Tensor:
         """The body's residual, (B, h, w), and what does not belong, by its weight: (B, h, w)."""
@@ -148,10 +147,7 @@ class WholePart(nn.Module):
         pictures = F.adaptive_avg_pool2d(pixel_values.float(), PICTURE_SIDE)
         good = self._of("picture", category).view_as(pictures)
         is_usual = frame_distance(pictures, good) <= self._of("frame_limit", category)
-        slope = structure(pictures)
-        frame = slope * frame_of(FIELDS, FRAME * FIELDS).to(slope)
-        most = MORE_STRUCTURE * frame.amax(dim=(1, 2))
-        return is_usual & (slope.amax(dim=(1, 2)) <= most)
+        return is_usual & is_bare(pictures)
 
     def paint(self, coordinates: Tensor, category: Tensor, side: int) -> Tensor:
         """(B, 3, side, side): the good part that has these coordinates, (B, D)."""
@@ -221,6 +217,13 @@ def frame_distance(pictures: Tensor, good: Tensor) -> Tensor:
     """How far the frames of pictures are from those of others, (B, 3, p, p) in 0..1 each; (B,)."""
     frame = frame_of(PICTURE_SIDE, FRAME * PICTURE_SIDE).to(pictures)
     return ((pictures - good).abs().mean(dim=1) * frame).sum(dim=(1, 2)) / frame.sum()
+
+
+def is_bare(pictures: Tensor) -> Tensor:
+    """Whether pictures, (B, 3, p, p), have no more structure inside than on their frame; (B,)."""
+    slope = structure(pictures)
+    frame = slope * frame_of(FIELDS, FRAME * FIELDS).to(slope)
+    return slope.amax(dim=(1, 2)) <= MORE_STRUCTURE * frame.amax(dim=(1, 2))
 
 
 def structure(pictures: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .normalisation import ChannelMoments
-from .whole_part import HALVES, WholePart, distances, frame_distance, reduced
+from .whole_part import HALVES, WholePart, distances, frame_distance, is_bare, reduced
 
 FOLDS = 5
 LEAST_PHOTOS = 3  # two of which are a subspace for the third
@@ -39,7 +39,7 @@ def fit_whole_part(stream: WholePart, category: int, features: Tensor, pictures:
     if count < LEAST_PHOTOS:
         raise ValueError(
             f"The whole part needs at least {LEAST_PHOTOS} good photos, found {count}; add good "
-            "photos, or train without it: --whole_part false."
+            "photos, or take training/configs/default.yaml, which does without."
         )
     mean, reduction = _channels(features.flatten(0, 1), stream.shape.channels)
     vectors = reduced(features.flatten(0, 1), mean, reduction).unflatten(0, (count, versions))
@@ -61,7 +61,7 @@ def fit_whole_part(stream: WholePart, category: int, features: Tensor, pictures:
         "whitening": whitening,
         "spread": spread,
         "limit": (usual / (spread + spread.mean())).flatten(1).amax(dim=1).quantile(BEYOND),
-        "frame_limit": FARTHER * frame_distance(pictures, pictures.mean(dim=0)).max() + LEAST,
+        "frame_limit": _frame_limit(pictures),
         "picture": picture,
         "picture_directions": changes,
     }
@@ -107,6 +107,16 @@ def _of_others(vectors: Tensor, directions: int) -> Tensor:
         differences = vectors[number == fold] - mean
         residuals[number == fold] = differences - differences @ basis.T @ basis
     return residuals.flatten(0, 1)
+
+
+def _frame_limit(pictures: Tensor) -> Tensor:
+    """How far the frame of an empty place may be from the mean of good pictures, (n, 3, p, p); ().
+
+    Of a surface that fills the picture no part can be gone: -1, which no distance is below.
+    """
+    if is_bare(pictures).any():
+        return pictures.new_tensor(-1.0)
+    return FARTHER * frame_distance(pictures, pictures.mean(dim=0)).max() + LEAST
 
 
 def _pictures(pictures: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,9 @@ WRONG = [
     ({"hidden_sizes": []}, "hidden_sizes must be a list of 1 to 8 values, found 0"),
     ({"feature_stride": 3}, "feature_stride must be a power of 2"),
     ({"backbone_layers": [-1]}, "backbone_layers must be a whole number"),
+    ({"whole_part_layers": [-1]}, "whole_part_layers must be a whole number"),
+    ({"whole_part_side": 0}, "whole_part_side must be a whole number from 1 to 64"),
+    ({"target": "pixels", "whole_part_layers": [4]}, "whole_part_layers need the target features"),
 ]
 
 

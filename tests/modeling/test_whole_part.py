@@ -100,21 +100,34 @@ def test_without_weight_the_stream_costs_nothing_and_shows_nothing(stream, witho
         stream.weight.copy_(weight)
 
 
-def test_an_empty_place_is_told_from_another_product(stream, good):
-    photo = torch.zeros(1, 3, PICTURE_SIDE, PICTURE_SIDE)
-    photo[:] = stream.picture.view(1, 3, PICTURE_SIDE, PICTURE_SIDE)
+def ground(level: float, seed: int = 0) -> Tensor:
+    """(1, 3, p, p): a place with nothing on it, and its grain."""
+    shape = (1, 3, PICTURE_SIDE, PICTURE_SIDE)
+    return level + 0.01 * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def with_part(picture: Tensor, seed: int) -> Tensor:
+    part = torch.rand(60, 60, generator=torch.Generator().manual_seed(seed))
+    picture = picture.clone()
+    picture[..., 50:110, 50:110] = part
+    return picture
+
+
+def test_an_empty_place_is_told_from_another_product():
+    good = torch.cat([with_part(ground(0.5, seed), seed=1) for seed in range(5)])
+    stream = WholePart(SHAPE, categories=1, channels=CHANNELS)
+    fit_whole_part(stream, 0, grids(5, seed=0)[:, None], good)
+    assert stream.empty(ground(0.505, seed=9), ONLY)
+    assert not stream.empty(with_part(ground(0.5), seed=2), ONLY)
     frame = frame_of(PICTURE_SIDE, 8)
-    level = WholePart(SHAPE, categories=1, channels=CHANNELS)
-    level.picture.fill_(0.5)
-    level.frame_limit.fill_(0.05)
-    empty = torch.full((1, 3, PICTURE_SIDE, PICTURE_SIDE), 0.52)
-    empty += 0.01 * torch.rand(empty.shape, generator=torch.Generator().manual_seed(0))
-    assert level.empty(empty, ONLY)
-    other = empty.clone()
-    other[..., 60:100, 60:100] = torch.rand(40, 40, generator=torch.Generator().manual_seed(1))
-    assert not level.empty(other, ONLY)
-    elsewhere = torch.where(frame, empty + 0.2, empty)
-    assert not level.empty(elsewhere, ONLY)
+    assert not stream.empty(torch.where(frame, ground(0.7), ground(0.5)), ONLY)
+
+
+def test_of_a_surface_that_fills_the_picture_no_part_can_be_gone():
+    surface = torch.cat([ground(0.5, seed) for seed in range(5)])
+    stream = WholePart(SHAPE, categories=1, channels=CHANNELS)
+    fit_whole_part(stream, 0, grids(5, seed=0)[:, None], surface)
+    assert not stream.empty(ground(0.5, seed=9), ONLY)
 
 
 def test_a_subspace_has_orthonormal_directions_and_no_more_than_its_vectors_can_have():
