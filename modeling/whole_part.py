@@ -22,7 +22,7 @@ from .scoring import enlarge
 
 # On the way to coordinates that a defect does not pull along: how often places are weighed anew,
 # and steps towards what they say then.
-ROBUST_ROUNDS, ROBUST_STEPS = 3, 12
+ROBUST_ROUNDS, ROBUST_STEPS = 2, 12
 # The picture is drawn small and enlarged, and by the first directions only, which hold most of it.
 PICTURE_SIDE, PICTURE_DIRECTIONS = 160, 16
 
@@ -189,7 +189,10 @@ class WholePart(nn.Module):
 
     def _of(self, name: str, category: Tensor) -> Tensor:
         """A buffer's part of each picture's category, in full precision."""
-        return getattr(self, name)[category].float()
+        buffer = getattr(self, name)
+        if len(buffer) == 1:  # the same for all: no copies of what is large
+            return buffer.float().expand(category.shape[0], *buffer.shape[1:])
+        return buffer[category].float()
 
     def _grid(self, vectors: Tensor) -> Tensor:
         """(B, R g g) -> (B, R, g, g)."""
