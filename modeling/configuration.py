@@ -253,8 +253,8 @@ class ReconstructionConfig(PreTrainedConfig):
             raise ValueError(f"backbone must be a name, found {self.backbone!r}.")
         for name in ("backbone_layers", "whole_part_layers"):
             layers = getattr(self, name)
-            if layers is None:  # which the body's can't be any more
-                continue
+            if layers is None and name == "whole_part_layers":
+                continue  # there is no such stream
             check_list(name, layers, MAX_LAYERS)
             for layer in layers:
                 check_number(name, layer, 0, 200, whole=True)

@@ -69,11 +69,8 @@ def swapped(picture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 KINDS: tuple[Kind, ...] = (without_piece, without_part, moved, turned, doubled, swapped)
-OF_PIECES: tuple[Kind, ...] = (
-    without_piece,
-    doubled,
-    swapped,
-)  # also of a part that may lie anyhow
+# Damage of a part that may lie anyhow, too: moved or turned, it is as good.
+OF_PIECES: tuple[Kind, ...] = (without_piece, doubled, swapped)
 
 
 def damage_structure(
