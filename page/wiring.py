@@ -33,6 +33,8 @@ FOLLOWED = """(session, threshold, ...rest) => {
   return [session, window.goldenSample.followThreshold(threshold), ...rest];
 }"""
 
+IN_TURN = "(...given) => window.goldenSample.inTurn(...given)"
+
 
 def build(inspector: Inspector, root: Path) -> gr.Blocks:
     """The page of an inspector, on which visitors get folders of their own in `root`."""
@@ -174,7 +176,10 @@ class Wiring:
             (c.note.submit, None),
             (c.note.blur, None),
         ):
-            event(partial(self.one_photo.decide, decision), given, told, **AT_ONCE)
+            decide = partial(self.one_photo.decide, decision)
+            # A click on a button also leaves the note, so there are often two at once.
+            decided = event(decide, given, told, js=IN_TURN, **AT_ONCE)
+            decided.then(None, None, None, js="() => window.goldenSample.endTurn()")
 
     def _inspecting_many(self) -> None:
         c = self.components

@@ -23,7 +23,7 @@ LONGEST_FILES = (
     "test_documents.py",
     "strength/test_load.py",
     "publishing/test_export.py",
-    "page/test_pagesession_hub.py",
+    "page/test_page_hub.py",
     "modeling/test_hub_loading.py",
     "training/test_train.py",
     "system/test_several_processes.py",

@@ -44,6 +44,19 @@
     return keepThreshold(value);
   };
 
+  // One request after the other: of two answers at once, the one that was written first may arrive
+  // last, and stay on the page without what the other one added.
+  const turns = [];
+  const inTurn = async (...given) => {
+    const before = turns.at(-1)?.ended;
+    const turn = {};
+    turn.ended = new Promise((resolve) => (turn.end = resolve));
+    turns.push(turn);
+    await before;
+    return given;
+  };
+  const endTurn = () => turns.shift()?.end();
+
   // What is taken home.
   const saveUrl = (address, name = "") => {
     if (!address) return;
@@ -204,6 +217,8 @@
   Object.assign((window.goldenSample ??= {}), {
     showVerdict,
     followThreshold,
+    inTurn,
+    endTurn,
     saveText,
     saveUrl,
     link,

@@ -27,6 +27,16 @@ from running_app import running_app
 
 from data.synthetic import render
 
+FIRST_ANSWER_LATE = """() => {
+  const ask = window.fetch;
+  window.answers = 0;
+  window.fetch = async (...request) => {
+    const answer = await ask(...request);
+    const isFirst = String(request[0]).includes("/run/") && window.answers++ === 0;
+    if (isFirst) await new Promise((done) => setTimeout(done, 1500));
+    return answer;
+  };
+}"""
 ROWS = "#batch_table tr[data-number]"
 
 
@@ -160,6 +170,21 @@ def test_decisions_and_threshold_reach_table_totals_csv_and_zip(page, photos):
     assert len([name for name in names if name.startswith("overlays/")]) == 6
     assert len([name for name in names if name.startswith("masks/")]) == 6
     assert not [name for name in names if ".." in name or name.startswith("/")]
+
+
+def test_a_decision_is_shown_though_the_note_before_it_is_slow_to_arrive(page, photos):
+    inspect_many(page, photos)
+    page.locator(ROWS).nth(1).click()
+    expect(page.locator("#decision")).to_be_visible(timeout=WHILE_BUSY)
+    page.evaluate(FIRST_ANSWER_LATE)
+    page.locator("#note textarea, #note input").fill("within the limits")
+    page.click("#accept")  # which leaves the note, so both are sent
+    row = page.locator(ROWS).nth(1)
+    expect(row).to_contain_text("accepted")
+    expect(row).to_contain_text("within the limits")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("window.answers") == 2
+    expect(row).to_contain_text("accepted")
 
 
 def test_stop_keeps_what_is_done(page, photos):
