@@ -17,6 +17,7 @@ EXAMPLES = ROOT / "assets" / "examples"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PICTURES = ("original", "reconstruction", "difference")
 WHILE_BUSY = 120_000  # milliseconds in which even a busy machine loads a model
+expect.set_options(timeout=30_000)  # in which it does anything else
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import pytest
@@ -312,20 +312,29 @@ def memory() -> int:
 
 
 class Watched(Catalogue):
-    """A catalogue whose pipelines write down which photo they were given."""
+    """A catalogue whose pipelines write down which photo they were given.
 
-    def __init__(self, entry: ModelEntry) -> None:
+    The photos of the numbers in `held`, from 0, are under way until somebody else has come.
+    """
+
+    def __init__(self, entry: ModelEntry, held: Container[int]) -> None:
         super().__init__([entry])
+        self.held = held
         self.seen: list[Path] = []
         self.started = threading.Condition()
+        self.somebody_came = threading.Event()
 
     def load(self, entry):
         pipeline = super().load(entry)
 
         def inspect(photo, **options):
             with self.started:
+                number = len(self.seen)
                 self.seen.append(photo)
                 self.started.notify_all()
+            if number in self.held:
+                assert self.somebody_came.wait(timeout=600)
+                self.somebody_came.clear()
             return pipeline(photo, **options)
 
         inspect.model = pipeline.model
@@ -341,7 +350,8 @@ class Watched(Catalogue):
 def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between(
     photos, entry, folder, tmp_path
 ):
-    catalogue = Watched(entry)
+    came = range(20, MANY, 15)  # the first before the memory is measured: a thread has its own
+    catalogue = Watched(entry, came)
     inspector = Inspector(catalogue)
     batch = batch_of([photos[number % len(photos)] for number in range(MANY)], folder)
     other = TemporaryFolder(tmp_path / "other")
@@ -355,12 +365,12 @@ def test_a_batch_of_200_takes_no_more_memory_and_lets_another_visitor_in_between
 
     alone = [inspect_single() for _ in range(4)][1:]  # the first loads the model
     waits: list[float] = []
-    came = range(20, MANY, 15)  # the first before the memory is measured: a thread has its own
 
     def come_again_and_again() -> None:
         """Each time a photo of the batch is being inspected."""
         for number in came:
             catalogue.wait_for(number)
+            catalogue.somebody_came.set()
             waits.append(inspect_single())
 
     visitor = threading.Thread(target=come_again_and_again, daemon=True)

@@ -49,7 +49,7 @@ from tests.strength.visitors import (
 VISITORS = 50
 SECONDS = float(os.environ.get("LOAD_SECONDS", "12"))
 MAX_GROWTH = 40_000_000  # bytes after the warm-up, however long the crowd stays
-PATIENCE = 60  # seconds until what has to happen on the disk has happened
+PATIENCE = 300  # seconds until what has to happen has happened, even on a busy machine
 PHOTO = EXAMPLES / CATEGORY / "dent.jpg"
 
 
