@@ -37,7 +37,7 @@ EXAMPLES = "examples.jpg"  # a sheet of test photos
 # fmt: off
 RECIPE_FIELDS = (
     "data", "category", "output_dir", "architecture", "target", "backbone", "backbone_layers",
-    "whole_part_layers",
+    "whole_part", "whole_part_layers",
     "image_size", "tile_size", "model", "loss_weights", "residual_weights",
     "residual_normalisation", "map_sigma", "augmentation", "damage_probability", "variants",
     "epochs", "steps", "batch_size", "learning_rate", "weight_decay", "warmup_fraction",

@@ -133,10 +133,10 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
         """The stream that knows what belongs where, if the config has one."""
         if self.config.whole_part_layers is None:
             return None
-        channels = self.target.coarse_channels
-        check_number("whole_part_channels", self.config.whole_part_channels, 1, channels)
         return WholePart(
-            self.config.whole_part_shape, max(1, len(self.config.categories)), channels
+            self.config.whole_part_shape,
+            max(1, len(self.config.categories)),
+            self.target.coarse_channels,
         )
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -35,7 +35,7 @@ def build_model(
     backbone = backbone or load_backbone(
         recipe.backbone or defaults["backbone"],
         joined_layers(
-            recipe.backbone_layers or defaults["backbone_layers"], recipe.whole_part_layers
+            recipe.backbone_layers or defaults["backbone_layers"], fields.get("whole_part_layers")
         ),
     )
     network, hub_config = backbone

@@ -60,8 +60,12 @@ class Recipe:
         None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
     )
     backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
+    whole_part: bool = _field(
+        False, "whether a second stream learns what belongs where; of features alone"
+    )
     whole_part_layers: list | None = _field(
-        None, "which layers know what belongs where, such as 4,7,10,14; default: none do"
+        None,
+        "by which layers it sees; default: 4,7,10,14 of efficientnet-lite0, else backbone_layers",
     )
     image_size: int = _field(448, "side of the square model input, pixels")
     tile_size: int | None = _field(
@@ -165,6 +169,11 @@ class Recipe:
                 check_number(item.name, value, *between, whole=int in kinds)
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")
+        if self.whole_part_layers and not self.whole_part:
+            raise ValueError(
+                "whole_part_layers only mean something with whole_part; add --whole_part or leave "
+                "them out."
+            )
         if not self.push_to_hub and (self.push_every or self.hub_private or self.hub_model_id):
             raise ValueError(
                 "hub_model_id, hub_private and push_every only mean something with push_to_hub; "
@@ -177,7 +186,6 @@ class Recipe:
             "target",
             "backbone",
             "backbone_layers",
-            "whole_part_layers",
             "image_size",
             "tile_size",
             "loss_weights",
@@ -185,8 +193,10 @@ class Recipe:
             "map_sigma",
         )
         values = {name: getattr(self, name) for name in names}
-        if self.target != "features":  # nothing else knows the whole part
-            values["whole_part_layers"] = None
+        if self.whole_part and self.target == "features":  # nothing else knows the whole part
+            known = self.backbone or EFFICIENTNET_LITE0
+            layers = self.whole_part_layers or WHOLE_PART_LAYERS.get(known, self.backbone_layers)
+            values["whole_part_layers"] = layers
         if self.residual_normalisation != AUTO:
             values["residual_normalisation"] = self.residual_normalisation
         return {**values, **(self.model or {})}
