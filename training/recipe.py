@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from modeling import ARCHITECTURES
+from modeling.backbones import EFFICIENTNET_LITE0, LITE_SCALES, whole_part_layers
 from modeling.checks import check_choice, check_number
 
 CONFORMAL, ROC = "conformal", "roc"
@@ -57,11 +58,17 @@ class Recipe:
     architecture: str = _field("autoencoder", f"one of {', '.join(ARCHITECTURES)}")
     target: str = _field("features", "what is reconstructed: pixels or features")
     backbone: str | None = _field(
-        None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
+        None,
+        f"whose features: {', '.join(LITE_SCALES)} or the Hub id of an AutoBackbone; default: "
+        f"{EFFICIENTNET_LITE0}",
     )
-    backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
-    whole_part_layers: list | None = _field(
-        None, "which layers know what belongs where, such as 4,7,10,14; default: none do"
+    backbone_layers: list | None = _field(
+        None, "which layers' features, such as 4,7,10; default: what suits the backbone"
+    )
+    whole_part_layers: list | str | None = _field(
+        None,
+        "which layers know what belongs where, such as 4,7,10,14, or auto: what suits the "
+        "backbone; default: none do",
     )
     image_size: int = _field(448, "side of the square model input, pixels")
     tile_size: int | None = _field(
@@ -187,6 +194,9 @@ class Recipe:
         values = {name: getattr(self, name) for name in names}
         if self.target != "features":  # nothing else knows the whole part
             values["whole_part_layers"] = None
+        elif self.whole_part_layers == AUTO:
+            backbone = self.backbone or EFFICIENTNET_LITE0
+            values["whole_part_layers"] = whole_part_layers(backbone)
         if self.residual_normalisation != AUTO:
             values["residual_normalisation"] = self.residual_normalisation
         return {**values, **(self.model or {})}
@@ -259,7 +269,7 @@ def _reader_for(name: str, annotation: Any) -> Callable[[str], Any]:
     if "int" in str(annotation):  # a number that may be left out
         return int
     if name.endswith("_layers"):
-        return _read_layers
+        return _read_layers_or_auto if "str" in str(annotation) else _read_layers
     return read_weights if "dict" in str(annotation) else str
 
 
@@ -269,6 +279,10 @@ def _read_layers(text: str) -> list[int]:
     except ValueError as error:
         message = f"expected numbers such as 4,7,10, found {text!r}"
         raise argparse.ArgumentTypeError(message) from error
+
+
+def _read_layers_or_auto(text: str) -> list[int] | str:
+    return AUTO if text == AUTO else _read_layers(text)
 
 
 def read_weights(text: str) -> dict[str, float]:
@@ -310,8 +324,8 @@ def _as_declared(path: Path, name: str, value: Any) -> Any:
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(f"The recipe {path} has an unknown field {name!r}{hint}")
     kinds = get_args(types[name]) or (types[name],)
-    if value is None and NoneType in kinds:
-        return None
+    if (value is None and NoneType in kinds) or (value == AUTO and str in kinds):
+        return value
     kind = KINDS_IN_LISTS.get(name, kinds[0])
     try:
         if name not in KINDS_IN_LISTS:
