@@ -68,7 +68,8 @@ class ReconstructionConfig(PreTrainedConfig):
         backbone_layers: layers of the backbone whose features are stacked (its block numbers, or
             the `out_indices` of an `AutoBackbone`); None: `modeling.backbones.body_layers`.
         backbone_config: config of an `AutoBackbone`, so that the model loads without its Hub id.
-        feature_stride: input pixels to one position of the grid on which features are stacked.
+        feature_stride: input pixels to one position of the grid on which features are stacked; the
+            patch size of a ViT leaves its features as they are.
         painter_channels: width of the small decoder that paints features as a picture.
         whole_part_layers: layers of the backbone by which the whole part is known
             (`modeling.whole_part`); None: the body judges alone.
@@ -249,8 +250,8 @@ class ReconstructionConfig(PreTrainedConfig):
         check_number("feature_stride", self.feature_stride, 1, 64, whole=True)
         check_number("painter_channels", self.painter_channels, 16, 1024, whole=True)
         check_multiple("painter_channels", self.painter_channels, 16, "8 groups of each layer")
-        if self.feature_stride & (self.feature_stride - 1):
-            raise ValueError(f"feature_stride must be a power of 2, found {self.feature_stride}.")
+        if self.feature_stride > 1 and self.feature_stride % 2:  # the painter doubles the grid
+            raise ValueError(f"feature_stride must be 1 or even, found {self.feature_stride}.")
         check_number("positions of features", self.body_size // self.feature_stride, 1, MAX_GRID)
         if not isinstance(self.backbone, str):
             raise ValueError(f"backbone must be a name, found {self.backbone!r}.")
