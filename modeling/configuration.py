@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-from .backbones import EFFICIENTNET_LITE0
+from .backbones import EFFICIENTNET_LITE0, body_layers
 from .calibration import RANGES, Calibration
 from .checks import check_choice, check_list, check_multiple, check_number, check_weighting
 from .dissimilarity import DISSIMILARITIES
@@ -64,11 +63,13 @@ class ReconstructionConfig(PreTrainedConfig):
             sees them all at once takes too much memory to train.
         num_channels: colour channels of the input; 3 (RGB).
         target: what is reconstructed: "pixels", or "features" of a frozen backbone.
-        backbone: "efficientnet-lite0" or the Hub id of an `AutoBackbone`; None for pixels.
+        backbone: "efficientnet-lite0", -lite1 or -lite2, or the Hub id of an `AutoBackbone`; None
+            for pixels.
         backbone_layers: layers of the backbone whose features are stacked (its block numbers, or
-            the `out_indices` of an `AutoBackbone`).
+            the `out_indices` of an `AutoBackbone`); None: `modeling.backbones.body_layers`.
         backbone_config: config of an `AutoBackbone`, so that the model loads without its Hub id.
-        feature_stride: input pixels to one position of the grid on which features are stacked.
+        feature_stride: input pixels to one position of the grid on which features are stacked; the
+            patch size of a ViT leaves its features as they are.
         painter_channels: width of the small decoder that paints features as a picture.
         whole_part_layers: layers of the backbone by which the whole part is known
             (`modeling.whole_part`); None: the body judges alone.
@@ -116,6 +117,8 @@ class ReconstructionConfig(PreTrainedConfig):
         for name, value in self.defaults_for_target(self.target).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
+        if self.backbone_layers is None and isinstance(self.backbone, str):
+            self.backbone_layers = body_layers(self.backbone)
         self.categories = [] if self.categories is None else self.categories
         self.calibrations = {} if self.calibrations is None else self.calibrations
         self._check_categories()
@@ -141,7 +144,6 @@ class ReconstructionConfig(PreTrainedConfig):
         # together rank keys, screws and fabrics better than the square alone, and bottles as well.
         return {
             "backbone": EFFICIENTNET_LITE0,
-            "backbone_layers": [2, 4, 7, 10],
             "loss_weights": {"mse": 1.0},
             "residual_weights": {"mse": 1.0, "cosine": 5.0},
             "residual_normalisation": "channel",
@@ -150,7 +152,9 @@ class ReconstructionConfig(PreTrainedConfig):
     @property
     def trunk_layers(self) -> list[int]:
         """The layers that one pass of the backbone gives, for the body and for the whole part."""
-        return joined_layers(self.backbone_layers, self.whole_part_layers)
+        if self.whole_part_layers is None:
+            return list(self.backbone_layers)
+        return sorted({*self.backbone_layers, *self.whole_part_layers})
 
     @property
     def whole_part_shape(self) -> WholePartShape:
@@ -246,8 +250,8 @@ class ReconstructionConfig(PreTrainedConfig):
         check_number("feature_stride", self.feature_stride, 1, 64, whole=True)
         check_number("painter_channels", self.painter_channels, 16, 1024, whole=True)
         check_multiple("painter_channels", self.painter_channels, 16, "8 groups of each layer")
-        if self.feature_stride & (self.feature_stride - 1):
-            raise ValueError(f"feature_stride must be a power of 2, found {self.feature_stride}.")
+        if self.feature_stride > 1 and self.feature_stride % 2:  # the painter doubles the grid
+            raise ValueError(f"feature_stride must be 1 or even, found {self.feature_stride}.")
         check_number("positions of features", self.body_size // self.feature_stride, 1, MAX_GRID)
         if not isinstance(self.backbone, str):
             raise ValueError(f"backbone must be a name, found {self.backbone!r}.")
@@ -261,11 +265,6 @@ class ReconstructionConfig(PreTrainedConfig):
         check_number("whole_part_side", self.whole_part_side, 1, 64, whole=True)
         check_number("whole_part_channels", self.whole_part_channels, 1, 1024, whole=True)
         check_number("whole_part_directions", self.whole_part_directions, 1, 512, whole=True)
-
-
-def joined_layers(body: Sequence[int], whole_part: Sequence[int] | None) -> list[int]:
-    """A backbone's layers for the body and, if there is one, for the whole part, each once."""
-    return list(body) if whole_part is None else sorted({*body, *whole_part})
 
 
 class AutoencoderConfig(ReconstructionConfig):

@@ -24,7 +24,6 @@ from transformers.utils import ModelOutput, logging
 
 from .calibration import THRESHOLD
 from .categories import CategoriesMixin, Category
-from .checks import check_number
 from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .fitting import CalibrationMixin

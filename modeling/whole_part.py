@@ -102,6 +102,10 @@ class WholePart(nn.Module):
         self.spread.fill_(1)
         self.limit.fill_(1)
 
+    def knows(self, category: int) -> bool:
+        """Whether it has learned anything of a category, given by its number."""
+        return bool(self.directions[category].any())
+
     def forward(self, features: Tensor, category: Tensor) -> WholePartView:
         """See photos by their features, (B, C, g, g), each by its category's number, (B,)."""
         # In full precision: small differences of large numbers.

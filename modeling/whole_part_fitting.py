@@ -39,7 +39,7 @@ def fit_whole_part(stream: WholePart, category: int, features: Tensor, pictures:
     if count < LEAST_PHOTOS:
         raise ValueError(
             f"The whole part needs at least {LEAST_PHOTOS} good photos, found {count}; add good "
-            "photos, or take training/configs/default.yaml, which does without."
+            "photos."
         )
     mean, reduction = _channels(features.flatten(0, 1), stream.shape.channels)
     vectors = reduced(features.flatten(0, 1), mean, reduction).unflatten(0, (count, versions))

@@ -23,7 +23,7 @@ from data.licences import MVTEC_LICENSE, is_mvtec, is_synthetic, license_of, pic
 from hub_models import CATEGORY_PREFIX, PROJECT_TAG
 from model_files import CARD, EVALUATION, METRICS, Metrics, RecipeFacts, TrainingRun
 from modeling import TASK, Calibration, ReconstructionConfig
-from modeling.backbones import EFFICIENTNET_LITE0
+from modeling.backbones import LITE_SCALES
 from system.command_line import run_command
 from system.errors import first_line
 
@@ -131,7 +131,7 @@ def model_card(folder: Path, repo: str | None = None) -> str:
             name: Calibration.from_dict(values) for name, values in config.calibrations.items()
         },
         has_several_categories=len(config.categories) > 1,
-        has_own_backbone=config.backbone == EFFICIENTNET_LITE0,
+        has_own_backbone=config.backbone in LITE_SCALES,
         figures=FIGURES,
         figure=_figure,
         weakest=_weakest,
@@ -160,7 +160,7 @@ def _metadata(facts: CardFacts) -> ModelCardData:
         license=facts.licence,
         tags=[PROJECT_TAG, TASK, "visual-inspection", *of_categories],
         datasets=dataset and [dataset],
-        base_model=None if backbone == EFFICIENTNET_LITE0 else backbone,
+        base_model=None if backbone in LITE_SCALES else backbone,
         model_name=facts.name if results else None,
         eval_results=results or None,
     )

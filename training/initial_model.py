@@ -10,7 +10,6 @@ from torch import nn
 
 from modeling import ARCHITECTURES, ReconstructionModel
 from modeling.backbones import load_backbone
-from modeling.configuration import joined_layers
 from training.model_folder import round_to_half
 from training.recipe import Recipe, without_folder
 
@@ -29,18 +28,13 @@ def build_model(
     set_seed(recipe.seed)
     model_class = ARCHITECTURES[recipe.architecture]
     fields = {**recipe.model_fields(), "categories": list(categories)}
+    config = model_class.config_class(**fields)
     if recipe.target == "pixels":
-        return model_class(model_class.config_class(**fields)), None
-    defaults = model_class.config_class.defaults_for_target("features")
-    backbone = backbone or load_backbone(
-        recipe.backbone or defaults["backbone"],
-        joined_layers(
-            recipe.backbone_layers or defaults["backbone_layers"], fields.get("whole_part_layers")
-        ),
-    )
-    network, hub_config = backbone
-    fields |= {"backbone": without_folder(fields["backbone"]), "backbone_config": hub_config}
-    model = model_class(model_class.config_class(**fields))
+        return model_class(config), None
+    backbone = backbone or load_backbone(config.backbone, config.trunk_layers)
+    network, config.backbone_config = backbone
+    config.backbone = without_folder(config.backbone)
+    model = model_class(config)
     model.target.backbone.load_state_dict(network.state_dict())
     round_to_half(model.target.backbone)
     return model, backbone

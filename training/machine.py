@@ -12,7 +12,7 @@ from datetime import date
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import nn
 
 from model_files import TrainingRun
@@ -29,6 +29,8 @@ def join_processes(recipe: Recipe) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=_precision(recipe),
         log_with="tensorboard",
+        # No buffer changes while the weights learn, and those of the whole part are large.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         project_config=ProjectConfiguration(
             project_dir=recipe.output_dir, logging_dir=recipe.output_dir
         ),

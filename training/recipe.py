@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from modeling import ARCHITECTURES
+from modeling.backbones import EFFICIENTNET_LITE0, LITE_SCALES, whole_part_layers
 from modeling.checks import check_choice, check_number
 
 CONFORMAL, ROC = "conformal", "roc"
@@ -57,15 +58,18 @@ class Recipe:
     architecture: str = _field("autoencoder", f"one of {', '.join(ARCHITECTURES)}")
     target: str = _field("features", "what is reconstructed: pixels or features")
     backbone: str | None = _field(
-        None, "whose features: efficientnet-lite0 (default) or the Hub id of an AutoBackbone"
+        None,
+        f"whose features: {', '.join(LITE_SCALES)} or the Hub id of an AutoBackbone; default: "
+        f"{EFFICIENTNET_LITE0}",
     )
-    backbone_layers: list | None = _field(None, "which layers' features, such as 4,7,10")
+    backbone_layers: list | None = _field(
+        None, "which layers' features, such as 4,7,10; default: what suits the backbone"
+    )
     whole_part: bool = _field(
-        False, "whether a second stream learns what belongs where; of features alone"
+        False, "whether a second stream learns what belongs where, from features"
     )
     whole_part_layers: list | None = _field(
-        None,
-        "by which layers it sees; default: 4,7,10,14 of efficientnet-lite0, else backbone_layers",
+        None, "which layers' features those are; default: what suits the backbone"
     )
     image_size: int = _field(448, "side of the square model input, pixels")
     tile_size: int | None = _field(
@@ -194,9 +198,10 @@ class Recipe:
         )
         values = {name: getattr(self, name) for name in names}
         if self.whole_part and self.target == "features":  # nothing else knows the whole part
-            known = self.backbone or EFFICIENTNET_LITE0
-            layers = self.whole_part_layers or WHOLE_PART_LAYERS.get(known, self.backbone_layers)
-            values["whole_part_layers"] = layers
+            backbone = self.backbone or EFFICIENTNET_LITE0
+            values["whole_part_layers"] = self.whole_part_layers or whole_part_layers(
+                backbone, self.backbone_layers
+            )
         if self.residual_normalisation != AUTO:
             values["residual_normalisation"] = self.residual_normalisation
         return {**values, **(self.model or {})}

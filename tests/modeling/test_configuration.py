@@ -18,7 +18,7 @@ WRONG = [
     ({"latent_chanels": 8}, "did you mean latent_channels"),
     ({"hidden_sizes": [12]}, "hidden_sizes must be a multiple of 8"),
     ({"hidden_sizes": []}, "hidden_sizes must be a list of 1 to 8 values, found 0"),
-    ({"feature_stride": 3}, "feature_stride must be a power of 2"),
+    ({"feature_stride": 3}, "feature_stride must be 1 or even, found 3"),
     ({"backbone_layers": [-1]}, "backbone_layers must be a whole number"),
     ({"whole_part_layers": [-1]}, "whole_part_layers must be a whole number"),
     ({"whole_part_side": 0}, "whole_part_side must be a whole number from 1 to 64"),

@@ -18,6 +18,7 @@ from data.dataset import load_inspection_dataset
 from data.licences import license_of
 from data.synthetic import render
 from modeling import ARCHITECTURES, load_pipeline
+from modeling.backbones import LITE_SCALES, whole_part_layers
 from modeling.configuration import TARGETS
 from training.recipe import Recipe, parse_recipe
 from training.train import main
@@ -88,6 +89,10 @@ def test_accelerate_launch_trains_too(tmp_path):
         (("--data", "synthetic:flange_nut", "--augmentation", "rotatoin=9"), "knows rotation"),
         (("--data", "synthetic:flange_nut", "--backbone", "./nowhere"), "./nowhere could not be"),
         (("--data", "synthetic:flange_nut", "--backbone_layers", "9,4"), "ascending"),
+        (
+            ("--data", "x", "--no-whole_part", "--whole_part_layers", "4,7"),
+            "whole_part_layers only mean something with whole_part",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message, tmp_path, capsys):
@@ -140,6 +145,17 @@ def test_a_value_in_the_file_means_what_the_field_asks_for(line, field, value, t
     (tmp_path / "mine.yaml").write_text(line)
     found = getattr(parse_recipe([str(tmp_path / "mine.yaml")]), field)
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("trunk", LITE_SCALES)
+def test_layers_of_the_whole_part_are_those_of_the_trunk(trunk):
+    words = ["--backbone", trunk]
+    expected = whole_part_layers(trunk, None)
+    assert parse_recipe(words).model_fields()["whole_part_layers"] == expected
+    assert "whole_part_layers" not in parse_recipe([*words, "--no-whole_part"]).model_fields()
+    own = parse_recipe(["--backbone", "org/vit", "--backbone_layers", "3,9"]).model_fields()
+    assert own["whole_part_layers"] == [3, 9]
+    assert "whole_part_layers" not in parse_recipe(["--target", "pixels"]).model_fields()
 
 
 @pytest.mark.parametrize(

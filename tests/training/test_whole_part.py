@@ -21,7 +21,7 @@ PHOTOS = 8
 def inspect(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "nut"
     finished = run_command(
-        *("training/train.py", "training/configs/whole_part.yaml", "--data", TINY_DATA),
+        *("training/train.py", "--data", TINY_DATA),
         *("--image_size", "128", "--epochs", "6", "--checkpoint_every", "0"),
         *("--output_dir", folder),
     )
