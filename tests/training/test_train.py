@@ -19,8 +19,8 @@ from data.licences import license_of
 from data.synthetic import render
 from modeling import ARCHITECTURES, load_pipeline
 from modeling.backbones import LITE_SCALES, whole_part_layers
-from modeling.whole_part import HALVES
 from modeling.configuration import TARGETS
+from modeling.whole_part import HALVES
 from training.recipe import Recipe, parse_recipe
 from training.train import main
 
