@@ -74,7 +74,7 @@ class ReconstructionConfig(PreTrainedConfig):
         whole_part_layers: layers of the backbone by which the whole part is known
             (`modeling.whole_part`); None: the body judges alone.
         whole_part_side: positions of that coarse grid, each way.
-        whole_part_channels: to which its features are reduced.
+        whole_part_channels: to which its features are reduced, if they have more.
         whole_part_directions: in which good parts may differ, at most.
         loss_weights: training loss, a weighted sum of the mean dissimilarities named in
             `modeling.dissimilarity.DISSIMILARITIES` for the target.
@@ -262,6 +262,8 @@ class ReconstructionConfig(PreTrainedConfig):
             check_list(name, layers, MAX_LAYERS)
             for layer in layers:
                 check_number(name, layer, 0, 200, whole=True)
+            if list(layers) != sorted({*layers}):
+                raise ValueError(f"{name} must be ascending layer numbers, found {layers}.")
         check_number("whole_part_side", self.whole_part_side, 1, 64, whole=True)
         check_number("whole_part_channels", self.whole_part_channels, 1, 1024, whole=True)
         check_number("whole_part_directions", self.whole_part_directions, 1, 512, whole=True)

@@ -11,7 +11,7 @@ picture is regressed on the same directions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class WholePartShape:
     """How large the stream is: what a config says of it."""
 
     side: int  # positions of the coarse grid, each way
-    channels: int  # to which the features are reduced
+    channels: int  # to which the features are reduced, if they have more
     directions: int  # in which good parts may differ
 
 
@@ -73,7 +73,7 @@ class WholePart(nn.Module):
 
     def __init__(self, shape: WholePartShape, categories: int, channels: int) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape = shape = replace(shape, channels=min(shape.channels, channels))
         grid = shape.channels * shape.side**2
         pixels = 3 * PICTURE_SIDE**2
         sizes = {

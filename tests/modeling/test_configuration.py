@@ -21,6 +21,8 @@ WRONG = [
     ({"feature_stride": 3}, "feature_stride must be 1 or even, found 3"),
     ({"backbone_layers": [-1]}, "backbone_layers must be a whole number"),
     ({"whole_part_layers": [-1]}, "whole_part_layers must be a whole number"),
+    ({"whole_part_layers": [7, 4]}, "whole_part_layers must be ascending"),
+    ({"backbone_layers": [4, 4]}, "backbone_layers must be ascending"),
     ({"whole_part_side": 0}, "whole_part_side must be a whole number from 1 to 64"),
     ({"target": "pixels", "whole_part_layers": [4]}, "whole_part_layers need the target features"),
 ]

@@ -8,14 +8,9 @@ import errno
 import json
 import os
 import re
-import shutil
 import tempfile
-import threading
 import urllib.request
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import gradio as gr
@@ -23,41 +18,34 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fresh_process import run_code
-from gradio import processing_utils
-from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from gradio_client.utils import synchronize_async
 from PIL import Image
-from running_app import running_app
 
-from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
+from page.api.given_photos import name_of
 from page.api.programs import Programs
 from page.inspection.inspector import Inspector
-from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, find_models, name_models
 from page.views.programs import programs_html
-from page.wiring import build
-
-MODEL = ROOT / "assets" / "models" / "flange_nut"
-EXAMPLES = ROOT / "assets" / "examples" / "flange_nut"
-SECRET = "root:"  # how /etc/passwd begins
+from tests.page.calling import (
+    EXAMPLES,
+    MODEL,
+    ask,
+    call,
+    damaged_copy,
+    said,
+    served_functions,
+    upload,
+)
 
 
 @pytest.fixture(scope="module")
 def address(trained_model, tmp_path_factory):
-    """The functions in their own process: models that ship, a damaged one, one just trained."""
-    damaged = tmp_path_factory.mktemp("models") / "broken"
-    shutil.copytree(MODEL, damaged)
-    weights = damaged / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    folder = Path(__file__).parent / "programs_app"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with running_app(
-        folder, ["--models", str(damaged), str(trained_model)], environment
-    ) as address:
+    """Models that ship, a damaged one, one just trained."""
+    damaged = damaged_copy(tmp_path_factory.mktemp("models") / "broken")
+    with served_functions([damaged, trained_model]) as address:
         yield address
 
 
@@ -79,50 +67,6 @@ def holiday(tmp_path) -> Path:
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"this is no picture")
     return path
-
-
-def upload(address: str, photo: Path) -> str:
-    """POST a file as a form, as `curl -F files=@photo` does; returns its path on the server."""
-    border = uuid.uuid4().hex
-    head = f'--{border}\r\nContent-Disposition: form-data; name="files"; filename="{photo.name}"'
-    body = head.encode() + b"\r\n\r\n" + photo.read_bytes() + f"\r\n--{border}--\r\n".encode()
-    kind = {"Content-Type": f"multipart/form-data; boundary={border}"}
-    request = urllib.request.Request(f"{address}gradio_api/upload", body, kind)
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)[0]
-
-
-def call(address: str, function: str, **arguments: object) -> tuple[str, object]:
-    """Call a function by plain HTTP with named arguments; returns the last event and its data."""
-    return ask(address, f"v2/{function}", function, arguments)
-
-
-def ask(address: str, route: str, function: str, body: object) -> tuple[str, object]:
-    request = urllib.request.Request(
-        f"{address}gradio_api/call/{route}",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as response:
-        event = json.load(response)["event_id"]
-    with urllib.request.urlopen(f"{address}gradio_api/call/{function}/{event}") as response:
-        text = response.read().decode()
-    events = re.findall(r"event: (\w+)\ndata: (.*)\n", text)
-    name, data = next(pair for pair in events if pair[0] != "heartbeat")
-    data = json.loads(data)
-    return name, data[0] if name == "complete" else data
-
-
-def said(answer: tuple[str, object], given: object = "") -> str:
-    """The sentence of an answer that must be an error; it tells nothing that was not given."""
-    event, data = answer
-    assert event == "error"
-    sentence = data["error"].replace(str(given), "") if given else data["error"]
-    assert sentence.count("\n") == 0
-    assert "Traceback" not in sentence
-    assert str(ROOT) not in sentence
-    assert SECRET not in sentence
-    return sentence
 
 
 def without_time(record: dict) -> dict:
@@ -346,39 +290,6 @@ def test_a_file_that_is_no_photo_is_refused_by_its_name(address, client, holiday
         client.predict(handle_file(holiday), "flange_nut", api_name="/inspect")
 
 
-FOREIGN = ("/etc/passwd", "../../../../etc/passwd", "app.py", str(EXAMPLES / "good.jpg"))
-
-
-@pytest.mark.parametrize("path", FOREIGN)
-@pytest.mark.parametrize("kind", ["text", "bare", "described", "stream", "named", "url", "file"])
-def test_no_file_of_the_server_is_opened(address, path, kind):
-    meta = {"_type": "gradio.FileData"}
-    given = {
-        "text": path,
-        "bare": {"path": path},
-        "described": {"path": path, "meta": meta},
-        "stream": {"path": path, "meta": meta, "is_stream": True},
-        "named": {"path": path, "meta": meta, "orig_name": "part.jpg", "url": "http://a.test/b"},
-        "url": f"{address}gradio_api/file={path}",
-        "file": f"file://{path}",
-    }[kind]
-    sentence = said(call(address, "inspect", photo=given, category="flange_nut"), given)
-    assert "was not uploaded to this app" in sentence or "could not be fetched" in sentence
-    assert "picture" not in sentence  # nobody looked into it
-    of_batch = said_of_batch(address, given)
-    assert "was not uploaded" in of_batch or "could not be fetched" in of_batch
-
-
-def said_of_batch(address: str, given: object) -> str:
-    """Why a batch of one photo could not be inspected: by its row, or as a whole."""
-    event, data = call(address, "inspect_batch", photos=[given], category="flange_nut")
-    if event == "error":
-        return said((event, data), given)
-    (record,) = data["results"]
-    assert "verdict" not in record
-    return record["error"]
-
-
 @pytest.mark.parametrize("photo", [None, "", 7, [], {}, {"path": None}, ["/etc/passwd"]])
 def test_what_is_no_photo_at_all_is_refused(address, photo):
     sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
@@ -456,125 +367,6 @@ def test_many_calls_at_once_get_their_own_answers(address, pipeline):
     with ThreadPoolExecutor(24) as threads:
         answers = list(threads.map(inspect, paths * 4))
     assert answers == list(expected.items()) * 4
-
-
-ENDLESS = "endless"
-
-
-@pytest.fixture
-def camera():
-    """A camera's address: each time it shows another photo; /missing shows none.
-
-    /moved-to/ADDRESS leads elsewhere, and /endless never ends.
-    """
-    photos = [(EXAMPLES / f"{name}.jpg").read_bytes() for name in ("good", "dent", "good")]
-
-    class Camera(BaseHTTPRequestHandler):
-        def do_GET(self):
-            elsewhere = re.fullmatch("/moved-to/(.*)", self.path)
-            found = self.path.startswith("/latest.jpg") and photos
-            self.send_response(302 if elsewhere else 200 if found or ENDLESS in self.path else 404)
-            if elsewhere:
-                self.send_header("Location", elsewhere[1])
-            self.end_headers()
-            with suppress(ConnectionError):
-                while ENDLESS in self.path:
-                    self.wfile.write(bytes(2**20))
-            if found:
-                self.wfile.write(photos.pop(0))
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-
-
-@pytest.mark.parametrize("kind", ["text", "described", "handle_file"])
-def test_an_address_is_looked_at_anew_each_time(address, client, camera, kind):
-    url = f"http://localhost:{camera}/latest.jpg"
-    described = {"path": url, "meta": {"_type": "gradio.FileData"}, "url": url}
-    given = {"text": url, "described": described, "handle_file": handle_file(url)}[kind]
-    records = [client.predict(given, "flange_nut", api_name="/inspect") for _ in range(3)]
-    assert [record["verdict"] for record in records] == ["PASS", "FAIL", "PASS"]
-    assert {record["file"] for record in records} == {"latest.jpg"}
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("http://localhost:{port}/missing.jpg", "HTTP status 404"),
-        ("http://127.0.0.1:{port}/latest.jpg", "the address is not public"),
-        ("http://[::1]:{port}/latest.jpg", "the address is not public"),
-        ("http://10.0.0.1/latest.jpg", "the address is not public"),
-        ("http://nobody.invalid/latest.jpg", "nothing answers there"),
-        ("http://localhost:1/latest.jpg", "nothing answers there"),
-        ("http://", "nothing answers there"),
-        ("http://localhost:{port}/moved-to/http://127.0.0.1:{port}/latest.jpg", "is not public"),
-        ("http://localhost:{port}/moved-to/file:///etc/passwd", "nothing answers there"),
-        ("http://localhost:{port}/endless", "is larger than 64 MB"),
-        ("http://localhost:{port}/moved-to//endless", "is larger than 64 MB"),
-    ],
-)
-def test_an_address_that_cannot_be_fetched_is_refused(address, camera, url, words):
-    url = url.format(port=camera)
-    for given in (url, {"path": url, "meta": {"_type": "gradio.FileData"}}):
-        assert words in said(call(address, "inspect", photo=given, category="flange_nut"))
-
-
-@pytest.mark.parametrize(
-    ("host", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("100.64.0.1", False),  # what a provider's customers share
-        ("100.100.100.200", False),  # where a cloud tells its machines their secrets
-        ("192.0.0.192", False),
-        ("2002:7f00:1::", False),  # 127.0.0.1, as IPv6 ones
-        ("64:ff9b::7f00:1", False),
-        ("64:ff9b:1::7f00:1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:100.64.0.1", False),
-        ("fec0::1", False),
-        ("224.0.0.1", False),
-    ],
-)
-def test_only_what_anybody_may_ask_is_fetched(host, public):
-    assert is_public(host) == public
-
-
-@pytest.mark.parametrize("host", ["100.64.0.1", "192.0.0.192", "[2002:7f00:1::]"])
-def test_where_providers_keep_their_own_nobody_is_asked(host, tmp_path):
-    with pytest.raises(GivenPhotoError, match="the address is not public") as caught:
-        keep_given_photo(f"http://{host}/latest.jpg", TemporaryFolder(tmp_path))
-    assert str(caught.value.__cause__).endswith(" is not public")
-
-
-def test_the_page_fetches_no_address_whatever_input_it_is_given_to(camera, monkeypatch, tmp_path):
-    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["localhost"])
-    blocks = build(Inspector(Catalogue(find_models([str(MODEL)]))), tmp_path)
-    url = f"http://localhost:{camera}/latest.jpg"
-    photo = {"path": url, "meta": {"_type": "gradio.FileData"}}
-    tried = set()
-    for function in blocks.fns.values():
-        for place, block in enumerate(function.inputs):
-            if block.stateful or not function.fn or function.api_visibility == "public":
-                continue
-            given: list[object] = [None] * len(function.inputs)
-            given[place] = [photo] if block.elem_id == "files" else photo
-            for other, language in enumerate(function.inputs):
-                if other != place and language.elem_id == "language_code":
-                    given[other] = "de"
-            with pytest.raises(gr.Error) as caught:
-                synchronize_async(blocks.preprocess_data, function, given, SessionState(blocks))
-            spoken = "de" if "de" in given else "en"
-            assert caught.value.message == Translation(spoken)("guards.no_addresses")
-            tried.add((block.elem_id, spoken))
-    assert {("photo", "de"), ("files", "de"), ("note", "de"), ("language_code", "en")} <= tried
-    with urllib.request.urlopen(url) as answer:  # the first to ask is shown the first photo
-        assert answer.read() == (EXAMPLES / "good.jpg").read_bytes()
 
 
 def test_the_description_of_the_api_names_arguments_and_fields(client):
