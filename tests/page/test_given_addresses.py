@@ -1,4 +1,4 @@
-"""What programs give that lies elsewhere: no file of the server, and no private address, is read."""
+"""What programs give that lies elsewhere: no file of the server, no private address is read."""
 
 from __future__ import annotations
 
