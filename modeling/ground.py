@@ -160,7 +160,7 @@ def depth_of(mask: Tensor, most: int) -> Tensor:
 def large_things(mask: Tensor, solid: Tensor, depth: Tensor) -> Tensor:
     """What of masks hangs together with places so deep, (B, 1, 1), in the second of them.
 
-    The masks are (B, g, g) of 0 and 1, and so is what is returned. A gap of one place parts nothing.
+    The masks are (B, g, g) of 0 and 1, as is what is returned. A gap of one place parts nothing.
     """
     deep = (depth_of(solid, LARGE) >= depth).float() * solid
     return grown(deep, torch.maximum(mask, deep), reach=2)
