@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from data.dataset import load_inspection_dataset
@@ -34,11 +35,13 @@ def model(photos) -> Autoencoder:
         image_size=SIDE, target="pixels", categories=["flange_nut"], judged="part"
     )
     model = Autoencoder(config).eval()
-    learn_ground(
-        model, photos.photos.add_column("category", ["flange_nut"] * 12), PROCESSOR, Recipe()
-    )
+    learn_ground(model, with_category(photos), PROCESSOR, Recipe())
     model.calibrate(DataLoader(photos, 4), 0.2)
     return model
+
+
+def with_category(photos: PreparedPhotos) -> Dataset:
+    return photos.photos.add_column("category", ["flange_nut"] * len(photos))
 
 
 def tells_ground_apart(model: Autoencoder) -> bool:
@@ -55,7 +58,8 @@ def test_the_ground_of_an_aligned_part_is_learned_and_left_to_count_for_nothing(
 def test_where_damage_is_lost_all_is_judged_unless_the_recipe_says_otherwise(
     model, photos, monkeypatch, judge, kept
 ):
-    model.ground.places.zero_()  # as if nothing were part
+    model.ground.places.zero_()  # as if nothing were part,
+    model.ground.limit.fill_(1e9)  # and nothing stood out
     monkeypatch.setattr(judging, "dirty", lambda picture, *_: picture)
     choose_judged(model, photos, "flange_nut", Recipe(batch_size=4, judge=judge))
     assert tells_ground_apart(model) == kept
@@ -71,8 +75,7 @@ def test_a_recipe_that_judges_all_makes_a_model_without_ground():
 def test_calibration_walks_the_choice(model, photos):
     recipe = Recipe(batch_size=4, false_alarm_rate=0.2, residual_normalisation="none")
     model.set_residual_normalisation("none")
-    held_out = photos.photos.add_column("category", ["flange_nut"] * 12)
-    calibrate(model, held_out, PROCESSOR, recipe)
+    calibrate(model, with_category(photos), PROCESSOR, recipe)
     assert len(model.calibration_of().normal_scores) == 12
 
 
