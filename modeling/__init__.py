@@ -19,9 +19,10 @@ from .configuration import (
 from .image_processing import InspectionImageProcessor, PhotoError, open_photo
 from .loading import ModelLoadError, load_model
 from .masked_autoencoder import MaskedAutoencoder
+from .output import ReconstructionOutput
 from .pipeline import TASK, Inspection, InspectionPipeline, Judgement, judge, load_pipeline
 from .rates import Rate, rate
-from .reconstruction import ReconstructionModel, ReconstructionOutput
+from .reconstruction import ReconstructionModel
 from .record import CHECK, ERROR, FAIL, PASS, InspectionRecord, verdict_of
 from .regions import Finding, Region
 from .variational_autoencoder import VariationalAutoencoder

@@ -22,7 +22,8 @@ from .calibration import THRESHOLD
 from .errors import first_line
 from .graph import DIGEST_KEY, INPUTS, OUTPUTS, digest_of
 from .loading import ModelLoadError
-from .reconstruction import Category, ReconstructionModel, ReconstructionOutput
+from .output import ReconstructionOutput
+from .reconstruction import Category, ReconstructionModel
 from .scoring import exceeds
 from .weights import find_file
 

@@ -12,6 +12,7 @@ from .backbones import EFFICIENTNET_LITE0, body_layers
 from .calibration import RANGES, Calibration
 from .checks import check_choice, check_list, check_multiple, check_number, check_weighting
 from .dissimilarity import DISSIMILARITIES
+from .ground import ALL, JUDGED
 from .image_processing import DEFAULT_SIDE
 from .tiling import Tiling
 from .whole_part import WholePartShape
@@ -76,6 +77,8 @@ class ReconstructionConfig(PreTrainedConfig):
         whole_part_side: positions of that coarse grid, each way.
         whole_part_channels: to which its features are reduced, if they have more.
         whole_part_directions: in which good parts may differ, at most.
+        judged: "all" that a photo shows, or the "part": what differs on the ground beside it counts
+            for nothing (`modeling.ground`).
         loss_weights: training loss, a weighted sum of the mean dissimilarities named in
             `modeling.dissimilarity.DISSIMILARITIES` for the target.
         residual_weights: what is scored: a weighted sum of the same dissimilarity maps.
@@ -104,6 +107,7 @@ class ReconstructionConfig(PreTrainedConfig):
     whole_part_side: int = 14
     whole_part_channels: int = 128
     whole_part_directions: int = 60
+    judged: str = ALL
     loss_weights: dict[str, float | int] | None = None
     residual_weights: dict[str, float | int] | None = None
     residual_normalisation: str | None = None
@@ -114,6 +118,7 @@ class ReconstructionConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         check_choice("target", self.target, TARGETS)
+        check_choice("judged", self.judged, JUDGED)
         for name, value in self.defaults_for_target(self.target).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)

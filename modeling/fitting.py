@@ -7,6 +7,7 @@ A part of `ReconstructionModel` in a file of its own: the way from a picture to 
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -18,12 +19,15 @@ from torch import Tensor
 from .calibration import Calibration
 from .checks import check_choice
 from .configuration import NORMALISATIONS
+from .ground import look_of
+from .ground_fitting import fit_ground
 from .normalisation import ChannelMoments, LocationMoments, Whitening
 from .out_of_distribution import light_and_sharpness, resaved
-from .scoring import enlarge, normalise_residual, raw_score
+from .scoring import normalise_residual, raw_score
 from .whole_part import PICTURE_SIDE
 from .whole_part_fitting import fit_whole_part
 
+GROUNDS = 16  # good photos that say what is usual on the ground
 UNNAMED = "part"  # the category of a model that was given none
 
 
@@ -33,6 +37,7 @@ class Seen(NamedTuple):
     values: Tensor  # (tiles, C, h, w), the target's
     restored: Tensor  # (tiles, C, h, w), as they should be
     coarse: Tensor | None  # (1, C, side, side), by which the whole part is seen
+    judged: Tensor  # (1, h, w), where on the map what differs counts
 
 
 class CalibrationMixin:
@@ -64,9 +69,11 @@ class CalibrationMixin:
         self._check_count(sum(len(pixel_values) for pixel_values in batches))
         channels = self._fit_channels(batches, number)
         locations = self._fit_locations(batches, number)
+        if self.ground is not None:
+            self.ground.usual[number] = self._usual_on_ground(batches, number)
         scores = [
             self._score_by_others(seen, number, channels, locations)
-            for seen in self._seen_one_by_one(batches)
+            for seen in self._seen_one_by_one(batches, number)
         ]
         self._fit_out_of_distribution(batches, number.item())
         calibration = Calibration.fit(scores, false_alarm_rate)
@@ -92,6 +99,21 @@ class CalibrationMixin:
             features.append(self.coarse_of(versions, extracted))
             pictures.append(F.adaptive_avg_pool2d(versions[0], PICTURE_SIDE))
         fit_whole_part(self.whole_part, number, torch.stack(features), torch.stack(pictures))
+
+    @torch.no_grad()
+    def fit_ground(
+        self, batches: Iterable[Tensor], moves: bool, category: str | None = None
+    ) -> None:
+        """Learn where the part is from good parts, such as those that the body learns from.
+
+        Args:
+            batches: (B, 3, H, W) tensors in 0..1.
+            moves: whether the part may lie elsewhere on every photo.
+            category: which of the model's categories they are; not needed if there is one.
+        """
+        number = self.category_numbers(category, 1).item()
+        looks = [look_of(pixel_values.to(self.device)) for pixel_values in batches]
+        fit_ground(self.ground, number, torch.cat(looks), moves)
 
     def set_calibration(self, calibration: Calibration, category: str | None = None) -> None:
         """Judge a category, or the only one, by this calibration; raises as `category_numbers`."""
@@ -121,8 +143,8 @@ class CalibrationMixin:
                 "share, or choose the residual_normalisation none."
             )
 
-    def _seen_one_by_one(self, batches: Iterable[Tensor]) -> Iterator[Seen]:
-        """What detection sees, photo by photo."""
+    def _seen_one_by_one(self, batches: Iterable[Tensor], number: Tensor) -> Iterator[Seen]:
+        """What detection sees, photo by photo, of photos of the category with a number, (1,)."""
         tiles = self.config.tiling.tiles
         for pixel_values in batches:
             pixel_values = pixel_values.to(self.device)
@@ -131,7 +153,8 @@ class CalibrationMixin:
             restored = self.restore(values).values
             coarse = self.coarse_of(pixel_values, extracted)
             grids = [None] * len(pixel_values) if coarse is None else coarse.split(1)
-            photos = zip(values.split(tiles), restored.split(tiles), grids, strict=True)
+            judged = self.judged_places(pixel_values, number).split(1)
+            photos = zip(values.split(tiles), restored.split(tiles), grids, judged, strict=True)
             yield from (Seen(*photo) for photo in photos)
 
     def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
@@ -141,7 +164,7 @@ class CalibrationMixin:
             return None
         parts = (
             ChannelMoments.of(seen.values - seen.restored)
-            for seen in self._seen_one_by_one(batches)
+            for seen in self._seen_one_by_one(batches, number)
         )
         moments = functools.reduce(operator.add, parts)
         statistics.channel_mean[number], statistics.whitening[number] = moments.whitening()
@@ -154,12 +177,29 @@ class CalibrationMixin:
             return None
         parts = (
             LocationMoments.of(self._residual_of(seen, number))
-            for seen in self._seen_one_by_one(batches)
+            for seen in self._seen_one_by_one(batches, number)
         )
         moments = functools.reduce(operator.add, parts)
         mean, deviation = moments.mean_and_deviation()
         statistics.location_mean[number], statistics.location_deviation[number] = mean, deviation
         return moments
+
+    def _usual_on_ground(self, batches: Iterable[Tensor], number: Tensor) -> Tensor:
+        """The largest residual on the ground, of the median of the first good photos."""
+        some = itertools.islice(self._seen_one_by_one(batches, number), GROUNDS)
+        largest = []
+        for seen in some:
+            residual = self._body_residual(seen.values, seen.restored, number)
+            largest.append(
+                (self._with_whole_part(residual, seen, number) * (1 - seen.judged)).max()
+            )
+        return torch.stack(largest).median()
+
+    def _with_whole_part(self, residual: Tensor, seen: Seen, number: Tensor) -> Tensor:
+        """The body's residual of one photo, (1, h, w), joined with what the whole part sees."""
+        if self.whole_part is None:
+            return residual
+        return self.whole_part.join(residual, self.whole_part(seen.coarse, number), number)
 
     def _residual_of(
         self, seen: Seen, number: Tensor, whitening: Whitening | None = None
@@ -186,9 +226,8 @@ class CalibrationMixin:
             usual = self._residual_of(seen, number)
             others = (locations - LocationMoments.of(usual)).mean_and_deviation()
             residual = normalise_residual(residual, *others)
-        if self.whole_part is not None:
-            residual = self.whole_part.join(residual, self.whole_part(seen.coarse, number), number)
-        return raw_score(enlarge(residual, self.config.image_size)).item()
+        residual = self._with_whole_part(residual, seen, number)
+        return raw_score(self.map_of(residual, seen.judged, number)).item()
 
     def _fit_out_of_distribution(self, batches: Iterable[Tensor], number: int) -> None:
         summaries, measured = [], []

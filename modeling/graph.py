@@ -12,7 +12,10 @@ from .configuration import ReconstructionConfig
 from .reconstruction import ReconstructionModel
 
 INPUTS = ("pictures", "category")
-OUTPUTS = ("reconstruction", "anomaly_map", "raw_score", "anomaly_score", "doubt")
+OUTPUTS = (
+    *("reconstruction", "anomaly_map", "raw_score", "anomaly_score", "doubt"),
+    *("ground_map", "judged"),
+)
 # The name under which a graph's file keeps the `digest_of` its model; part of the file format.
 DIGEST_KEY = "golden_sample_fingerprint"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,15 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, logging
+from transformers.utils import logging
 
 from .calibration import THRESHOLD
 from .categories import CategoriesMixin, Category
 from .configuration import ReconstructionConfig
 from .dissimilarity import DISSIMILARITIES, weighted_sum
 from .fitting import CalibrationMixin
+from .ground import PART, Ground, on_grid
 from .normalisation import ResidualStatistics, Whitening, apply_whitening
-from .out_of_distribution import NO_DOUBT, OutOfDistribution, doubt_of, light_and_sharpness
+from .out_of_distribution import NO_DOUBT, OutOfDistribution, light_and_sharpness
+from .output import ReconstructionOutput
 from .restoration import Painted, Restoration, restoration_loss
 from .scoring import (
     calibrated_score,
@@ -52,35 +53,6 @@ UNCALIBRATED = (
 WHITENED = ("l1", "mse")  # what depends on the difference alone; an angle does not
 
 
-@dataclass
-class ReconstructionOutput(ModelOutput):
-    """What a reconstruction model says of a batch of photos; the same fields in every mode.
-
-    Attributes:
-        loss: (), the training loss; None from `detect`.
-        reconstruction: (B, 3, H, W), how the parts should look, in 0..1.
-        anomaly_map: (B, H, W), >= 0, where they differ.
-        raw_score: (B,), >= 0, the maximum of the map; metrics rank by it.
-        anomaly_score: (B,), 0..1, 0.5 at the calibrated threshold; NaN while uncalibrated.
-        is_anomalous: (B,), bool, the verdict at the calibrated threshold; None while uncalibrated.
-        doubt: (B,), why a photo does not seem to show the product, a position in
-            `out_of_distribution.DOUBTS`; -1 where it does, and while uncalibrated.
-    """
-
-    loss: Tensor | None = None
-    reconstruction: Tensor | None = None
-    anomaly_map: Tensor | None = None
-    raw_score: Tensor | None = None
-    anomaly_score: Tensor | None = None
-    is_anomalous: Tensor | None = None
-    doubt: Tensor | None = None
-
-    def doubt_names(self) -> list[str | None]:
-        """B of `out_of_distribution.DOUBTS`; None where a photo can be judged."""
-        numbers = [NO_DOUBT] * len(self.raw_score) if self.doubt is None else self.doubt.tolist()
-        return [doubt_of(number) for number in numbers]
-
-
 class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, ABC):
     """Base of all architectures: owns target, residual, map, score and calibration."""
 
@@ -95,10 +67,10 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
         self.target = FeatureTarget(config) if on_features else PixelTarget(config)
         self.residual_statistics = self._new_statistics()
         self.whole_part = self._new_whole_part()
+        count = max(1, len(config.categories))
+        self.ground = Ground(count) if config.judged == PART else None
         # Under this name it lies in the weights of every saved model.
-        self.familiarity = OutOfDistribution(
-            config.target, max(1, len(config.categories)), self.target.channels
-        )
+        self.familiarity = OutOfDistribution(config.target, count, self.target.channels)
 
     @classmethod
     def from_pretrained(
@@ -147,7 +119,7 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ResidualStatistics | OutOfDistribution | WholePart):
+        elif isinstance(module, ResidualStatistics | OutOfDistribution | WholePart | Ground):
             module.reset()
         elif isinstance(module, FeatureTarget):
             init.zeros_(module.mean)
@@ -287,7 +259,8 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
             view = self.whole_part(coarse, numbers)
             residual = self.whole_part.join(residual, view, numbers)
             picture = self.whole_part.show(picture, view, numbers)
-        anomaly_map = enlarge(residual, self.config.image_size)
+        judged = self.judged_places(pixel_values, numbers)
+        anomaly_map = self.map_of(residual, judged, numbers)
         raw = raw_score(anomaly_map)
         score, is_anomalous = self._score(raw, numbers)
         summaries = self.familiarity.summarise(pixel_values, values)
@@ -301,11 +274,29 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
             anomaly_score=score,
             is_anomalous=is_anomalous,
             doubt=doubt,
+            ground_map=residual * (1 - judged),
+            judged=judged,
         )
+
+    def map_of(self, residual: Tensor, judged: Tensor, numbers: Tensor) -> Tensor:
+        """The anomaly map, (B, H, W), of residuals and where they are judged, (B, h, w) each."""
+        if self.ground is not None:
+            residual = self.ground.on_part(residual, judged, numbers, self.config.map_stride)
+        return enlarge(residual, self.config.image_size)
+
+    def judged_places(self, pixel_values: Tensor, category: Tensor) -> Tensor:
+        """Where on pictures, (B, 3, H, W), what differs counts: (B, h, w) of 0 and 1, as the map.
+
+        Categories are given by their numbers, (B,) or (1,).
+        """
+        side = self.config.image_size // self.config.map_stride
+        if self.ground is None:
+            return pixel_values.new_ones(pixel_values.shape[0], side, side, dtype=torch.float32)
+        return on_grid(self.ground(pixel_values, category), side)
 
     @torch.no_grad()
     def streams(self, pixel_values: Tensor, category: Category = None) -> tuple[Tensor, Tensor]:
-        """What the body and the whole part see, (B, h, w) each, before they are joined.
+        """What of the body's and the whole part's map is judged, (B, h, w) each, before they join.
 
         Of pictures as `detect` takes them, by a model that has both.
         """
@@ -314,7 +305,8 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
         values = self.target.combine(extracted)
         residual = self._body_residual(values, self.restore(values).values, numbers)
         view = self.whole_part(self.coarse_of(pixel_values, extracted), numbers)
-        return residual, enlarge(view.anomaly, residual.shape[-1])
+        judged = self.judged_places(pixel_values, numbers)
+        return residual * judged, enlarge(view.anomaly, residual.shape[-1]) * judged
 
     def _body_residual(self, values: Tensor, restored: Tensor, numbers: Tensor) -> Tensor:
         """The body's residual as it is judged, (B, h, w)."""

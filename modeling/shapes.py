@@ -74,7 +74,7 @@ def silhouette(picture: Image.Image, size: tuple[int, int]) -> np.ndarray | None
     ring[margin:-margin, margin:-margin] = False
     background = np.median(pixels[ring], axis=0)
     distance = np.linalg.norm(pixels - background, axis=2)
-    limit = _otsu(distance)
+    limit = otsu(distance)
     part = distance > limit
     stands_out = limit > LEAST_CONTRAST * float(np.median(distance[ring]))
     is_whole = part[ring].mean() < FARTHEST_BACKGROUND
@@ -90,7 +90,7 @@ def is_at_outline(core: np.ndarray, part: np.ndarray | None) -> bool:
     return bool(LEAST_SIDE <= inside <= 1 - LEAST_SIDE)
 
 
-def _otsu(values: np.ndarray) -> float:
+def otsu(values: np.ndarray) -> float:
     """The threshold that divides values into two groups with the largest variance between them."""
     counts, edges = np.histogram(values, bins=256)
     middles = (edges[:-1] + edges[1:]) / 2

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from training.held_out_damage import DamageTrial, best_by_a_margin, separations
+from training.judging import choose_judged
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
@@ -51,6 +52,9 @@ def calibrate(
         calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
         if model.whole_part is not None:
             weigh_whole_part(model, good, category, recipe)
+        if model.ground is not None:
+            choose_judged(model, good, category, recipe)
+        if model.whole_part is not None or model.ground is not None:
             calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
         if recipe.threshold_rule == ROC:
             chosen = _by_category(labelled, [category])[category]

@@ -16,6 +16,7 @@ import yaml
 from modeling import ARCHITECTURES
 from modeling.backbones import EFFICIENTNET_LITE0, LITE_SCALES, whole_part_layers
 from modeling.checks import check_choice, check_number
+from modeling.ground import ALL, JUDGED, PART
 
 CONFORMAL, ROC = "conformal", "roc"
 AUTO = "auto"  # a field's value: chosen by the photos, or by the machine
@@ -86,6 +87,11 @@ class Recipe:
         "held-out good photos",
     )
     map_sigma: float = _field(8.0, "smoothing of the anomaly map, input pixels")
+    judge: str = _field(
+        AUTO,
+        "all: what differs on the ground counts as well; part: it counts for nothing; auto: what "
+        "tells synthetic damage best from held-out good photos, and from dirt beside the part",
+    )
 
     augmentation: dict | None = _field(
         None, "overrides of the category's preset, such as rotation=180,flip_horizontal=0.5"
@@ -163,6 +169,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("judge", self.judge, (AUTO, *JUDGED))
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
         check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
         hints = get_type_hints(type(self))
@@ -197,6 +204,7 @@ class Recipe:
             "map_sigma",
         )
         values = {name: getattr(self, name) for name in names}
+        values["judged"] = ALL if self.judge == ALL else PART
         if self.whole_part and self.target == "features":  # nothing else knows the whole part
             backbone = self.backbone or EFFICIENTNET_LITE0
             values["whole_part_layers"] = self.whole_part_layers or whole_part_layers(

@@ -37,6 +37,7 @@ from training.checkpoints import CheckpointError, Checkpoints
 from training.fit import TrainingError, fit
 from training.held_out_calibration import calibrate
 from training.initial_model import build_model
+from training.judging import learn_ground
 from training.machine import Cost, facts_of_run, join_processes
 from training.model_folder import complete_model_folder, round_to_half, write_model_folder
 from training.photos.augmentation import augmentation_for
@@ -112,6 +113,7 @@ def train(recipe: Recipe, command: str) -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(trained)  # before calibration, so that the threshold fits what is saved
         learn_whole_part(trained.eval(), good, processor, recipe)
+        learn_ground(trained, good, processor, recipe)
         calibrate(trained, held_out, processor, recipe, dataset.get(VALIDATION))
         run = facts_of_run(trained, command, len(good), cost, accelerator)
         write_model_folder(output_dir, trained, processor, recipe, run, history)

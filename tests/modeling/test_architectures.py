@@ -13,11 +13,12 @@ from modeling.restoration import painting_loss
 from modeling.scoring import exceeds
 
 SIDE = 64
-STREAMS = {  # a target, and whether the whole part is seen beside it
+STREAMS = {  # a target, and whether the whole part is seen beside it, and the ground told apart
     "pixels": {"target": "pixels"},
     "features": {"target": "features"},
-    "features and whole part": {
+    "features, whole part and ground": {
         "target": "features",
+        "judged": "part",
         "whole_part_layers": [4, 12],
         "whole_part_side": 4,
         "whole_part_channels": 16,
@@ -49,6 +50,8 @@ def calibrated(model, photos) -> ReconstructionModel:
     if model.whole_part is not None:
         model.fit_whole_part(list(photos.split(1)))
         model.whole_part.weight.fill_(0.5)
+    if model.ground is not None:
+        model.ground.places[:, :20] = 0
     model.calibrate([photos[:4], photos[4:]], false_alarm_rate=0.25)
     return model
 

@@ -26,6 +26,8 @@ from modeling import (
 from modeling.backends import AUTO, ONNX_RUNTIME, OPENVINO, RUNTIMES, TORCH, load_detector
 from modeling.configuration import TARGETS
 from modeling.graph import OUTPUTS
+from modeling.ground import look_of
+from modeling.ground_fitting import look_of_ground
 from publishing.export import FORMATS, export_model, main, trace
 
 SIDE = 64
@@ -43,6 +45,7 @@ MORE = {  # what else decides how a score is computed
         "whole_part_layers": [4, 12],
         "whole_part_channels": 16,
         "whole_part_directions": 3,
+        "judged": "part",
     },
     ("autoencoder", "pixels"): {"residual_weights": {"l1": 1.0, "ms_ssim": 1.0, "msgms": 1.0}},
 }
@@ -68,6 +71,10 @@ def exported(request, tmp_path_factory):
         if model.whole_part is not None:
             model.fit_whole_part(photos(6, seed).split(1), category)
             model.whole_part.weight[seed] = 0.5
+        if model.ground is not None:
+            ground, looks = model.ground, look_of(photos(6, seed))
+            ground.mean[seed], ground.whitening[seed] = look_of_ground(looks)
+            ground.limit[seed], ground.depth[seed], ground.places[seed] = 1.2, seed + 1, 0
         model.calibrate([photos(6, seed)], false_alarm_rate=0.25, category=category)
     folder = tmp_path_factory.mktemp("-".join(request.param))
     model.save_pretrained(folder)

@@ -19,6 +19,7 @@ from PIL import Image
 from modeling.checks import check_number
 
 TURNING = 45  # degrees
+STILL, AT_REST = 5, 0.03  # degrees and share of the side: a part that moves so little lies still
 GAMMA = 2.2  # of the curve by which cameras store light
 MIRROR, EDGE = "reflection", "border"  # what lies outside a picture, as torch calls it
 
@@ -53,6 +54,12 @@ class Augmentation:
     def turns(self) -> bool:
         """Whether the part may lie in such different ways that no place on it has a place here."""
         return self.rotation >= TURNING
+
+    @property
+    def moves(self) -> bool:
+        """Whether the part may lie elsewhere than where the photos have it."""
+        mirrored = self.flip_horizontal or self.flip_vertical
+        return bool(mirrored or self.rotation > STILL or self.shift > AT_REST)
 
 
 UNCHANGED = Augmentation(resampling=0, compression=0)

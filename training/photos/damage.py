@@ -44,13 +44,17 @@ class Spot:
 
 
 def damage(
-    picture: np.ndarray, generator: np.random.Generator, count: int | None = None
+    picture: np.ndarray,
+    generator: np.random.Generator,
+    count: int | None = None,
+    structure: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Damage a picture, (H, W, 3) float32 in 0..1, in `count` places; 1 to 3 if None.
 
-    Returns the new picture, and its mask (H, W), bool: True where it visibly changed.
+    The places are drawn from `structure`, (H, W), or from `structure_of` the picture. Returns the
+    new picture, and its mask (H, W), bool: True where it visibly changed.
     """
-    structure = structure_of(picture)
+    structure = structure_of(picture) if structure is None else structure
     damaged = picture.copy()
     for _ in range(count or int(generator.integers(1, 4))):
         kind = KINDS[generator.integers(len(KINDS))]
