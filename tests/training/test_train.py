@@ -35,6 +35,7 @@ def test_the_folder_holds_all_that_a_user_expects(trained_model):
         "recipe.yaml",
         "learning_curve.csv",
         "learning_curve.png",
+        "part.png",
     } <= names
     assert not [name for name in names if name.startswith(".writing")]
     assert list(trained_model.rglob("events.out.tfevents.*"))  # the tracker's log
@@ -43,6 +44,7 @@ def test_the_folder_holds_all_that_a_user_expects(trained_model):
 def test_the_weights_are_half_and_learned(trained_model):
     state = load_file(trained_model / "model.safetensors")
     statistics = ("residual_statistics.", "target.mean", "target.deviation", "familiarity.")
+    statistics += ("ground.",)
     assert {tensor.dtype for name, tensor in state.items() if not name.startswith(statistics)} == {
         torch.float16
     }
