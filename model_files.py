@@ -29,6 +29,7 @@ from pydantic import (
 
 CARD, RECIPE, TRAINING, METRICS = "README.md", "recipe.yaml", "training.json", "metrics.json"
 LEARNING_CURVE, LEARNING_CURVE_PLOT = "learning_curve.csv", "learning_curve.png"
+PART_PICTURE = "part.png"  # where the part lies, of a model that judges it alone
 EVALUATION = "evaluation"  # folder with the figures; those of several categories in a folder each
 ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT = "roc.png", "calibration.png", "scores.png"
 PLOTS = (ROC_PLOT, CALIBRATION_PLOT, SCORES_PLOT)

@@ -96,15 +96,18 @@ class Ground(nn.Module):
         """What large things looks, (B, LOOK, SIDE, SIDE), show on the ground: (B, SIDE, SIDE).
 
         They are 1 on what hangs together with a place of such a `depth`, (B, 1, 1), in something
-        that is no mere shadow, and on what that encloses.
+        that is no mere shadow, and on what that encloses. What lies at the places of an aligned
+        part is left out: a hair that touches the part is not as large as the part.
         """
-        stands_out, lit = self.standing_out(look, category)
-        return without_holes(large_things(stands_out, lit, depth))
+        beside = 1 - self.places[category].float()
+        stands_out, solid = (beside * mask for mask in self.standing_out(look, category))
+        return without_holes(large_things(stands_out, solid, depth))
 
     def standing_out(self, look: Tensor, category: Tensor) -> tuple[Tensor, Tensor]:
         """Which places of looks stand out of the ground, (B, SIDE, SIDE) of 0 and 1.
 
-        And which do, with what they enclose, where a shadow would not.
+        And which do where a shadow would not, or are enclosed by such: the inside of a smooth thing
+        looks like a shadow, that of a curled hair like the ground.
         """
         mean, whitening = self.mean[category].float(), self.whitening[category].float()
         limit = _as_map(self.limit[category])
@@ -112,7 +115,7 @@ class Ground(nn.Module):
             (distance_from(mean, whitening, one) > limit).float()
             for one in (look, without_shadow(look, mean))
         )
-        return as_they_are, without_holes(lit)
+        return as_they_are, torch.maximum(lit, as_they_are * without_holes(lit))
 
 
 def look_of(pictures: Tensor) -> Tensor:

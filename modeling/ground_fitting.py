@@ -51,6 +51,7 @@ def fit_ground(ground: Ground, category: int, looks: Tensor, moves: bool) -> Non
         often = (stands_out.mean(dim=0, keepdim=True) > OFTEN).float()
         ground.places[category] = widened(without_holes(often))[0]
         return
+    ground.places[category] = 0
     number = torch.full((len(looks),), category, device=looks.device)
     _, solid = ground.standing_out(looks, number)
     deepest = depth_of(solid, SIDE // 2).flatten(1).amax(dim=1)
@@ -59,7 +60,7 @@ def fit_ground(ground: Ground, category: int, looks: Tensor, moves: bool) -> Non
     if least == 0:  # no more than a shadow on the ground
         ground.reset(category)
         return
-    ground.depth[category], ground.least[category], ground.places[category] = depth, least, 0
+    ground.depth[category], ground.least[category] = depth, least
 
 
 def look_of_ground(looks: Tensor) -> tuple[Tensor, Tensor]:

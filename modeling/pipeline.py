@@ -13,7 +13,7 @@ from transformers import Pipeline
 from transformers.utils import ModelOutput
 
 from .backends import TORCH, Detector, load_detector
-from .calibration import THRESHOLD
+from .calibration import THRESHOLD, Calibration
 from .checks import check_number
 from .graph import OUTPUTS
 from .image_processing import Photo, open_photo
@@ -21,7 +21,15 @@ from .loading import ModelLoadError, load_model
 from .out_of_distribution import DOUBT_NOTES, doubt_of
 from .overlay import paint_heatmap
 from .record import InspectionRecord, verdict_of
-from .regions import Finding, Region, describe, find_regions, summarise_regions
+from .regions import (
+    Finding,
+    Region,
+    Surroundings,
+    apart_from,
+    describe,
+    find_regions,
+    summarise_regions,
+)
 from .scoring import exceeds
 from .shapes import silhouette
 
@@ -42,11 +50,13 @@ class Inspection(ModelOutput):
         reconstruction: RGB picture of the photo's size: how the part should look.
         regions: areas above the threshold, strongest first; some exactly when the verdict is FAIL.
         finding: where, how large, how strong and of what shape; None without a region.
+        beside: the same of what differs on the ground beside the part, which fails nothing.
         notes: the same, or the doubt, as one plain sentence.
         raw_score: unbounded; ranks photos where the score saturates.
         photo: the photo as it was inspected: upright, 8 bit, RGB.
         score_map: (h, w) of the model's input, float32, 0..1; its maximum is the score.
         part: (h, w) bool, where the part lies; None where it does not stand out of a background.
+        surroundings: what is known of the ground; None where all of the photo is judged.
     """
 
     score: float | None = None
@@ -58,16 +68,19 @@ class Inspection(ModelOutput):
     reconstruction: Image.Image | None = None
     regions: list[Region] | None = None
     finding: Finding | None = None
+    beside: Finding | None = None
     notes: str | None = None
     raw_score: float | None = None
     photo: Image.Image | None = None
     score_map: np.ndarray | None = None
     part: np.ndarray | None = None
+    surroundings: Surroundings | None = None
 
     def at_threshold(self, threshold: float) -> Inspection:
         """The same inspection judged at another threshold; no model runs. Raises as `judge`."""
         size = (self.photo.height, self.photo.width)
-        judgement = judge(self.score, self.score_map, size, threshold, self.part, self.doubt)
+        known = (self.part, self.doubt, self.surroundings)
+        judgement = judge(self.score, self.score_map, size, threshold, *known)
         return replace(self, **judgement._asdict())
 
     def record(self) -> InspectionRecord:
@@ -80,6 +93,7 @@ class Inspection(ModelOutput):
             doubt=self.doubt,
             finding=self.finding,
             regions=tuple(self.regions),
+            beside=self.beside,
             note=self.notes,
             photo_size=(self.photo.height, self.photo.width),
         )
@@ -93,6 +107,7 @@ class Judgement(NamedTuple):
     regions: list[Region]
     finding: Finding | None
     notes: str
+    beside: Finding | None = None
 
 
 def judge(
@@ -102,20 +117,26 @@ def judge(
     threshold: float,
     part: np.ndarray | None = None,
     doubt: str | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Judgement:
     """Verdict, regions and note at an operating threshold; `ValueError` unless that is in 0..1.
 
     The score, 0..1, is the maximum of its map, (h, w). The regions refer to a photo of (height,
-    width); `part` is (h, w) bool, where the part lies, if it is known, and `doubt` is why the photo
-    can't be judged, if it can't.
+    width); `part` is (h, w) bool, where the part lies, if it is known, `doubt` is why the photo
+    can't be judged, if it can't, and `surroundings` what is known of the ground.
     """
     check_number("threshold", threshold, 0.0, 1.0)
     verdict = verdict_of(exceeds(score, threshold), doubt)
     if doubt is not None:
         return Judgement(threshold, verdict, [], None, DOUBT_NOTES[doubt])
-    regions = find_regions(score_map, threshold, photo_size, part)
+    beside, things = None, None
+    if surroundings is not None:
+        things = surroundings.things
+        small = find_regions(surroundings.scores, threshold, photo_size)
+        beside = summarise_regions(small, photo_size)
+    regions = find_regions(score_map, threshold, photo_size, part, things)
     finding = summarise_regions(regions, photo_size)
-    return Judgement(threshold, verdict, regions, finding, describe(finding))
+    return Judgement(threshold, verdict, regions, finding, describe(finding, beside), beside)
 
 
 class InspectionPipeline(Pipeline):
@@ -201,7 +222,8 @@ class InspectionPipeline(Pipeline):
         reconstruction = Image.fromarray(levels.permute(1, 2, 0).numpy())
         part = silhouette(reconstruction, score_map.shape)
         doubt = doubt_of(model_outputs["doubt"].item())
-        judgement = judge(score, score_map, size, threshold, part, doubt)
+        surroundings = self._surroundings(model_outputs, calibration, category)
+        judgement = judge(score, score_map, size, threshold, part, doubt, surroundings)
         return Inspection(
             score=score,
             doubt=doubt,
@@ -212,8 +234,21 @@ class InspectionPipeline(Pipeline):
             photo=photo,
             score_map=score_map,
             part=part,
+            surroundings=surroundings,
             **judgement._asdict(),
         )
+
+    def _surroundings(
+        self, outputs: dict[str, Any], calibration: Calibration, category: str | None
+    ) -> Surroundings | None:
+        """What one photo's ground shows; None where the model tells no ground apart."""
+        if self.model.ground is None:
+            return None
+        judged = outputs["judged"][0].numpy() > 0
+        scores = calibration.score(outputs["ground_map"])[0].float().numpy()
+        number = self.model.category_numbers(category, 1)
+        places = self.model.ground.places[number][0].cpu().numpy() > 0
+        return Surroundings(np.where(judged, 0, scores), apart_from(judged, places))
 
 
 def load_pipeline(

@@ -41,7 +41,8 @@ class InspectionRecord:
     doubt: str | None = None  # why the photo can't be judged; None where it can
     finding: Finding | None = None  # place, size, strength and shape; None without a region
     regions: tuple[Region, ...] = ()  # areas above the threshold, strongest first
-    note: str | None = None  # the finding or the doubt as one sentence
+    beside: Finding | None = None  # what differs on the ground and fails nothing; None without
+    note: str | None = None  # the finding and what lies beside, or the doubt, in words
     photo_size: tuple[int, int] | None = None  # (height, width) of the upright photo
     error: str | None = None  # one sentence why the photo could not be inspected; None where it was
 

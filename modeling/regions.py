@@ -27,6 +27,7 @@ MEANINGS = {
     SPOT: "a spot: possibly dirt or a nick",
     AREA: "an extended area",
 }
+APART_MEANING = "beside the part: something large that does not belong there"
 OUTLINE_MEANING = "at the outline of the part: possibly a chip or a missing piece"
 
 
@@ -38,6 +39,14 @@ class Region(NamedTuple):
     peak: float  # its largest score, 0..1
     shape: str = AREA  # "line", "spot" or "area", from the geometry of its core
     at_outline: bool = False  # whether its core crosses the outline of the part
+    apart: bool = False  # whether it is something large beside the part
+
+
+class Surroundings(NamedTuple):
+    """What is known of the ground on one photo, on a grid coarser than its score map."""
+
+    scores: np.ndarray  # (h, w) in 0..1, of what differs on the ground and fails nothing; else 0
+    things: np.ndarray  # (h, w) bool, what large things lie beside the part
 
 
 class Finding(NamedTuple):
@@ -50,6 +59,7 @@ class Finding(NamedTuple):
     area: float  # their share of the picture, 0..1
     shape: str  # as in `Region`
     at_outline: bool  # as in `Region`
+    apart: bool = False  # as in `Region`
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -113,15 +123,18 @@ def find_regions(
     threshold: float,
     photo_size: tuple[int, int],
     part: np.ndarray | None = None,
+    things: np.ndarray | None = None,
 ) -> list[Region]:
     """Connected areas of the score map, (h, w) in 0..1, above the threshold, strongest first.
 
     In the order of `label_regions`; none exactly when nothing exceeds the threshold, 0..1. The
-    boxes refer to a photo of (height, width); `part` is (h, w) bool, where the part lies, if known.
+    boxes refer to a photo of (height, width); `part` is (h, w) bool, where the part lies, if known,
+    and `things`, bool and of any size, is where something large lies beside it.
     """
     height, width = score_map.shape
     labels, count = label_regions(score_map, threshold)
     scale_y, scale_x = photo_size[0] / height, photo_size[1] / width
+    aside = None if things is None else _as_large(things, score_map.shape)
     regions = []
     for label, place in enumerate(_places(labels, count), start=1):
         region, levels = labels[place] == label, score_map[place]
@@ -141,9 +154,31 @@ def find_regions(
                 peak=float(levels[region].max()),
                 shape=shape_of(core, (scale_y, scale_x), area, score_map.size),
                 at_outline=is_at_outline(core, None if part is None else part[place]),
+                apart=aside is not None and bool(aside[place][core].mean() > 0.5),
             )
         )
     return regions
+
+
+def apart_from(judged: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """What of judged places, (h, w) bool, lies apart from the part; the same.
+
+    The part lies at its `places`, bool and of any size; where it has none, for it lies anyhow, it
+    is the largest piece that is judged.
+    """
+    if places.any():
+        return judged & ~_as_large(places, judged.shape)
+    labels, count = label_components(judged)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    return judged & (labels != 1 + areas.argmax()) if count else judged
+
+
+def _as_large(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask enlarged, or made smaller, to a size (height, width)."""
+    rows, columns = (
+        np.arange(wanted) * found // wanted for wanted, found in zip(size, mask.shape, strict=True)
+    )
+    return mask[rows[:, None], columns]
 
 
 def _places(labels: np.ndarray, count: int) -> list[tuple[slice, slice]]:
@@ -174,26 +209,44 @@ def summarise_regions(regions: list[Region], photo_size: tuple[int, int]) -> Fin
         area=sum(region.area for region in regions),
         shape=strongest.shape,
         at_outline=strongest.at_outline,
+        apart=strongest.apart,
     )
 
 
-def describe(finding: Finding | None) -> str:
+def describe(finding: Finding | None, beside: Finding | None = None) -> str:
     """One plain sentence: where, how large, how strong, of what shape.
+
+    And another one about what differs beside the part and does not count, if anything does.
 
     Example:
         >>> describe(Finding("strong", "upper", "right", 1, 0.04, "line", False))
         'Strong deviation in the upper right, 1 region, about 4 % of the picture; line-shaped: \
 possibly a scratch or a crack.'
     """
+    if beside is not None:
+        return f"{describe(finding)} {describe_beside(beside)}"
     if finding is None:
         return "No deviation above the limit: the part looks as it should."
-    place = PLACES.get((finding.row, finding.column), f"in the {finding.row} {finding.column}")
+    place = _describe_place(finding)
     number = "1 region" if finding.count == 1 else f"{finding.count} regions"
     meaning = OUTLINE_MEANING if finding.at_outline else MEANINGS[finding.shape]
+    meaning = APART_MEANING if finding.apart else meaning
     return (
         f"{finding.strength.capitalize()} deviation {place}, {number}, "
         f"{describe_share(finding.area)} of the picture; {meaning}."
     )
+
+
+def describe_beside(beside: Finding) -> str:
+    """One plain sentence about what differs on the ground and fails nothing."""
+    place = _describe_place(beside)
+    if beside.count == 1:
+        return f"Beside the part, {place}, something small differs and does not count."
+    return f"Beside the part, {beside.count} small places differ and do not count, one {place}."
+
+
+def _describe_place(finding: Finding) -> str:
+    return PLACES.get((finding.row, finding.column), f"in the {finding.row} {finding.column}")
 
 
 def describe_share(area: float) -> str:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from safetensors import safe_open
 from transformers import AutoConfig
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 import model_files
 from data.licences import MVTEC_LICENSE, is_mvtec, is_synthetic, license_of, pictures_may_be_shown
@@ -24,6 +26,7 @@ from hub_models import CATEGORY_PREFIX, PROJECT_TAG
 from model_files import CARD, EVALUATION, METRICS, Metrics, RecipeFacts, TrainingRun
 from modeling import TASK, Calibration, ReconstructionConfig
 from modeling.backbones import LITE_SCALES
+from modeling.ground import ALL
 from system.command_line import run_command
 from system.errors import first_line
 
@@ -132,6 +135,7 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         },
         has_several_categories=len(config.categories) > 1,
         has_own_backbone=config.backbone in LITE_SCALES,
+        judged=_judged(folder, config),
         figures=FIGURES,
         figure=_figure,
         weakest=_weakest,
@@ -144,6 +148,18 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         cites_mvtec=facts.licence == MVTEC_LICENSE,
         licence=facts.licence,
     )
+
+
+def _judged(folder: Path, config: ReconstructionConfig) -> dict[str, str]:
+    """What is judged, by category: "all", the part at its "places", or found on each "photo"."""
+    if config.judged == ALL:
+        return dict.fromkeys(config.categories, ALL)
+    with safe_open(folder / SAFE_WEIGHTS_NAME, framework="numpy") as weights:
+        places = weights.get_tensor("ground.places")
+    return {
+        category: ALL if one.all() else "places" if one.any() else "photo"
+        for category, one in zip(config.categories, places, strict=True)
+    }
 
 
 def _metadata(facts: CardFacts) -> ModelCardData:

@@ -30,6 +30,7 @@ from model_files import (
     LEARNING_CURVE,
     LEARNING_CURVE_PLOT,
     METRICS,
+    PART_PICTURE,
     PLOTS,
     RECIPE,
     TRAINING,
@@ -41,13 +42,16 @@ from system.command_line import run_command
 from system.errors import UploadError, check_upload, first_line
 
 CODE = Path(modeling.__file__).parent
-COPIED = ("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_PLOT)
+COPIED = (
+    *("model.safetensors", RECIPE, TRAINING, LEARNING_CURVE, LEARNING_CURVE_PLOT),
+    PART_PICTURE,  # of a model that knows one
+)
 # What publishing/export.py wrote, if it did: whoever loads the model runs it as fast as here.
 GRAPH_FILES = tuple(
     name for runtime in RUNTIMES.values() for name in (runtime.file, *runtime.more_files)
 )
 # What an earlier push put there and this one no longer has is removed; what a person added stays.
-OURS = ["*.py", f"{EVALUATION}/*", *GRAPH_FILES]
+OURS = ["*.py", f"{EVALUATION}/*", *GRAPH_FILES, PART_PICTURE]
 RELEASE = re.compile(r"v(\d+)")
 
 

@@ -6,11 +6,20 @@ import shutil
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import nn
 
-from model_files import CARD, LEARNING_CURVE, LEARNING_CURVE_PLOT, RECIPE, TrainingRun
+from model_files import (
+    CARD,
+    LEARNING_CURVE,
+    LEARNING_CURVE_PLOT,
+    PART_PICTURE,
+    RECIPE,
+    TrainingRun,
+)
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.whole_part import HALVES
 from publishing.model_card import model_card
@@ -22,6 +31,8 @@ from training.recipe import Recipe
 matplotlib.use("Agg")  # a training machine has no screen
 import matplotlib.pyplot as plt
 
+PLACE_PIXELS = 3  # a side, of a place in the picture of where the part lies
+DARK, LIGHT = 90, 235  # levels of grey in it
 FINISHED = ".finished-model"  # folder in the model folder; its files are about to be moved up
 
 
@@ -61,6 +72,7 @@ def write_model_folder(
             (draft / RECIPE).write_text(recipe.published().to_yaml())
             pd.DataFrame(history).to_csv(draft / LEARNING_CURVE, index=False)
             plot_learning_curve(draft / LEARNING_CURVE_PLOT, history)
+            draw_places(draft / PART_PICTURE, model)
             run.write(draft)
             (draft / CARD).write_text(model_card(draft))
             put_in_place(draft, finished)
@@ -79,6 +91,21 @@ def complete_model_folder(folder: Path) -> None:
     if (folder / FINISHED).exists():
         # The config is last: a folder is taken for a model by its config.json.
         move_files(folder / FINISHED, folder, last="config.json")
+
+
+def draw_places(path: Path, model: ReconstructionModel) -> None:
+    """Draw where aligned parts lie as a PNG, dark on light, those of several categories in a row.
+
+    Nothing of a photo is in it. Nothing is drawn where no part has a place of its own.
+    """
+    if model.ground is None:
+        return
+    maps = [places.cpu().numpy() > 0 for places in model.ground.places]
+    drawn = [np.where(places, DARK, LIGHT) for places in maps if places.any() and not places.all()]
+    if drawn:
+        row = np.concatenate([np.pad(one, 1, constant_values=DARK) for one in drawn], axis=1)
+        enlarged = row.astype(np.uint8).repeat(PLACE_PIXELS, 0).repeat(PLACE_PIXELS, 1)
+        Image.fromarray(enlarged).save(path)
 
 
 def plot_learning_curve(path: Path, history: History) -> None:

@@ -32,6 +32,7 @@ REGION = pa.struct(
         "peak": pa.float64(),
         "shape": pa.string(),
         "at_outline": pa.bool_(),
+        "apart": pa.bool_(),
     }
 )
 SCHEMA = pa.schema(

@@ -51,6 +51,7 @@ class RegionAnswer(TypedDict):
     peak: float  # largest score, 0..1
     shape: Literal["line", "spot", "area"]
     at_outline: bool
+    apart: bool  # whether it is something large beside the part
 
 
 class CountAnswer(TypedDict):

@@ -75,7 +75,7 @@ class Programs:
 
         Returns:
             file, category, model, revision, time, score, threshold, verdict, doubt, note
-            regions (number, box, area, peak, shape, at_outline)
+            regions (number, box, area, peak, shape, at_outline, apart)
             good_parts_at_least (count, total), photo_size (width, height)
         """
         threshold, chosen = _threshold_of(threshold), self._choose(category, model)

@@ -14,6 +14,7 @@ from page.languages import Translation
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import; the first page needs neither
     from modeling import Calibration, Inspection, InspectionRecord
+    from modeling.regions import Surroundings
     from page.models.entries import ModelEntry
 
 JPEG_QUALITY = 92  # of every photo that is shown or taken home
@@ -37,7 +38,8 @@ class Result:
     record: InspectionRecord  # what the model says of it, or why it could not be inspected
     time: str = field(default_factory=_now)  # when, ISO 8601 with the zone
     trouble: str = ""  # key of the page's own words for the error; "" where it has none
-    maps: Path | None = None  # .npz file: `score_map` (h, w) and, where known, `part` (h, w) bool
+    # .npz file: `score_map` (h, w) and, where known, `part` (h, w) bool and the `Surroundings`.
+    maps: Path | None = None
     calibration: Calibration | None = None  # None where the photo could not be inspected
     decision: str = UNDECIDED
     note: str = ""  # the operator's own words
@@ -72,10 +74,12 @@ class Result:
 
         A full disk raises NoRoomError.
         """
-        part = {} if inspection.part is None else {"part": inspection.part}
+        known = {} if inspection.part is None else {"part": inspection.part}
+        if inspection.surroundings is not None:
+            known |= inspection.surroundings._asdict()
         maps = folder / f"{self.photo.stem}.npz"
         with writing(maps) as file:
-            np.savez(file, score_map=inspection.score_map, **part)
+            np.savez(file, score_map=inspection.score_map, **known)
         return replace(self, maps=maps, calibration=calibration)
 
     def at_threshold(self, threshold: float) -> Result:
@@ -86,13 +90,15 @@ class Result:
         from modeling import judge
 
         score_map, part = self.read_maps()
-        judged = judge(record.score, score_map, record.photo_size, threshold, part, record.doubt)
+        known = (part, record.doubt, self.read_surroundings())
+        judged = judge(record.score, score_map, record.photo_size, threshold, *known)
         record = replace(
             record,
             threshold=judged.threshold,
             verdict=judged.verdict,
             finding=judged.finding,
             regions=tuple(judged.regions),
+            beside=judged.beside,
             note=judged.notes,
         )
         return replace(self, record=record)
@@ -101,3 +107,12 @@ class Result:
         """The score map, (h, w), and where the part lies, (h, w) bool, if it is known."""
         with np.load(self.maps) as stored:
             return stored["score_map"], stored.get("part")
+
+    def read_surroundings(self) -> Surroundings | None:
+        """What is known of the ground; None where all of the photo is judged."""
+        from modeling.regions import Surroundings
+
+        with np.load(self.maps) as stored:
+            if "scores" not in stored:
+                return None
+            return Surroundings(stored["scores"], stored["things"])

@@ -17,6 +17,7 @@ from page.views.marking import mark_photo, scores_and_mask
 
 COLUMNS = (
     *("file", "category", "model", "verdict", "score", "threshold", "regions", "strongest"),
+    "beside",
     *("doubt", "error", "decision", "note", "final", "time"),
 )
 CSV_ENCODING = "utf-8-sig"  # without the mark, Excel shows "ü" as "Ã¼"
@@ -33,7 +34,7 @@ def csv_text(results: Sequence[Result]) -> str:
     `final` is what the operator decided, as PASS or FAIL, or else the model's verdict. A photo that
     could not be inspected has no verdict, and `error` says why.
     """
-    from modeling.regions import describe
+    from modeling.regions import describe, describe_beside
 
     buffer = io.StringIO()
     # All quoted: where a semicolon separates cells, a name that holds one would begin a formula.
@@ -51,6 +52,7 @@ def csv_text(results: Sequence[Result]) -> str:
             "threshold": repr(record.threshold),
             "regions": "" if has_failed else str(len(record.regions)),
             "strongest": describe(record.finding) if record.finding else "",
+            "beside": describe_beside(record.beside) if record.beside else "",
             "doubt": record.doubt or "",
             "error": record.error or "",
             "decision": result.decision,

@@ -33,7 +33,7 @@ def verdict_card(result: Result, text: Translation, keeps_threshold: bool = Fals
         result=result,
         keeps_threshold=keeps_threshold,
         stamp=stamp,
-        note=doubt_sentence(result, text) or _finding(result, text),
+        note=doubt_sentence(result, text) or _finding(result, text) + _beside(result, text),
         decision=_decision(result, text),
         how_sure=_how_sure(result, text),
     )
@@ -96,6 +96,7 @@ def _finding(result: Result, text: Translation) -> str:
         return text("verdict.no_deviation")
     number = "one" if finding.count == 1 else "many"
     shape = "at_outline" if finding.at_outline else finding.shape
+    shape = "apart" if finding.apart else shape
     return text(
         f"verdict.{finding.strength}_{number}",
         place=text(f"regions.in_{finding.row}_{finding.column}"),
@@ -103,6 +104,16 @@ def _finding(result: Result, text: Translation) -> str:
         share=_share(finding.area, text),
         shape=text(f"verdict.{shape}"),
     )
+
+
+def _beside(result: Result, text: Translation) -> str:
+    """What differs on the ground and fails nothing, as one more sentence; "" where nothing does."""
+    beside = result.record.beside
+    if beside is None:
+        return ""
+    number = "one" if beside.count == 1 else "many"
+    place = text(f"regions.in_{beside.row}_{beside.column}")
+    return " " + text(f"verdict.beside_{number}", place=place, count=beside.count)
 
 
 def _how_sure(result: Result, text: Translation) -> str:

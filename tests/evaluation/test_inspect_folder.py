@@ -134,6 +134,7 @@ def expected_row(inspection: Inspection) -> Row:
                 "peak": region.peak,
                 "shape": region.shape,
                 "at_outline": region.at_outline,
+                "apart": region.apart,
             }
             for region in inspection.regions
         ],

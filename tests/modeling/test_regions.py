@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from modeling.regions import (
     Region,
+    apart_from,
     describe,
     find_regions,
     label_components,
@@ -126,3 +127,33 @@ def test_a_region_cut_out_of_the_map_is_measured_as_on_the_whole_map(monkeypatch
         assert (top, bottom) == (2 * rows.min(), 2 * rows.max() + 2)
         # Over the whole map, a photo with hundreds of regions would take seconds.
         assert looked_at[number - 1] == (np.ptp(rows) + 1, np.ptp(columns) + 1)
+
+
+def test_something_large_beside_the_part_is_said_to_be_there():
+    score_map = np.zeros((40, 40), np.float32)
+    score_map[2:8, 2:8], score_map[20:24, 20:24] = 0.9, 0.8
+    things = np.zeros((10, 10), bool)
+    things[:2, :2] = True
+    beside, on_it = find_regions(score_map, 0.5, (40, 40), things=things)
+    assert beside.apart and not on_it.apart
+    note = describe(summarise_regions([beside, on_it], (40, 40)))
+    assert "beside the part: something large" in note
+
+
+def test_what_lies_apart_is_outside_the_places_or_no_part_of_the_largest_piece():
+    judged = np.zeros((8, 8), bool)
+    judged[1:6, 1:4] = judged[0:2, 6:8] = True
+    places = np.zeros((4, 4), bool)
+    places[:, :2] = True
+    expected = judged & (np.arange(8) >= 4)
+    assert np.array_equal(apart_from(judged, places), expected)
+    assert np.array_equal(apart_from(judged, np.zeros((4, 4), bool)), expected)
+    assert not apart_from(np.zeros((8, 8), bool), np.zeros((4, 4), bool)).any()
+
+
+def test_what_differs_on_the_ground_is_one_more_sentence():
+    small = [Region((0, 0, 9, 9), 0.01, 0.9)]
+    note = describe(None, summarise_regions(small, (100, 100)))
+    assert note.startswith("No deviation above the limit")
+    assert note.endswith("in the upper left, something small differs and does not count.")
+    assert "2 small places differ" in describe(None, summarise_regions(small * 2, (100, 100)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from PIL import Image
 
 from publishing import push
 from publishing.model_card import main, model_card
@@ -130,3 +131,11 @@ def test_a_damaged_file_or_one_of_another_version_is_named(
         assert sentence.startswith(("model_card.py: ", "push.py: "))
         assert str(folder / file) in sentence
         assert reason in sentence
+
+
+def test_the_card_shows_where_the_part_is_and_no_photo(trained_model):
+    card = model_card(trained_model)
+    assert "at its places, and what is large beside it" in card.replace("with a margin, ", "")
+    assert "](part.png)" in card
+    with Image.open(trained_model / "part.png") as picture:
+        assert picture.mode == "L" and len(picture.getcolors()) == 2

@@ -58,6 +58,7 @@ def test_one_commit_holds_all_and_a_tag_names_it(hub, push, evaluated_model, tmp
         "training.json",
         "learning_curve.csv",
         "learning_curve.png",
+        "part.png",
         "autoencoder.py",
         "image_processing.py",
         "pipeline.py",

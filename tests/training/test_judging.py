@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from data.dataset import load_inspection_dataset
-from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from data.synthetic import render
+from modeling import (
+    Autoencoder,
+    AutoencoderConfig,
+    InspectionImageProcessor,
+    ReconstructionModel,
+    load_pipeline,
+)
 from training import judging
 from training.held_out_calibration import calibrate
 from training.judging import choose_judged, has_structure, learn_ground
@@ -103,3 +112,41 @@ def test_a_part_moves_where_its_place_may_change():
     assert not Augmentation(rotation=5, shift=0.02, exposure=1).moves
     for changed in ({"rotation": 180}, {"shift": 0.1}, {"flip_horizontal": 0.5}):
         assert Augmentation(**changed).moves
+
+
+def soiled_photo(photo: Image.Image, model: ReconstructionModel, seed: int) -> Image.Image:
+    """The same photo with dirt where the model says that the ground is."""
+    picture = np.asarray(photo, np.float32) / 255
+    size = (model.config.image_size, model.config.image_size)
+    pixels = torch.from_numpy(np.array(photo.resize(size), np.float32) / 255).permute(2, 0, 1)
+    judged = model.judged_places(pixels[None], torch.zeros(1, dtype=torch.long))
+    ground = F.interpolate(judged[None], size=picture.shape[:2])[0, 0].numpy() == 0
+    assert ground.any()
+    soiled = dirty(picture, ground, np.random.default_rng(seed))
+    return Image.fromarray((soiled * 255).round().astype(np.uint8))
+
+
+def test_dirt_beside_a_good_part_fails_none_and_is_told(trained_model):
+    inspect = load_pipeline(trained_model)
+    told = 0
+    for seed in range(8):
+        photo = render("flange_nut", seed=810_000 + seed, size=192).image
+        clean = inspect(photo)
+        found = inspect(soiled_photo(photo, inspect.model, seed))
+        assert found.verdict == clean.verdict
+        told += found.beside is not None
+        assert ("does not count" in found.notes or "do not count" in found.notes) == (
+            found.beside is not None
+        )
+    assert told >= 3
+
+
+def test_something_large_beside_a_good_part_is_judged_and_named(trained_model):
+    inspect = load_pipeline(trained_model)
+    picture = np.array(render("flange_nut", seed=820_000, size=192).image)
+    picture[:32, :32] = (230, 60, 40)
+    found = inspect(Image.fromarray(picture))
+    assert found.verdict == "FAIL"
+    assert found.regions[0].apart
+    assert "something large" in found.notes
+    assert inspect(Image.fromarray(picture)).at_threshold(found.threshold).notes == found.notes

@@ -37,6 +37,7 @@ def test_the_folder_holds_all_that_a_user_expects(trained_model):
         "recipe.yaml",
         "learning_curve.csv",
         "learning_curve.png",
+        "part.png",
     } <= names
     assert not [name for name in names if name.startswith(".writing")]
     assert list(trained_model.rglob("events.out.tfevents.*"))  # the tracker's log
@@ -45,6 +46,7 @@ def test_the_folder_holds_all_that_a_user_expects(trained_model):
 def test_the_weights_are_half_and_learned(trained_model):
     state = load_file(trained_model / "model.safetensors")
     statistics = ("residual_statistics.", "target.mean", "target.deviation", "familiarity.")
+    statistics += ("ground.",)
     whole_part = [name for name in state if name.startswith("whole_part.")]
     small = {name for name in whole_part if name.removeprefix("whole_part.") not in HALVES}
     full = {name for name in state if name.startswith(statistics)} | small
