@@ -122,14 +122,12 @@ class InvertedResidual(nn.Module):
 
 
 def lite_stages(name: str) -> list[Stage]:
-    """The stages of one of `LITE_SCALES`."""
+    """The stages of one of `LITE_SCALES`: only the first is nowhere deeper than Lite0's."""
     depth, width = LITE_SCALES[name]
-    deeper = [LITE0_STAGES[0].blocks, *(math.ceil(depth * one.blocks) for one in LITE0_STAGES[1:])]
-    return [
-        # The nearest multiple of 8.
-        one._replace(blocks=blocks, channels=int(width * one.channels + 4) // 8 * 8)
-        for one, blocks in zip(LITE0_STAGES, deeper, strict=True)
-    ]
+    first, *others = LITE0_STAGES
+    deeper = [first, *(one._replace(blocks=math.ceil(depth * one.blocks)) for one in others)]
+    # The nearest multiple of 8.
+    return [one._replace(channels=int(width * one.channels + 4) // 8 * 8) for one in deeper]
 
 
 def last_blocks(name: str) -> list[int]:
