@@ -14,7 +14,7 @@ train() {  # data category
   "$PYTHON" -m publishing.model_card "$run"
   mkdir -p "$shipped/evaluation"
   cp "$run"/{config.json,model.safetensors,preprocessor_config.json,recipe.yaml,training.json} \
-    "$run"/{README.md,learning_curve.csv,learning_curve.png} "$shipped/"
+    "$run"/{README.md,learning_curve.csv,learning_curve.png,part.png} "$shipped/"
   cp "$run/evaluation"/{metrics.json,roc.png,calibration.png,scores.png} "$shipped/evaluation/"
   # Photos of MVTec AD are never part of this project; drawings of ours may be.
   if [[ $1 == synthetic:* ]]; then
