@@ -28,8 +28,9 @@ GRAIN_WEIGHT = 0.1  # grain that is e times as strong counts as a tenth of full 
 LEAST_GRAIN = 0.01  # of full scale; less is no grain
 DARKEST = 0.5  # share of the ground's light that a shadow leaves
 # How what differs reaches into the map beside it, which sees surroundings: as it is over so many
-# pixels of the input, and by such a factor less after as many more. Measured with dirt drawn beside
-# flange nuts and bottles (2026-11-29): on none of them did more than this reach the part.
+# pixels of the input, and by such a factor less after as many more. With specks and hairs drawn
+# beside 24 good flange nuts, 24 fail when their ground is masked alone, and no more than without
+# dirt when this is taken away as well (2026-11-29).
 STEP, FADING, STEPS = 8, 0.6, 8
 
 

@@ -23,6 +23,7 @@ WRONG = [
     ({"whole_part_layers": [-1]}, "whole_part_layers must be a whole number"),
     ({"whole_part_layers": [7, 4]}, "whole_part_layers must be ascending"),
     ({"backbone_layers": [4, 4]}, "backbone_layers must be ascending"),
+    ({"judged": "ground"}, "judged must be one of part, all, found 'ground'"),
     ({"whole_part_side": 0}, "whole_part_side must be a whole number from 1 to 64"),
     ({"target": "pixels", "whole_part_layers": [4]}, "whole_part_layers need the target features"),
 ]

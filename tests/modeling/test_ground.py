@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from data.synthetic import render
+from modeling import Autoencoder, AutoencoderConfig
 from modeling.ground import (
     MARGIN,
     SIDE,
@@ -157,3 +160,17 @@ def test_the_margin_is_as_wide_as_it_is_said():
     fit_ground(ground, 0, look_of(good), moves=False)
     rows = judged(ground, good)[0].amax(dim=1).nonzero()
     assert (rows.min(), rows.max()) == (20 - MARGIN, 29 + MARGIN)
+
+
+def test_a_folder_that_says_nothing_of_it_judges_all_and_keeps_its_weights(tmp_path):
+    config = AutoencoderConfig(image_size=64, target="pixels", categories=["bolt"])
+    old = Autoencoder(config).eval()
+    old.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    saved.pop("judged", None)
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    loaded, photos = Autoencoder.from_pretrained(tmp_path), torch.rand(2, 3, 64, 64)
+    assert loaded.ground is None and loaded.state_dict().keys() == old.state_dict().keys()
+    found = loaded.detect(photos)
+    assert torch.equal(found.raw_score, old.detect(photos).raw_score)
+    assert found.judged.eq(1).all() and not found.ground_map.any()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import specimens
 from specimens import SCRATCH, SPOT, changed
 
 from modeling.out_of_distribution import DOUBTS
+from modeling.regions import Surroundings
 from page.inspection.results import ACCEPT, REJECT, Result
 from page.inspection.temporary_folder import TemporaryFolder
-from page.languages import Translation
+from page.languages import NAMES, Translation
 from page.views.verdict_card import message_card, notice_html, threshold_cost, verdict_card
 
 TEXT = Translation("en")
@@ -36,6 +38,28 @@ def passed(workplace) -> Result:
 def words(markup: str) -> str:
     """What one reads of it."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup)).strip()
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_what_lies_beside_the_part_is_said_and_follows_the_threshold(passed, language):
+    text = Translation(language)
+    scores = np.zeros((12, 16), np.float32)
+    scores[1, 1], scores[9, 12] = 0.9, 0.7
+    known = Surroundings(scores, np.zeros((12, 16), bool))
+    with np.load(passed.maps) as stored:
+        np.savez(passed.maps, **stored, **known._asdict())
+    place = text("regions.in_upper_left")
+    both, one, none = (passed.at_threshold(threshold) for threshold in (0.5, 0.8, 0.95))
+    assert text("verdict.beside_many", place=place, count=2) in words(verdict_card(both, text))
+    assert text("verdict.beside_one", place=place, count=1) in words(verdict_card(one, text))
+    assert none.record.beside is None
+    assert {result.record.verdict for result in (both, one, none)} == {"PASS"}
+
+
+def test_something_large_beside_the_part_is_named(failed):
+    finding = failed.record.finding._replace(apart=True)
+    named = replace(failed, record=replace(failed.record, finding=finding))
+    assert "beside the part: something large" in words(verdict_card(named, TEXT))
 
 
 def test_a_failure_says_where_how_strong_how_large_and_of_what_shape(failed):
