@@ -87,7 +87,7 @@ def test_a_command_that_fails_is_one_sentence_and_exit_code_1(tmp_path, capfd):
     words = ["--data", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--only", "seeds"]
     assert main(words) == 1
     said = capfd.readouterr().err
-    assert "evaluate.py ended with 2" in said
+    assert "train.py ended with 2" in said
     assert "Traceback" not in said
 
 
