@@ -22,7 +22,13 @@ from datasets import disable_progress_bars
 from data.dataset import load_inspection_dataset, split_calibration
 from data.rows import DatasetError
 from model_files import RECIPE
-from modeling import InspectionPipeline, ModelLoadError, PhotoError, load_pipeline
+from modeling import (
+    InspectionPipeline,
+    ModelLoadError,
+    PhotoError,
+    ReconstructionModel,
+    load_pipeline,
+)
 from modeling.checks import check_weighting
 from modeling.configuration import NORMALISATIONS
 from modeling.dissimilarity import DISSIMILARITIES
@@ -83,6 +89,7 @@ def _study(options: argparse.Namespace) -> None:
     pipe = load_pipeline(str(options.model))
     recipe = parse_recipe([str(options.model / RECIPE)])
     category, trial = _held_out_trial(options, pipe, recipe)
+    _keep_the_body_alone(pipe.model)
     target = pipe.model.config.target
     residuals = options.residual_weights or COMPARED[target]
     normalisations = options.residual_normalisation or NORMALISATIONS[target]
@@ -98,6 +105,14 @@ def _study(options: argparse.Namespace) -> None:
         image = np.mean([one.image_auroc for one in found])
         pixel = np.mean([one.pixel_auroc for one in found])
         print(f"{name:24} {normalisation:18} {image:11.3f}  {pixel:11.4f}", flush=True)
+
+
+def _keep_the_body_alone(model: ReconstructionModel) -> None:
+    """Judge by the body, and all that it shows: what joins it was weighed for one residual."""
+    if model.whole_part is not None:
+        model.whole_part.weight.zero_()
+    if model.ground is not None:
+        model.ground.reset()
 
 
 def _held_out_trial(
