@@ -45,11 +45,9 @@ def learn_ground(
     """Learn where the part is, for every category of the model, if the model tells it apart."""
     if model.ground is None:
         return
-    names = np.array(good["category"])
     for category in model.config.categories:
-        photos = np.flatnonzero(names == category)
-        chosen = photos[np.linspace(0, len(photos) - 1, min(len(photos), MOST_PHOTOS)).astype(int)]
-        batches = DataLoader(PreparedPhotos(good.select(chosen), processor), recipe.batch_size)
+        photos = PreparedPhotos.of_category(good, category, processor, MOST_PHOTOS)
+        batches = DataLoader(photos, recipe.batch_size)
         moves = augmentation_for(category, recipe.augmentation).moves
         model.fit_ground(batches, moves, category)
 

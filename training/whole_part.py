@@ -48,14 +48,10 @@ def learn_whole_part(
     """Solve the stream for every category of the model, if the model has one."""
     if model.whole_part is None:
         return
-    names = np.array(good["category"])
     for category in model.config.categories:
-        photos = np.flatnonzero(names == category)
-        if len(photos) < LEAST_PHOTOS:
-            continue  # the body judges such parts alone
-        chosen = photos[np.linspace(0, len(photos) - 1, min(len(photos), MOST_PHOTOS)).astype(int)]
-        prepared = PreparedPhotos(good.select(chosen), processor)
-        model.fit_whole_part(versions_of(prepared, recipe.seed), category)
+        photos = PreparedPhotos.of_category(good, category, processor, MOST_PHOTOS)
+        if len(photos) >= LEAST_PHOTOS:  # the body judges parts of fewer alone
+            model.fit_whole_part(versions_of(photos, recipe.seed), category)
 
 
 def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
@@ -72,6 +73,15 @@ class PreparedPhotos(TorchDataset):
         self.photos = photos.select_columns(["image", "image_id"])
         self.decoded = photos.select_columns([PIXELS]) if PIXELS in photos.column_names else None
         self.processor = processor
+
+    @classmethod
+    def of_category(
+        cls, photos: Dataset, category: str, processor: InspectionImageProcessor, most: int
+    ) -> PreparedPhotos:
+        """Those of one category, `most` at most, spread evenly over all of them."""
+        numbers = np.flatnonzero(np.array(photos["category"]) == category)
+        chosen = np.linspace(0, len(numbers) - 1, min(len(numbers), most)).astype(int)
+        return cls(photos.select(numbers[chosen]), processor)
 
     def __len__(self) -> int:
         return len(self.photos)
