@@ -13,6 +13,8 @@ from filelock import FileLock
 from loopback_hub import LoopbackHub, serve
 from playwright.sync_api import Browser
 
+from system.memory import keep_freed_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 # Small enough to train in seconds, large enough to tell a defect from a good part.
 TINY_DATA = "synthetic:flange_nut?train=48&test_good=8&test_per_defect=3&size=192"
@@ -47,6 +49,8 @@ LONGEST_FILES = (
     "page/test_recording.py",
     "data/test_prepare_data.py",
 )
+
+keep_freed_memory()  # as the programs do, or large tensors are mapped anew each time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
