@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -19,14 +18,8 @@ from evaluation.metrics import (
 )
 from modeling import rate
 
+pytestmark = pytest.mark.usefixtures("no_unexpected_warnings")
 RANKINGS = [image_auroc, average_precision, image_f1_max]
-
-
-@pytest.fixture(autouse=True)
-def no_unexpected_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 def random_scores(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
