@@ -89,3 +89,8 @@ def said_of_batch(address: str, given: object) -> str:
     (record,) = data["results"]
     assert "verdict" not in record
     return record["error"]
+
+
+def without_time(record: dict) -> dict:
+    """What is the same of a photo however and whenever it is inspected."""
+    return {name: value for name, value in record.items() if name not in ("time", "file")}

@@ -1,4 +1,4 @@
-"""Shared by the tests of the page: a Hub client that talks to a loopback Hub."""
+"""Shared by the tests of the page: a client of a loopback Hub, a full disk, what is no photo."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def hub_client(hub, tmp_path, monkeypatch):
 def full_disk() -> Callable[[Path], None]:
     """Lets the writing of one file find the disk full, as the kernel says it of /dev/full."""
     return lambda path: draft_of(path).symlink_to("/dev/full")
+
+
+@pytest.fixture
+def holiday(tmp_path) -> Path:
+    """A file that is named as a photo and is none."""
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(b"this is no picture")
+    return path

@@ -1,9 +1,8 @@
-"""The functions for programs, called as programs would: gradio_client, plain HTTP and MCP."""
+"""What the functions for programs answer, over gradio_client, plain HTTP and MCP."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
 import json
 import os
@@ -11,7 +10,6 @@ import re
 import tempfile
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -19,10 +17,8 @@ import pytest
 from conftest import ROOT
 from fresh_process import run_code
 from gradio_client import Client, handle_file
-from gradio_client.exceptions import AppError
 from PIL import Image
 
-from page.api.given_photos import name_of
 from page.api.programs import Programs
 from page.inspection.inspector import Inspector
 from page.languages import Translation
@@ -32,12 +28,12 @@ from page.views.programs import programs_html
 from tests.page.calling import (
     EXAMPLES,
     MODEL,
-    ask,
     call,
     damaged_copy,
     said,
     served_functions,
     upload,
+    without_time,
 )
 
 
@@ -59,18 +55,6 @@ def pipeline():
     from modeling import load_pipeline
 
     return load_pipeline(MODEL)
-
-
-@pytest.fixture
-def holiday(tmp_path) -> Path:
-    """A file that is named as a photo and is none."""
-    path = tmp_path / "holiday.jpg"
-    path.write_bytes(b"this is no picture")
-    return path
-
-
-def without_time(record: dict) -> dict:
-    return {name: value for name, value in record.items() if name not in ("time", "file")}
 
 
 def test_the_models_are_listed_with_their_categories_and_no_path(client):
@@ -143,24 +127,6 @@ def test_a_full_disk_is_said_and_ends_no_batch(monkeypatch, tmp_path):
     assert [record["error"] for record in answer["results"]] == [sentence] * 2
 
 
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ("/tmp/gradio/abc/part 7.png", "part 7.png"),
-        ({"path": "/tmp/x.png", "orig_name": "..\\..\\a\nb\x1b.png"}, "a_b_.png"),
-        ({"path": "/tmp/x.png", "orig_name": 7}, "photo"),
-        ("https://a.test/cam%20one.jpg?time=/1", "cam one.jpg"),
-        ("data:image/png;base64,AAAA", "photo"),
-        ("http://[::1", "[::1"),
-        ("/", "photo"),
-        ([[0.5]], "photo"),
-        ("x" * 10**6, "x" * 200),
-    ],
-)
-def test_a_photo_is_called_by_a_name_that_can_be_shown(given, name):
-    assert name_of(given) == name
-
-
 def test_both_verdicts_occur_in_these_tests(pipeline):
     verdicts = {pipeline(EXAMPLES / f"{name}.jpg").verdict for name in ("good", "dent")}
     assert verdicts == {"PASS", "FAIL"}
@@ -203,22 +169,6 @@ def test_pictures_come_as_files_of_the_photo_s_size(client, pipeline, name):
         assert np.abs(np.subtract(found, outer)).max() <= 2  # pixels
 
 
-def test_plain_http_gives_the_same_by_both_routes_and_all_kinds_of_photo(address, client):
-    photo = EXAMPLES / "dent.jpg"
-    path = upload(address, photo)
-    described = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    data_uri = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
-    own_address = f"{address}gradio_api/file={path}"
-    expected = client.predict(handle_file(photo), "flange_nut", api_name="/inspect")
-    for given in (path, described, data_uri, own_address):
-        event, record = call(address, "inspect", photo=given, category="flange_nut")
-        assert event == "complete"
-        assert without_time(record) == without_time(expected)
-    body = {"data": [path, "flange_nut", None, None, None]}
-    event, record = ask(address, "inspect", "inspect", body)
-    assert (event, without_time(record)) == ("complete", without_time(expected))
-
-
 def test_plain_http_gives_addresses_of_the_pictures(address):
     path = upload(address, EXAMPLES / "dent.jpg")
     _, record = call(address, "inspect", photo=path, category="flange_nut", pictures=True)
@@ -230,49 +180,6 @@ def test_plain_http_gives_addresses_of_the_pictures(address):
             assert image.size == (record["photo_size"]["width"], record["photo_size"]["height"])
 
 
-@pytest.mark.parametrize("threshold", [1.01, -0.1, "0.5", True, [0.5], {"a": 1}])
-def test_a_threshold_that_is_none_is_refused(address, threshold):
-    path = upload(address, EXAMPLES / "good.jpg")
-    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
-    assert said(call(address, "inspect", **arguments)).startswith(
-        "The threshold must be a number from 0 to 1, found "
-    )
-
-
-@pytest.mark.parametrize("threshold", [0, 1, 0.0, 1.0])
-def test_the_ends_of_the_scale_are_thresholds(address, threshold):
-    path = upload(address, EXAMPLES / "good.jpg")
-    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
-    event, record = call(address, "inspect", **arguments)
-    assert event == "complete"
-    assert record["verdict"] == ("FAIL" if record["score"] > threshold else "PASS")
-
-
-@pytest.mark.parametrize(
-    ("chosen", "words"),
-    [
-        ({"category": "screwdriver"}, "There is no category 'screwdriver'; name one of fabric, "),
-        ({"category": ["key"]}, "There is no category ['key']; name one of fabric, "),
-        (
-            {"category": "key", "model": "flange_nut"},
-            "There is no model 'flange_nut' of the category key; name one of key.",
-        ),
-        ({"model": "nobody"}, "There is no model 'nobody'; name one of fabric, flange_nut, "),
-        ({}, "There are several categories: name one of fabric, flange_nut, key, bottle, screw."),
-    ],
-)
-def test_a_choice_that_is_not_on_offer_is_refused_with_what_is(address, chosen, words):
-    path = upload(address, EXAMPLES / "good.jpg")
-    assert said(call(address, "inspect", photo=path, **chosen)).startswith(words)
-    assert said(call(address, "inspect_batch", photos=[path], **chosen)).startswith(words)
-
-
-def test_a_model_is_enough_where_it_has_one_category(address):
-    path = upload(address, EXAMPLES / "dent.jpg")
-    _, record = call(address, "inspect", photo=path, model="flange_nut")
-    assert (record["category"], record["verdict"]) == ("flange_nut", "FAIL")
-
-
 def test_a_damaged_model_says_so(address):
     path = upload(address, EXAMPLES / "good.jpg")
     for function, given in (("inspect", {"photo": path}), ("inspect_batch", {"photos": [path]})):
@@ -280,31 +187,6 @@ def test_a_damaged_model_says_so(address):
         assert "broken" in sentence
         assert "damaged or cut off" in sentence
         assert "/" not in sentence.replace("training/", "")
-
-
-def test_a_file_that_is_no_photo_is_refused_by_its_name(address, client, holiday):
-    path = upload(address, holiday)
-    sentence = said(call(address, "inspect", photo=path, category="flange_nut"))
-    assert sentence.startswith("holiday.jpg is not a picture that can be read")
-    with pytest.raises(AppError, match=r"holiday\.jpg is not a picture that can be read"):
-        client.predict(handle_file(holiday), "flange_nut", api_name="/inspect")
-
-
-@pytest.mark.parametrize("photo", [None, "", 7, [], {}, {"path": None}, ["/etc/passwd"]])
-def test_what_is_no_photo_at_all_is_refused(address, photo):
-    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
-    assert sentence.startswith("There is no photo: expected a file that was uploaded")
-
-
-def test_arguments_that_are_missing_are_counted(address):
-    told = said(ask(address, "inspect", "inspect", {"data": ["a.jpg"]}))
-    assert told.startswith("The function takes 5 arguments, found 1; ")
-
-
-@pytest.mark.parametrize("photo", ["data:image/jpeg;base64,%%%", "data:image/jpeg,abc", "data:"])
-def test_a_data_uri_that_cannot_be_decoded_is_refused(address, photo):
-    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
-    assert sentence.startswith("The photo's data URI can't be decoded")
 
 
 def test_a_batch_keeps_the_order_and_goes_on_after_an_unreadable_file(
@@ -340,12 +222,6 @@ def test_a_batch_of_nothing_readable_has_no_yield(client, holiday):
     answer = client.predict([handle_file(holiday)], "flange_nut", api_name="/inspect_batch")
     assert answer["totals"]["unreadable"] == 1
     assert answer["totals"]["yield"] is None
-
-
-@pytest.mark.parametrize("photos", [[], None, "photo.jpg", {"path": "a"}, ["a"] * 1001])
-def test_a_batch_is_a_list_of_photos(address, photos):
-    sentence = said(call(address, "inspect_batch", photos=photos, category="flange_nut"))
-    assert sentence.startswith("A batch is a list of 1 to 1000 photos")
 
 
 def test_many_calls_at_once_get_their_own_answers(address, pipeline):

@@ -1,7 +1,8 @@
-"""What programs give that lies elsewhere: no file of the server, no private address is read."""
+"""What programs give: photos, choices, and paths and addresses, of which no private one is read."""
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import urllib.request
@@ -13,16 +14,27 @@ import pytest
 from gradio import processing_utils
 from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from gradio_client.utils import synchronize_async
 
-from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo
+from page.api.given_photos import GivenPhotoError, is_public, keep_given_photo, name_of
 from page.inspection.inspector import Inspector
 from page.inspection.temporary_folder import TemporaryFolder
 from page.languages import Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import find_models
 from page.wiring import build
-from tests.page.calling import EXAMPLES, MODEL, call, said, said_of_batch, served_functions
+from tests.page.calling import (
+    EXAMPLES,
+    MODEL,
+    ask,
+    call,
+    said,
+    said_of_batch,
+    served_functions,
+    upload,
+    without_time,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +46,123 @@ def address():
 @pytest.fixture(scope="module")
 def client(address, tmp_path_factory):
     return Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+# Photos
+
+
+def test_plain_http_gives_the_same_by_both_routes_and_all_kinds_of_photo(address, client):
+    photo = EXAMPLES / "dent.jpg"
+    path = upload(address, photo)
+    described = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    data_uri = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    own_address = f"{address}gradio_api/file={path}"
+    expected = client.predict(handle_file(photo), "flange_nut", api_name="/inspect")
+    for given in (path, described, data_uri, own_address):
+        event, record = call(address, "inspect", photo=given, category="flange_nut")
+        assert event == "complete"
+        assert without_time(record) == without_time(expected)
+    body = {"data": [path, "flange_nut", None, None, None]}
+    event, record = ask(address, "inspect", "inspect", body)
+    assert (event, without_time(record)) == ("complete", without_time(expected))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("/tmp/gradio/abc/part 7.png", "part 7.png"),
+        ({"path": "/tmp/x.png", "orig_name": "..\\..\\a\nb\x1b.png"}, "a_b_.png"),
+        ({"path": "/tmp/x.png", "orig_name": 7}, "photo"),
+        ("https://a.test/cam%20one.jpg?time=/1", "cam one.jpg"),
+        ("data:image/png;base64,AAAA", "photo"),
+        ("http://[::1", "[::1"),
+        ("/", "photo"),
+        ([[0.5]], "photo"),
+        ("x" * 10**6, "x" * 200),
+    ],
+)
+def test_a_photo_is_called_by_a_name_that_can_be_shown(given, name):
+    assert name_of(given) == name
+
+
+def test_a_file_that_is_no_photo_is_refused_by_its_name(address, client, holiday):
+    path = upload(address, holiday)
+    sentence = said(call(address, "inspect", photo=path, category="flange_nut"))
+    assert sentence.startswith("holiday.jpg is not a picture that can be read")
+    with pytest.raises(AppError, match=r"holiday\.jpg is not a picture that can be read"):
+        client.predict(handle_file(holiday), "flange_nut", api_name="/inspect")
+
+
+@pytest.mark.parametrize("photo", [None, "", 7, [], {}, {"path": None}, ["/etc/passwd"]])
+def test_what_is_no_photo_at_all_is_refused(address, photo):
+    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
+    assert sentence.startswith("There is no photo: expected a file that was uploaded")
+
+
+@pytest.mark.parametrize("photo", ["data:image/jpeg;base64,%%%", "data:image/jpeg,abc", "data:"])
+def test_a_data_uri_that_cannot_be_decoded_is_refused(address, photo):
+    sentence = said(call(address, "inspect", photo=photo, category="flange_nut"))
+    assert sentence.startswith("The photo's data URI can't be decoded")
+
+
+@pytest.mark.parametrize("photos", [[], None, "photo.jpg", {"path": "a"}, ["a"] * 1001])
+def test_a_batch_is_a_list_of_photos(address, photos):
+    sentence = said(call(address, "inspect_batch", photos=photos, category="flange_nut"))
+    assert sentence.startswith("A batch is a list of 1 to 1000 photos")
+
+
+# Choices
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"category": "screwdriver"}, "There is no category 'screwdriver'; name one of fabric, "),
+        ({"category": ["key"]}, "There is no category ['key']; name one of fabric, "),
+        (
+            {"category": "key", "model": "flange_nut"},
+            "There is no model 'flange_nut' of the category key; name one of key.",
+        ),
+        ({"model": "nobody"}, "There is no model 'nobody'; name one of fabric, flange_nut, "),
+        ({}, "There are several categories: name one of fabric, flange_nut, key, bottle, screw."),
+    ],
+)
+def test_a_choice_that_is_not_on_offer_is_refused_with_what_is(address, chosen, words):
+    path = upload(address, EXAMPLES / "good.jpg")
+    assert said(call(address, "inspect", photo=path, **chosen)).startswith(words)
+    assert said(call(address, "inspect_batch", photos=[path], **chosen)).startswith(words)
+
+
+def test_a_model_is_enough_where_it_has_one_category(address):
+    path = upload(address, EXAMPLES / "dent.jpg")
+    _, record = call(address, "inspect", photo=path, model="flange_nut")
+    assert (record["category"], record["verdict"]) == ("flange_nut", "FAIL")
+
+
+@pytest.mark.parametrize("threshold", [1.01, -0.1, "0.5", True, [0.5], {"a": 1}])
+def test_a_threshold_that_is_none_is_refused(address, threshold):
+    path = upload(address, EXAMPLES / "good.jpg")
+    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
+    assert said(call(address, "inspect", **arguments)).startswith(
+        "The threshold must be a number from 0 to 1, found "
+    )
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 0.0, 1.0])
+def test_the_ends_of_the_scale_are_thresholds(address, threshold):
+    path = upload(address, EXAMPLES / "good.jpg")
+    arguments = {"photo": path, "category": "flange_nut", "threshold": threshold}
+    event, record = call(address, "inspect", **arguments)
+    assert event == "complete"
+    assert record["verdict"] == ("FAIL" if record["score"] > threshold else "PASS")
+
+
+def test_arguments_that_are_missing_are_counted(address):
+    told = said(ask(address, "inspect", "inspect", {"data": ["a.jpg"]}))
+    assert told.startswith("The function takes 5 arguments, found 1; ")
+
+
+# What lies elsewhere: no file of the server, no private address is read
 
 
 FOREIGN = ("/etc/passwd", "../../../../etc/passwd", "app.py", str(EXAMPLES / "good.jpg"))
