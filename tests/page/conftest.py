@@ -1,4 +1,4 @@
-"""Shared by the tests of the page: a client of a loopback Hub, a full disk, what is no photo."""
+"""Shared by the tests of the page: a client of a loopback Hub, a full disk, photos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import huggingface_hub.constants
 import pytest
 from loopback_hub import OWNER_TOKEN
 
+from data.synthetic import render
 from system.files import draft_of
 
 
@@ -27,6 +28,15 @@ def hub_client(hub, tmp_path, monkeypatch):
 def full_disk() -> Callable[[Path], None]:
     """Lets the writing of one file find the disk full, as the kernel says it of /dev/full."""
     return lambda path: draft_of(path).symlink_to("/dev/full")
+
+
+@pytest.fixture(scope="session")
+def defective(tmp_path_factory) -> Path:
+    """A photo of a nut that lacks a part; a spreadsheet would run its name."""
+    path = tmp_path_factory.mktemp("photos") / "=cmd nut.png"
+    image = render("flange_nut", seed=900_001, defect="missing_part", size=192).image
+    image.resize((240, 192)).save(path)
+    return path
 
 
 @pytest.fixture

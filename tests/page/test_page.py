@@ -20,7 +20,6 @@ from browsing import (
     WHILE_BUSY,
     assert_nothing_overlaps,
     choose,
-    chosen,
     contrast,
     give_photo,
     inspect,
@@ -36,11 +35,7 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Page, expect
 from running_app import running_app
 
-from data.synthetic import render
-from page.languages import NAMES, Translation
 from page.views.export import COLUMNS
-
-TEXT = Translation("en")
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +58,6 @@ def page(browser: Browser, address: str) -> Page:
     yield page
     page.close()
     assert not errors
-
-
-@pytest.fixture(scope="module")
-def defective(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("photos") / "=cmd nut.png"  # a spreadsheet would run this name
-    image = render("flange_nut", seed=900_001, defect="missing_part", size=192).image
-    image.resize((240, 192)).save(path)
-    return path
 
 
 def test_a_defective_part_fails_with_a_reason_and_three_equal_pictures(page, defective):
@@ -96,31 +83,6 @@ def test_a_defective_part_fails_with_a_reason_and_three_equal_pictures(page, def
     page.screenshot(path=OUTPUT / "desktop_fail.png", full_page=True)
 
 
-def test_the_verdict_follows_the_threshold_at_21_positions_and_no_model_runs(page, defective):
-    inspect(page, defective)
-    score = float(page.locator("#verdict [data-score]").get_attribute("data-score"))
-    before = page.locator("[data-picture=original] img").first.get_attribute("src")
-    expect(page.locator("#cost")).to_contain_text("would be rejected", timeout=WHILE_BUSY)
-    page.wait_for_timeout(1000)
-    requests = []
-    page.on("request", lambda request: requests.append(request.url))
-    for step in range(21):
-        threshold = step / 20
-        set_threshold(page, threshold)
-        expected = "FAIL" if score > threshold else "PASS"
-        expect(page.locator(f"#verdict .badge.{expected.lower()}")).to_be_visible()
-        card = page.locator("#verdict")
-        if expected == "PASS":
-            expect(card).to_contain_text("No deviation above the limit")
-            expect(page.locator("#outlines [data-region]")).to_have_count(0)
-        else:
-            expect(card).to_contain_text("deviation")
-            expect(page.locator("#outlines [data-region]")).not_to_have_count(0)
-        assert shown_verdict(page) == expected  # the server agrees with the browser
-    assert page.locator("[data-picture=original] img").first.get_attribute("src") == before
-    assert not [url for url in requests if "/queue/" in url]  # a run of the model is queued
-
-
 def test_the_threshold_says_what_it_costs_and_goes_back_with_one_click(page):
     choose(page, "model", "flange_nut")
     expect(page.locator("#cost")).to_contain_text("known defects", timeout=WHILE_BUSY)
@@ -132,19 +94,6 @@ def test_the_threshold_says_what_it_costs_and_goes_back_with_one_click(page):
     assert page.inner_text("#cost") != at_zero
     page.click("#calibrated")
     expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
-
-
-def test_each_model_keeps_its_threshold_while_the_page_is_open(page):
-    threshold = page.locator("#threshold input[type=number]")
-    choose(page, "category", "key")
-    expect(page.locator("#model input")).to_have_value("key")  # a choice brings its threshold
-    set_threshold(page, 0.8)
-    expect(page.locator("#cost")).to_contain_text("none of 40 was", timeout=WHILE_BUSY)
-    choose(page, "category", "fabric")
-    expect(threshold).to_have_value("0.5")
-    expect(page.locator("#model input")).to_have_value("fabric")
-    choose(page, "category", "key")
-    expect(threshold).to_have_value("0.8")
 
 
 def test_wipe_heat_and_outlines_act_in_the_browser_alone(page, defective):
@@ -280,18 +229,6 @@ def test_a_wrong_picture_gets_no_verdict(page, wrong, tmp_path):
     page.screenshot(path=OUTPUT / f"check_{wrong}.png", full_page=True)
 
 
-def test_an_example_and_another_category_clear_the_last_verdict(page, defective):
-    inspect(page, defective)
-    choose(page, "category", "key")
-    expect(page.locator("#verdict .message")).to_be_visible()
-    expect(page.locator("#pictures img")).to_have_count(0)
-    page.locator("#examples button img, #examples img").first.click()
-    expect(page.locator("#photo img")).to_be_visible()
-    page.click("#inspect")
-    expect(page.locator("#verdict .badge:visible")).to_be_visible(timeout=WHILE_BUSY)
-    page.screenshot(path=OUTPUT / "desktop_example.png", full_page=True)
-
-
 def test_a_list_that_is_opened_and_left_changes_nothing(page, defective):
     give_photo(page, defective)
     for inspected in (False, True):
@@ -306,13 +243,6 @@ def test_a_list_that_is_opened_and_left_changes_nothing(page, defective):
         else:
             page.click("#inspect")
             expect(page.locator("#verdict .badge.fail")).to_be_visible(timeout=WHILE_BUSY)
-
-
-def test_a_category_without_examples_offers_none(page):
-    choose(page, "category", "key")
-    expect(page.get_by_text(TEXT("page.examples"))).to_be_visible()
-    choose(page, "category", "bottle")
-    expect(page.get_by_text(TEXT("page.examples"))).not_to_be_visible()
 
 
 def test_a_damaged_model_says_why_and_leaves_the_others_usable(page, defective):
@@ -344,49 +274,6 @@ def test_the_page_says_what_the_model_is_made_of_and_draws_the_threshold(page):
     page.screenshot(path=OUTPUT / "desktop_about.png", full_page=True)
     page.click("#calibrated")
     expect(found).to_have_count(1)
-
-
-def test_the_address_names_category_and_model(browser, address):
-    page = browser.new_page(viewport=DESKTOP)
-    open_page(page, f"{address}?category=key")
-    assert chosen(page, "category") == "key"
-    choose(page, "category", "fabric")
-    page.wait_for_url("**category=fabric*")
-    again = browser.new_page(viewport=DESKTOP)
-    open_page(again, page.url)
-    assert (chosen(again, "category"), chosen(again, "model")) == ("fabric", "fabric")
-    assert str(ROOT) not in page.url
-    open_page(again, f"{address}?category=nonsense&model=<b>")
-    assert chosen(again, "category") in ("flange_nut", "fabric")
-    again.close()
-    page.close()
-
-
-@pytest.mark.parametrize("language", NAMES)
-def test_the_page_speaks_the_visitors_language(browser, address, language):
-    text = Translation(language)
-    context = browser.new_context(locale=f"{language}-XX" if language != "zh" else "zh-CN")
-    page = context.new_page()
-    open_page(page, f"{address}?category=flange_nut")
-    expect(page.locator("#inspect")).to_have_text(text("page.inspect"))
-    inspect(page, EXAMPLES / "flange_nut" / "stain.jpg")
-    assert shown_verdict(page) == text("verdict.fail")
-    expect(page.locator("#verdict")).to_contain_text(text("verdict.operator_judges"))
-    assert page.evaluate("document.documentElement.lang").startswith(language)
-    page.screenshot(path=OUTPUT / f"language_{language}.png", full_page=True)
-    context.close()
-
-
-def test_another_language_can_be_chosen_and_is_remembered(browser, address):
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
-    open_page(page, address)
-    page.click("#languages input")
-    page.get_by_role("option", name="Deutsch").click()
-    expect(page.locator("#inspect")).to_have_text(Translation("de")("page.inspect"), timeout=30_000)
-    open_page(page, address)  # without ?lang
-    expect(page.locator("#inspect")).to_have_text(Translation("de")("page.inspect"))
-    context.close()
 
 
 @pytest.mark.parametrize(
