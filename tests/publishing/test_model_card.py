@@ -133,6 +133,14 @@ def test_a_damaged_file_or_one_of_another_version_is_named(
         assert reason in sentence
 
 
+def test_the_card_says_by_what_the_whole_part_is_known(trained_model, tmp_path):
+    assert "at 14 x 14 places, in layers 4, 7, 10, 14 of that backbone" in model_card(trained_model)
+    folder = shutil.copytree(trained_model, tmp_path / "body")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"whole_part_layers": None}))
+    assert "Whole part" not in model_card(folder)
+
+
 def test_the_card_shows_where_the_part_is_and_no_photo(trained_model):
     card = model_card(trained_model)
     assert "at its places, and what is large beside it" in card.replace("with a margin, ", "")
