@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .rates import Rate, rate
-from .scoring import calibrated_score, conformal_threshold, exceeds, roc_threshold, score_scale
+from .scoring import (
+    calibrated_score,
+    conformal_threshold,
+    exceeds,
+    raised_threshold,
+    roc_threshold,
+    score_scale,
+)
 
 THRESHOLD = 0.5  # the calibrated threshold on the 0..1 score, by construction of the score
 RANGES = {
@@ -46,6 +53,16 @@ class Calibration:
         raw_threshold, promised = conformal_threshold(ordered, false_alarm_rate)
         scale = score_scale(ordered, raw_threshold)
         return cls(ordered, false_alarm_rate, promised, raw_threshold, scale)
+
+    def raised_towards(self, damaged_scores: Sequence[float]) -> Calibration:
+        """The same held-out good parts with the threshold where damage leaves room above it.
+
+        Of raw scores of synthetic damage; errors are those of `scoring.raised_threshold`. What was
+        promised holds all the more, since fewer good parts fail.
+        """
+        raw_threshold = raised_threshold(self.raw_threshold, damaged_scores)
+        scale = score_scale(self.normal_scores, raw_threshold)
+        return replace(self, raw_threshold=raw_threshold, scale=scale)
 
     def with_labelled(self, scores: Sequence[float], labels: Sequence[int]) -> Calibration:
         """The same held-out good parts with the threshold that labelled parts ask for.

@@ -20,6 +20,7 @@ from .dissimilarity import gaussian_blur
 MEDIAN_GOOD_SCORE = 0.1
 # Keeps the excess finite where the good parts' residuals don't differ at all (one part, say).
 LEAST_SPREAD = 1e-6
+FORGONE = 0.01  # share of the synthetic damage found that a threshold may be raised above
 
 
 def smooth_residual(residual: Tensor, sigma: float) -> Tensor:
@@ -99,6 +100,23 @@ def conformal_threshold(
     k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
     k = max(k, 1)
     return ordered[k - 1], (n + 1 - k) / (n + 1)
+
+
+def raised_threshold(raw_threshold: float, damaged_scores: Sequence[float]) -> float:
+    """The threshold halfway, by factors, to the least damage that it finds.
+
+    Between good parts and damage there may be room, and a few dozen good parts may lie lower in it
+    than the next ones will. Of the damage that was found the least `FORGONE` is left aside: it may
+    be too faint for any eye. Of raw scores >= 0; with none above it the threshold stays.
+    `ValueError` on a score that is not finite.
+    """
+    scores = np.asarray(damaged_scores, dtype=float)
+    if not np.isfinite(scores).all():
+        raise ValueError("Damage must have finite raw scores; found one that is not.")
+    found = np.sort(scores[exceeds(scores, raw_threshold)])
+    if not len(found):
+        return raw_threshold
+    return math.sqrt(raw_threshold * found[int(FORGONE * len(found))])
 
 
 def roc_threshold(scores: Sequence[float], labels: Sequence[int]) -> float:

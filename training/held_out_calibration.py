@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 # What is worth a choice. Features are always whitened: without, screws lose 5 points of AUROC, and
 # so few photos as are judged here take a lucky draw for better now and then.
 CANDIDATES = {"pixels": ("none", "location"), "features": ("channel", "channel+location")}
-JUDGED_PHOTOS = 48  # held-out photos of a category that choose the normalisation; more cost time
-JUDGED_COPIES = 3  # damaged copies of each
 LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
 
 
@@ -45,17 +43,23 @@ def calibrate(
     """
     photos = _by_category(held_out, model.config.categories)
     prepared = {name: PreparedPhotos(good, processor) for name, good in photos.items()}
+    trials = {name: DamageTrial.of_category(good, name, recipe) for name, good in prepared.items()}
     if recipe.residual_normalisation == AUTO:
-        model.set_residual_normalisation(choose_normalisation(model, prepared, recipe))
+        model.set_residual_normalisation(choose_normalisation(model, trials, recipe))
     for category, good in prepared.items():
+        trial = trials[category]
         loader = DataLoader(good, recipe.batch_size)
         calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
         if model.whole_part is not None:
-            weigh_whole_part(model, good, category, recipe)
+            weigh_whole_part(model, trial, category, recipe)
         if model.ground is not None:
             choose_judged(model, good, category, recipe)
         if model.whole_part is not None or model.ground is not None:
             calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
+        damaged = [photo for copy in trial.copies for photo in copy]
+        raw = _raw_scores(model, damaged, category, recipe)
+        calibration = calibration.raised_towards(raw)
+        model.set_calibration(calibration, category)
         if recipe.threshold_rule == ROC:
             chosen = _by_category(labelled, [category])[category]
             raw = _raw_scores(model, PreparedPhotos(chosen, processor), category, recipe)
@@ -77,7 +81,7 @@ def _raw_scores(
 
 
 def choose_normalisation(
-    model: ReconstructionModel, photos: dict[str, PreparedPhotos], recipe: Recipe
+    model: ReconstructionModel, trials: dict[str, DamageTrial], recipe: Recipe
 ) -> str:
     """The normalisation by which scores best tell synthetic damage from held-out good photos.
 
@@ -89,12 +93,8 @@ def choose_normalisation(
     default, *others = candidates = _candidates(model, recipe)
     if not others:
         return default
-    if min(map(len, photos.values())) < LEAST_JUDGED:
+    if min(len(trial.good) for trial in trials.values()) < LEAST_JUDGED:
         return next(name for name in candidates if "location" not in name)
-    trials = {
-        category: DamageTrial.of(good, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed)
-        for category, good in photos.items()
-    }
     aurocs = {}
     for normalisation in candidates:
         model.set_residual_normalisation(normalisation)

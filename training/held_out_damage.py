@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
-from training.photos.augmentation import UNCHANGED
+from training.photos.augmentation import UNCHANGED, augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.photos.restoration import RestorationPhotos, model_input
-from training.photos.structural_damage import Kind, damage_structure
+from training.photos.structural_damage import KINDS, OF_PIECES, Kind, damage_structure
+from training.recipe import Recipe
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -29,6 +30,8 @@ PIXEL_STEP = 2  # every second pixel, each way, says as much about a map as all 
 # copies. With 24 photos, one copy and no such bar, screws of seed 1 (of 0 and 1) were measured by
 # place, which cost them 10 points of AUROC.
 LEAST_GAIN = 0.01
+JUDGED_PHOTOS = 32  # held-out photos of a category that make its choices; more cost time
+JUDGED_COPIES = 3  # of each, with local damage, and as many with structural damage
 RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on it
 
 
@@ -40,35 +43,49 @@ class DamageTrial:
     damaged: list[list[Tensor]]  # N lists of copies
 
     @classmethod
-    def of(cls, photos: PreparedPhotos, most: int, copies: int, seed: int) -> DamageTrial:
-        """The first `most` photos, each damaged in `copies` ways that the seed decides."""
+    def of(
+        cls,
+        photos: PreparedPhotos,
+        most: int,
+        copies: int,
+        seed: int,
+        structural: Sequence[Kind] = (),
+    ) -> DamageTrial:
+        """The first `most` photos, each damaged in `copies` ways that the seed decides.
+
+        These are local; with kinds of structural damage there are as many copies of that besides.
+        """
         damaging = RestorationPhotos(photos, [UNCHANGED] * len(photos), 1.0, copies, seed)
-        chosen = range(min(len(photos), most))
-        damaged: list[list[Tensor]] = [[] for _ in chosen]
+        good = [photos[index] for index in range(min(len(photos), most))]
+        damaged: list[list[Tensor]] = [[] for _ in good]
         for copy in range(copies):
             damaging.set_epoch(copy)
-            for index in chosen:
-                damaged[index].append(model_input(damaging[index])["pixel_values"])
-        return cls([photos[index] for index in chosen], damaged)
+            for index, of_photo in enumerate(damaged):
+                of_photo.append(model_input(damaging[index])["pixel_values"])
+        if structural:
+            for index, of_photo in enumerate(damaged):
+                seeds = [(seed, copy, index) for copy in range(copies)]
+                of_photo += [_misplaced(good[index], structural, one) for one in seeds]
+        return cls(good, damaged)
+
+    @classmethod
+    def of_category(cls, photos: PreparedPhotos, category: str, recipe: Recipe) -> DamageTrial:
+        """What every choice for a category is made by: local and structural damage alike."""
+        turns = augmentation_for(category, recipe.augmentation).turns
+        kinds = OF_PIECES if turns else KINDS
+        return cls.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed, kinds)
+
+    @property
+    def copies(self) -> list[list[Tensor]]:
+        """A list of N photos a copy, each photo's in turn."""
+        return [list(copies) for copies in zip(*self.damaged, strict=True)]
 
 
-def structurally_damaged(
-    photos: Sequence[Tensor], kinds: Sequence[Kind], copies: int, seed: int
-) -> list[list[Tensor]]:
-    """Copies of each photo, (3, H, W) in 0..1, with something in the wrong place."""
-    return [
-        [
-            torch.from_numpy(
-                damage_structure(
-                    photo.permute(1, 2, 0).numpy(),
-                    np.random.default_rng((seed, copy, index)),
-                    kinds,
-                )
-            ).permute(2, 0, 1)
-            for copy in range(copies)
-        ]
-        for index, photo in enumerate(photos)
-    ]
+def _misplaced(photo: Tensor, kinds: Sequence[Kind], seed: Sequence[int]) -> Tensor:
+    """A photo, (3, H, W) in 0..1, with something in the wrong place."""
+    picture = photo.permute(1, 2, 0).numpy()
+    damaged = damage_structure(picture, np.random.default_rng(seed), kinds)
+    return torch.from_numpy(damaged).permute(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,7 @@ def separations(
         model.calibrate(DataLoader(trial.good[first::2], batch_size), RATE, category)
         good = trial.good[1 - first :: 2]
         scores_of_good, _ = _judged(model, good, category, batch_size)
-        for damaged in zip(*trial.damaged[1 - first :: 2], strict=True):
+        for damaged in DamageTrial(good, trial.damaged[1 - first :: 2]).copies:
             scores, maps = _judged(model, damaged, category, batch_size)
             labels = np.repeat([0, 1], len(good))
             is_damaged = (torch.stack(damaged) != torch.stack(good)).any(dim=1)

@@ -18,10 +18,9 @@ from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.whole_part_fitting import LEAST_PHOTOS
-from training.held_out_damage import DamageTrial, best_by_a_margin, structurally_damaged
+from training.held_out_damage import DamageTrial, best_by_a_margin
 from training.photos.augmentation import Augmentation, augment, augmentation_for
 from training.photos.decoded import PreparedPhotos
-from training.photos.structural_damage import KINDS, OF_PIECES
 from training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -32,8 +31,6 @@ CHANGES = Augmentation(
     rotation=2, shift=0.02, zoom=0.05, exposure=0.5, tint=0.02, noise=5 / 255, resampling=0.5
 )
 
-JUDGED_PHOTOS = 32  # held-out photos of a category that choose the weight; more cost time
-JUDGED_COPIES = 3  # of each, with local damage, and as many with structural damage
 # What the whole part may count for beside the body, where either counts 1 if the median good photo
 # has the same score by both. The usual share stays unless another is better beyond chance: the one
 # that told held-out damage best on bottles, screws and flange nuts alike (2026-11-29), and less for
@@ -67,27 +64,20 @@ def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
 
 
 def weigh_whole_part(
-    model: ReconstructionModel, photos: PreparedPhotos, category: str, recipe: Recipe
+    model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
 ) -> None:
     """Set what the stream counts for in a category: what tells damage best from held-out photos.
 
-    Half of the damage is local and half structural. The model is calibrated, but for the weight,
-    by which it is to be calibrated again. A stream that has learned nothing counts nothing.
+    The model is calibrated, but for the weight, by which it is to be calibrated again. A stream
+    that has learned nothing counts nothing.
     """
     number = model.category_numbers(category, 1)
     if not model.whole_part.knows(number.item()):
         return
     turns = augmentation_for(category, recipe.augmentation).turns
     usual = USUAL_SHARE_OF_TURNING if turns else USUAL_SHARE
-    trial = DamageTrial.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed)
-    structural = structurally_damaged(
-        trial.good, OF_PIECES if turns else KINDS, JUDGED_COPIES, recipe.seed
-    )
     good = _streams(model, trial.good, category, recipe.batch_size)
-    damaged = [
-        _streams(model, copies, category, recipe.batch_size)
-        for copies in (*zip(*trial.damaged, strict=True), *zip(*structural, strict=True))
-    ]
+    damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
     body, whole = (stream.flatten(1).amax(dim=1).median() for stream in good)
     unit = (body / whole).item()
     aurocs = {

@@ -12,6 +12,7 @@ from modeling.scoring import (
     conformal_threshold,
     exceeds,
     normalise_residual,
+    raised_threshold,
     raw_score,
     roc_threshold,
 )
@@ -96,6 +97,27 @@ def test_normalised_residual_is_zero_where_the_residual_is_usual():
 def test_raw_score_is_the_maximum_of_each_map():
     maps = torch.rand(3, 8, 8)
     assert torch.equal(raw_score(maps), torch.stack([single.max() for single in maps]))
+
+
+def test_a_threshold_is_raised_halfway_to_the_least_damage_that_it_finds():
+    assert raised_threshold(4.0, [1.0, 9.0, 16.0]) == 6.0
+    assert raised_threshold(4.0, [4.0, 1.0]) == raised_threshold(4.0, []) == 4.0
+    assert raised_threshold(0.0, [9.0]) == 0.0
+    least = [4.1]  # of a hundred, which may be too faint for any eye
+    assert raised_threshold(4.0, [*least, *[16.0] * 99]) == 8.0
+    assert raised_threshold(4.0, [*least, *[16.0] * 98]) < 4.1
+    with pytest.raises(ValueError, match="finite"):
+        raised_threshold(4.0, [9.0, math.nan])
+
+
+def test_a_raised_threshold_promises_what_it_promised():
+    conformal = Calibration.fit(range(1, 20), 0.05)
+    raised = conformal.raised_towards([10.0, 76.0, 80.0])
+    assert raised.raw_threshold == pytest.approx(38)  # the root of 19 x 76
+    assert raised.promised_false_alarm_rate == conformal.promised_false_alarm_rate
+    assert raised.score(torch.tensor(raised.raw_threshold)).item() == 0.5
+    assert raised.score(torch.tensor(10.0)) == pytest.approx(0.1)  # the median good part, still
+    assert Calibration.from_dict(raised.to_dict()) == raised
 
 
 def test_a_threshold_from_labelled_parts_separates_them_best():

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from data.dataset import load_inspection_dataset
 from data.synthetic import render
-from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
+from modeling import Autoencoder, AutoencoderConfig, Calibration, InspectionImageProcessor
 from training.held_out_calibration import (
     CANDIDATES,
     LEAST_JUDGED,
@@ -20,6 +20,7 @@ from training.held_out_calibration import (
     calibrate,
     choose_normalisation,
 )
+from training.held_out_damage import DamageTrial
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
 from training.train import main
@@ -49,9 +50,20 @@ def test_auto_chooses_one_of_the_targets_normalisations_and_calibrates(model, go
     assert len(model.calibration_of().normal_scores) == len(good)
 
 
+def test_where_damage_leaves_room_the_threshold_lies_in_it(model, good):
+    calibrate(model, good, PROCESSOR, Recipe(batch_size=4, false_alarm_rate=0.2))
+    found = model.calibration_of()
+    conformal = Calibration.fit(found.normal_scores, 0.2)
+    trial = DamageTrial.of_category(PreparedPhotos(good, PROCESSOR), "flange_nut", Recipe())
+    damaged = [model.detect(torch.stack(copy)).raw_score for copy in trial.copies]
+    assert found == conformal.raised_towards(torch.cat(damaged).tolist())
+    assert found.raw_threshold > conformal.raw_threshold
+
+
 def test_too_few_photos_choose_nothing_and_have_no_statistics_per_location(model, good):
     few = PreparedPhotos(good.select(range(LEAST_JUDGED - 1)), PROCESSOR)
-    assert choose_normalisation(model, {"flange_nut": few}, Recipe()) == "none"
+    trial = DamageTrial.of_category(few, "flange_nut", Recipe())
+    assert choose_normalisation(model, {"flange_nut": trial}, Recipe()) == "none"
 
 
 def test_two_photos_have_no_statistics_per_location(model, good):
