@@ -10,8 +10,10 @@ Without a GPU, `accelerate launch --multi_gpu --num_processes 2` starts two proc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NoReturn, TypeVar
@@ -26,6 +28,7 @@ Result = TypeVar("Result")
 
 # The main process calibrates, measures and writes alone while the others wait, which may take long.
 PATIENCE = timedelta(hours=24)
+SECONDS_TO_MEET = 10.0  # those that end; one that ends alone waits in vain
 
 
 def state() -> PartialState:
@@ -44,14 +47,32 @@ def processes_here() -> int:
 def end(code: int) -> NoReturn:
     """End this process with an exit code, which several processes fail with at the same time.
 
-    A process that fails beside others ends at once: whichever is faster closes the connections, and
-    the threads that hold their other ends would abort the process instead (exit code -6).
+    A process that fails beside others ends at once, after all have met: whichever is faster closes
+    the connections, and the threads that hold their other ends would abort the process instead
+    (exit code -6).
     """
     if code and processes_here() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
+        _meet()
         os._exit(code)
     sys.exit(code)
+
+
+def _meet() -> None:
+    """Wait for the other processes that end, for a while: one of them tells why.
+
+    The launcher ends all of them as soon as one has ended, and that one may have nothing to tell.
+    """
+
+    def wait() -> None:
+        with contextlib.suppress(Exception):  # whatever it is, all are ending
+            gather_object([None])
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        meeting = threading.Thread(target=wait, daemon=True)
+        meeting.start()
+        meeting.join(SECONDS_TO_MEET)
 
 
 def together(work: Callable[[], Result]) -> list[Result]:

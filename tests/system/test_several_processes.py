@@ -67,3 +67,31 @@ def test_photos_that_can_not_be_read_are_said_once(tmp_path):
     words = ("--data", "./nowhere", "--category", "bottle", "--output_dir", str(tmp_path))
     finished = launched(*words)
     assert len(sentences(finished.stderr)) == 1, finished.stderr
+
+
+# The main process alone tells what went wrong, and takes its time.
+SLOW_TO_TELL = """
+import os, sys, time
+sys.path.insert(0, os.getcwd())
+from system.command_line import run_command
+from system.errors import ElsewhereError
+from system.processes import end, on_main, state
+
+def fail():
+    raise ValueError("the photo is damaged.")
+
+def speaks(error):
+    time.sleep(2 if state().is_main_process else 0)
+    return state().is_main_process
+
+bad_input = (ValueError, ElsewhereError)
+end(run_command("train.py", lambda: on_main(fail), bad_input=bad_input, speaks=speaks))
+"""
+
+
+def test_who_has_nothing_to_tell_does_not_end_before_who_has(tmp_path):
+    script = tmp_path / "slow_to_tell.py"
+    script.write_text(SLOW_TO_TELL)
+    finished = run_command(*TWO_PROCESSES, script, timeout=120)
+    assert sentences(finished.stderr) == ["train.py: the photo is damaged."], finished.stderr
+    assert "exitcode  : 2" in finished.stderr
