@@ -3,7 +3,7 @@
 Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; the size of the step after Liu et
 al., Muon is Scalable for LLM Training, 2025, so that AdamW's learning rates and decay carry over.
 On the screw's feature autoencoder the loss after 600 steps is 0.275, where AdamW has 0.301 after
-1,200 (damaged training photos, seed 0, 2026-11-24); a step costs a quarter more on two cores.
+1,200 (damaged training photos, seed 0, 2026-11-24); a step cost a quarter more on two cores then.
 
 Torch's own `torch.optim.Muon` takes no convolution kernels and orthogonalises in bfloat16, which
 most CPUs only emulate.
