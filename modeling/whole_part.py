@@ -21,8 +21,8 @@ from .normalisation import apply_whitening
 from .scoring import enlarge
 
 # On the way to coordinates that a defect does not pull along: how often places are weighed anew,
-# and steps towards what they say then.
-ROBUST_ROUNDS, ROBUST_STEPS = 2, 12
+# and how often the number of steps towards what they say then is doubled.
+ROBUST_ROUNDS, ROBUST_DOUBLINGS = 2, 4
 # The picture is drawn small and enlarged, and by the first directions only, which hold most of it.
 PICTURE_SIDE, PICTURE_DIRECTIONS = 160, 16
 
@@ -185,10 +185,7 @@ class WholePart(nn.Module):
                 trusted = directions * trust[:, None].expand(-1, *grid).flatten(1)[:, None]
                 products = trusted @ directions.transpose(1, 2)
                 wanted = torch.einsum("bdx,bx->bd", trusted, differences)
-                # The products' eigenvalues lie in 0..1, so that no step goes too far.
-                for _ in range(ROBUST_STEPS):
-                    missing = wanted - torch.einsum("bde,be->bd", products, coordinates)
-                    coordinates = coordinates + missing
+                coordinates = coordinates + stepped_towards(wanted, products, coordinates)
         return coordinates, anomaly
 
     def _of(self, name: str, category: Tensor) -> Tensor:
@@ -245,6 +242,21 @@ def structure(pictures: Tensor) -> Tensor:
 def reduced(features: Tensor, mean: Tensor, reduction: Tensor) -> Tensor:
     """Features, (B, C, g, g), less their mean (B, C), in few channels: (B, R g g)."""
     return apply_whitening(features - mean[..., None, None], reduction).flatten(1)
+
+
+def stepped_towards(wanted: Tensor, products: Tensor, start: Tensor) -> Tensor:
+    """How far 2 ** `ROBUST_DOUBLINGS` steps lead from `start` to where products @ x is `wanted`.
+
+    Each step x + wanted - products @ x, of (B, D) and (B, D, D) whose eigenvalues lie in 0..1, so
+    that none goes too far. The powers of what a step leaves over are squared, not walked through.
+    """
+    left = torch.eye(products.shape[-1], device=products.device) - products
+    way = (wanted - torch.einsum("bde,be->bd", products, start))[..., None]
+    for doubling in range(ROBUST_DOUBLINGS):
+        way = way + left @ way
+        if doubling < ROBUST_DOUBLINGS - 1:
+            left = left @ left
+    return way[..., 0]
 
 
 def distances(residual: Tensor, whitening: Tensor) -> Tensor:

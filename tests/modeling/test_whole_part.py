@@ -8,10 +8,12 @@ from torch import Tensor
 
 from modeling.whole_part import (
     PICTURE_SIDE,
+    ROBUST_DOUBLINGS,
     WholePart,
     WholePartShape,
     coarse_grid,
     frame_of,
+    stepped_towards,
 )
 from modeling.whole_part_fitting import fit_whole_part, subspace
 
@@ -157,3 +159,15 @@ def test_layers_of_any_size_are_stacked_on_one_grid():
     grid = coarse_grid(layers, 8)
     assert grid.shape == (2, 8, 8, 8)
     assert grid[:, :3].eq(1).all() and grid[:, 3:].eq(2).all()
+
+
+def test_doubled_steps_lead_where_steps_one_by_one_lead():
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(3, 40, 6, generator=generator))[0]
+    trust = torch.rand(3, 40, 1, generator=generator)
+    products = directions.transpose(1, 2) @ (trust * directions)
+    wanted, start = (torch.randn(3, 6, generator=generator) for _ in range(2))
+    walked = start.clone()
+    for _ in range(2**ROBUST_DOUBLINGS):
+        walked += wanted - torch.einsum("bde,be->bd", products, walked)
+    torch.testing.assert_close(start + stepped_towards(wanted, products, start), walked)
