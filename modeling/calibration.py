@@ -58,7 +58,7 @@ class Calibration:
         """The same held-out good parts with the threshold where damage leaves room above it.
 
         Of raw scores of synthetic damage; errors are those of `scoring.raised_threshold`. What was
-        promised holds all the more, since fewer good parts fail.
+        promised holds all the more, since no more good parts fail.
         """
         raw_threshold = raised_threshold(self.raw_threshold, damaged_scores)
         scale = score_scale(self.normal_scores, raw_threshold)
