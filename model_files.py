@@ -41,6 +41,7 @@ RECIPE_FIELDS = (
     "whole_part", "whole_part_layers",
     "image_size", "tile_size", "model", "loss_weights", "residual_weights",
     "residual_normalisation", "map_sigma", "judge", "augmentation", "damage_probability",
+    "structural_probability",
     "variants",
     "epochs", "steps", "batch_size", "learning_rate", "weight_decay", "warmup_fraction",
     "gradient_clip", "seed", "calibration_fraction", "false_alarm_rate", "threshold_rule",

@@ -20,7 +20,7 @@ from modeling import ReconstructionModel
 from training.photos.augmentation import UNCHANGED, augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.photos.restoration import RestorationPhotos, model_input
-from training.photos.structural_damage import KINDS, OF_PIECES, Kind, damage_structure
+from training.photos.structural_damage import Kind, damage_structure, kinds_for
 from training.recipe import Recipe
 
 Name = TypeVar("Name", bound=Hashable)
@@ -72,8 +72,7 @@ class DamageTrial:
     def of_category(cls, photos: PreparedPhotos, category: str, recipe: Recipe) -> DamageTrial:
         """What every choice for a category is made by: local and structural damage alike."""
         turns = augmentation_for(category, recipe.augmentation).turns
-        kinds = OF_PIECES if turns else KINDS
-        return cls.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed, kinds)
+        return cls.of(photos, JUDGED_PHOTOS, JUDGED_COPIES, recipe.seed, kinds_for(turns))
 
     @property
     def copies(self) -> list[list[Tensor]]:

@@ -101,6 +101,11 @@ class Recipe:
         (0.0, 1.0),
         "share of the photos damaged for the model to restore; 0 trains on clean ones",
     )
+    structural_probability: float = _ranged(
+        0.0,
+        (0.0, 1.0),
+        "share of the photos, besides, in which a piece or the whole part is out of place",
+    )
     variants: int = _ranged(
         4,
         (0, 10_000),
@@ -178,6 +183,12 @@ class Recipe:
             kinds = get_args(hints[item.name]) or (hints[item.name],)
             if between and not (value is None and NoneType in kinds):
                 check_number(item.name, value, *between, whole=int in kinds)
+        if self.damage_probability + self.structural_probability > 1:
+            raise ValueError(
+                "damage_probability and structural_probability are shares of the same photos and "
+                f"must be at most 1 together, found {self.damage_probability} and "
+                f"{self.structural_probability}; lower one of them."
+            )
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, expected ORG/NAME, found none.")
         if self.whole_part_layers and not self.whole_part:

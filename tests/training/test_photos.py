@@ -10,6 +10,7 @@ from modeling import InspectionImageProcessor
 from training.photos.augmentation import ANY_ROTATION, UNCHANGED
 from training.photos.decoded import PreparedPhotos
 from training.photos.restoration import RestorationPhotos, model_input
+from training.photos.structural_damage import KINDS, OF_PIECES
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,42 @@ def test_without_damage_both_pictures_are_the_photo(prepared):
     item = model_input(photos[2])
     assert torch.equal(item["pixel_values"], item["clean_pixel_values"])
     assert torch.equal(item["clean_pixel_values"], prepared[2])
+
+
+def damaged_items(prepared, augmentation, **settings) -> list[dict[str, torch.Tensor]]:
+    """Items of the first photos that are damaged, one an epoch."""
+    photos = RestorationPhotos(
+        prepared, [augmentation] * len(prepared), variants=0, seed=0, **settings
+    )
+    found = []
+    for epoch in range(12):
+        photos.set_epoch(epoch)
+        found += [photos[index] for index in range(len(prepared))]
+    return [item for item in found if not torch.equal(*item.values())]
+
+
+def test_both_kinds_of_damage_come_as_often_as_asked_for(prepared):
+    drawn = 12 * len(prepared)
+    local = damaged_items(prepared, UNCHANGED, damage_probability=0.5)
+    both = damaged_items(prepared, UNCHANGED, damage_probability=0.5, structural_probability=0.3)
+    assert 0.3 < len(local) / drawn < 0.7
+    assert 0.6 < len(both) / drawn < 0.97
+
+
+@pytest.mark.parametrize(
+    "augmentation,kinds", [(UNCHANGED, KINDS), (ANY_ROTATION, OF_PIECES)], ids=["aligned", "turns"]
+)
+def test_what_is_no_damage_to_a_part_is_not_drawn(prepared, monkeypatch, augmentation, kinds):
+    drawn = []
+
+    def damage_structure(picture, generator, kinds):
+        drawn.append(kinds)
+        return 1 - picture
+
+    monkeypatch.setattr("training.photos.restoration.damage_structure", damage_structure)
+    settings = {"damage_probability": 0.0, "structural_probability": 1.0}
+    assert len(damaged_items(prepared, augmentation, **settings)) == 12 * len(prepared)
+    assert {*drawn} == {kinds}
 
 
 def test_encoded_once_is_encoded_right(prepared):

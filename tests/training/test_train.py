@@ -96,6 +96,10 @@ def test_accelerate_launch_trains_too(tmp_path):
             ("--data", "x", "--no-whole_part", "--whole_part_layers", "4,7"),
             "whole_part_layers only mean something with whole_part",
         ),
+        (
+            ("--data", "x", "--damage_probability", "0.8", "--structural_probability", "0.3"),
+            "must be at most 1 together",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message, tmp_path, capsys):

@@ -22,6 +22,7 @@ from system.processes import processes_here
 from training.photos.augmentation import UNCHANGED, Augmentation, augment, augmentation_for
 from training.photos.damage import damage
 from training.photos.decoded import PreparedPhotos, PreparedTiles
+from training.photos.structural_damage import damage_structure, kinds_for
 from training.recipe import Recipe
 
 Item = dict[str, Any]  # names to tensors or lists of tensors
@@ -49,6 +50,7 @@ def restoration_photos(
         damage_probability=recipe.damage_probability if damaging else 0.0,
         variants=recipe.variants if damaging else 1,
         seed=recipe.seed,
+        structural_probability=recipe.structural_probability if damaging else 0.0,
         extract=model.target.extract if keeps_features else None,
         cache_bytes=memory_room(recipe.cache_memory_gb, processes_here()),
     )
@@ -61,7 +63,8 @@ class RestorationPhotos(TorchDataset):
     would have seen. `model_input` makes the keyword arguments of `ReconstructionModel.forward` of a
     batch of them.
 
-    Each photo is augmented as its own augmentation allows, and a share of them, 0..1, is damaged.
+    Each photo is augmented as its own augmentation allows. A share of them, 0..1, gets local
+    damage, and another one structural damage: of pieces alone where a part may lie anyhow.
     The epochs go through so many variants of a photo in turn; 0 draws a new one in every epoch.
     Given the target's `extract`, each variant is encoded once and kept in half precision, which is
     most of the work of an epoch. `cache_bytes` is the memory for variants that are made once.
@@ -76,9 +79,11 @@ class RestorationPhotos(TorchDataset):
         seed: int,
         extract: Extract | None = None,
         cache_bytes: float = 0,
+        structural_probability: float = 0.0,
     ) -> None:
         self.photos, self.augmentations = photos, list(augmentations)
         self.damage_probability, self.seed = damage_probability, seed
+        self.structural_probability = structural_probability
         self.variants, self.extract = variants, extract
         # Workers that were forked before it is set see it too.
         self._epoch = multiprocessing.Value("q", 0, lock=False)
@@ -111,15 +116,23 @@ class RestorationPhotos(TorchDataset):
         generator = np.random.default_rng((self.seed, variant, index))
         clean = self.photos[index].permute(1, 2, 0).numpy()
         clean = augment(clean, self.augmentations[index], generator)
-        is_damaged = generator.random() < self.damage_probability
-        damaged = damage(clean, generator)[0] if is_damaged else clean
+        damaged = self._damaged(clean, index, generator)
         item = {"pixel_values": _bytes(damaged), "clean_pixel_values": _bytes(clean)}
         if self.extract is not None:
             item["clean_extracted"] = self._encode(item["clean_pixel_values"])
             item["extracted"] = (
-                self._encode(item["pixel_values"]) if is_damaged else item["clean_extracted"]
+                item["clean_extracted"] if damaged is clean else self._encode(item["pixel_values"])
             )
         return item
+
+    def _damaged(self, clean: np.ndarray, index: int, generator: np.random.Generator) -> np.ndarray:
+        """The picture as it is, or with damage of either kind."""
+        drawn = generator.random()
+        if drawn < self.damage_probability:
+            return damage(clean, generator)[0]
+        if drawn < self.damage_probability + self.structural_probability:
+            return damage_structure(clean, generator, kinds_for(self.augmentations[index].turns))
+        return clean
 
     def _encode(self, pixels: Tensor) -> list[Tensor]:
         # Halves even where the cache is full: what a photo looks like must not depend on its size.

@@ -69,8 +69,12 @@ def swapped(picture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 KINDS: tuple[Kind, ...] = (without_piece, without_part, moved, turned, doubled, swapped)
-# Damage of a part that may lie anyhow, too: moved or turned, it is as good.
 OF_PIECES: tuple[Kind, ...] = (without_piece, doubled, swapped)
+
+
+def kinds_for(turns: bool) -> tuple[Kind, ...]:
+    """What is damage to a part: one that may lie anyhow is as good when it is moved or turned."""
+    return OF_PIECES if turns else KINDS
 
 
 def damage_structure(
