@@ -40,7 +40,7 @@ RECIPE_FIELDS = (
     "data", "category", "output_dir", "architecture", "target", "backbone", "backbone_layers",
     "whole_part", "whole_part_layers",
     "image_size", "tile_size", "model", "loss_weights", "residual_weights",
-    "residual_normalisation", "map_sigma", "judge", "augmentation", "damage_probability",
+    "residual_normalisation", "map_sigma", "scale", "judge", "augmentation", "damage_probability",
     "structural_probability",
     "variants",
     "epochs", "steps", "batch_size", "learning_rate", "weight_decay", "warmup_fraction",

@@ -24,7 +24,7 @@ from .ground_fitting import fit_ground
 from .normalisation import ChannelMoments, LocationMoments, Whitening
 from .out_of_distribution import light_and_sharpness, resaved
 from .scoring import normalise_residual, raw_score
-from .whole_part import PICTURE_SIDE
+from .whole_part import PICTURE_SIDE, coarser
 from .whole_part_fitting import fit_whole_part
 
 GROUNDS = 16  # good photos that say what is usual on the ground
@@ -38,6 +38,13 @@ class Seen(NamedTuple):
     restored: Tensor  # (tiles, C, h, w), as they should be
     coarse: Tensor | None  # (1, C, side, side), by which the whole part is seen
     judged: Tensor  # (1, h, w), where on the map what differs counts
+
+
+class WholePartExamples(NamedTuple):
+    """What the whole part is solved from: n good photos in V versions each."""
+
+    features: Tensor  # (n, V, C, g, g), on the coarse grid
+    pictures: Tensor  # (n, 3, p, p) in 0..1, of `PICTURE_SIDE`
 
 
 class CalibrationMixin:
@@ -80,7 +87,6 @@ class CalibrationMixin:
         self.set_calibration(calibration, category)
         return calibration
 
-    @torch.no_grad()
     def fit_whole_part(self, photos: Iterable[Tensor], category: str | None = None) -> None:
         """Learn what belongs where from good parts, those that the body learns from.
 
@@ -91,14 +97,36 @@ class CalibrationMixin:
         Raises:
             ValueError: when there are too few photos, or the category is unknown.
         """
-        number = self.category_numbers(category, 1).item()
+        self.solve_whole_part(self.whole_part_examples(photos), category)
+
+    @torch.no_grad()
+    def whole_part_examples(self, photos: Iterable[Tensor]) -> WholePartExamples:
+        """What the whole part is solved from, of photos as `fit_whole_part` takes them.
+
+        They serve as well after `set_whole_part_size` has made the grid coarser.
+        """
         features, pictures = [], []
         for versions in photos:
             versions = versions.to(self.device)
             extracted = self.target.extract(self.tiles_of(versions))
             features.append(self.coarse_of(versions, extracted))
             pictures.append(F.adaptive_avg_pool2d(versions[0], PICTURE_SIDE))
-        fit_whole_part(self.whole_part, number, torch.stack(features), torch.stack(pictures))
+        return WholePartExamples(torch.stack(features), torch.stack(pictures))
+
+    def solve_whole_part(self, examples: WholePartExamples, category: str | None = None) -> None:
+        """Learn what belongs where from what was seen of good parts; as `fit_whole_part`."""
+        number = self.category_numbers(category, 1).item()
+        features = coarser(examples.features, self.config.whole_part_side)
+        fit_whole_part(self.whole_part, number, features, examples.pictures)
+
+    def set_whole_part_size(self, side: int, directions: int) -> None:
+        """See the whole part on a grid of another side, with other directions; it is to be solved.
+
+        The sizes are those of `config`; `calibrate` is due again.
+        """
+        self.config.whole_part_side, self.config.whole_part_directions = side, directions
+        self.config.calibrations = {}
+        self.whole_part = self._new_whole_part().to(self.device)
 
     @torch.no_grad()
     def fit_ground(

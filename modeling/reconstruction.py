@@ -298,14 +298,16 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
     def streams(self, pixel_values: Tensor, category: Category = None) -> tuple[Tensor, Tensor]:
         """What of the body's and the whole part's map is judged, (B, h, w) each, before they join.
 
-        Of pictures as `detect` takes them, by a model that has both.
+        Of pictures as `detect` takes them. A model without the second stream sees 0 by it.
         """
         numbers = self.category_numbers(category, len(pixel_values))
         extracted = self.target.extract(self.tiles_of(pixel_values))
         values = self.target.combine(extracted)
         residual = self._body_residual(values, self.restore(values).values, numbers)
-        view = self.whole_part(self.coarse_of(pixel_values, extracted), numbers)
         judged = self.judged_places(pixel_values, numbers)
+        if self.whole_part is None:
+            return residual * judged, torch.zeros_like(residual)
+        view = self.whole_part(self.coarse_of(pixel_values, extracted), numbers)
         return residual * judged, enlarge(view.anomaly, residual.shape[-1]) * judged
 
     def _body_residual(self, values: Tensor, restored: Tensor, numbers: Tensor) -> Tensor:

@@ -210,6 +210,12 @@ def coarse_grid(layers: list[Tensor], side: int) -> Tensor:
     return torch.cat([F.adaptive_avg_pool2d(layer.float(), side) for layer in layers], dim=1)
 
 
+def coarser(grids: Tensor, side: int) -> Tensor:
+    """Grids, (..., C, g, g), on one that is as fine or coarser: (..., C, side, side)."""
+    pooled = F.adaptive_avg_pool2d(grids.flatten(0, -4), side)
+    return pooled.unflatten(0, grids.shape[:-3])
+
+
 def frame_of(side: int, width: float) -> Tensor:
     """(side, side), bool: what lies within so many positions of the border, one at least."""
     place = torch.arange(side)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
-from training.held_out_damage import DamageTrial, best_by_a_margin, separations
+from modeling.fitting import WholePartExamples
+from training.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin, separations
 from training.judging import choose_judged
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
+from training.scales import set_scale
 from training.whole_part import weigh_whole_part
 
 logger = logging.getLogger(__name__)
@@ -24,7 +27,6 @@ logger = logging.getLogger(__name__)
 # What is worth a choice. Features are always whitened: without, screws lose 5 points of AUROC, and
 # so few photos as are judged here take a lucky draw for better now and then.
 CANDIDATES = {"pixels": ("none", "location"), "features": ("channel", "channel+location")}
-LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
 
 
 def calibrate(
@@ -33,17 +35,20 @@ def calibrate(
     processor: InspectionImageProcessor,
     recipe: Recipe,
     labelled: Dataset | None = None,
+    examples: Mapping[str, WholePartExamples] = MappingProxyType({}),
 ) -> None:
-    """Choose the residual's normalisation if the recipe leaves it open, then set every threshold.
+    """Choose what the recipe leaves open, then set every threshold.
 
     The model, in evaluation mode, gets its statistics and `config.calibrations` from good photos
     that its weights were not trained on. For the rule "roc", `labelled` is the validation split,
-    never the test split. Fewer than 2 photos of a category, or none of the labelled ones that are
-    needed, are a ValueError.
+    never the test split. The whole part was solved from the `examples`, by category, and is solved
+    again where another scale asks for it. Fewer than 2 photos of a category, or none of the
+    labelled ones that are needed, are a ValueError.
     """
     photos = _by_category(held_out, model.config.categories)
     prepared = {name: PreparedPhotos(good, processor) for name, good in photos.items()}
     trials = {name: DamageTrial.of_category(good, name, recipe) for name, good in prepared.items()}
+    set_scale(model, trials, examples, recipe)
     if recipe.residual_normalisation == AUTO:
         model.set_residual_normalisation(choose_normalisation(model, trials, recipe))
     for category, good in prepared.items():

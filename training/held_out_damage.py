@@ -32,6 +32,7 @@ PIXEL_STEP = 2  # every second pixel, each way, says as much about a map as all 
 LEAST_GAIN = 0.01
 JUDGED_PHOTOS = 32  # held-out photos of a category that make its choices; more cost time
 JUDGED_COPIES = 3  # of each, with local damage, and as many with structural damage
+LEAST_JUDGED = 8  # from fewer photos nothing can be chosen: each half is to have a spread
 RATE = 0.05  # a calibration needs a false-alarm rate; no raw score depends on it
 
 
@@ -147,6 +148,8 @@ def best_by_a_margin(aurocs: Mapping[Name, np.ndarray]) -> Name:
     The results of the names, (n,) with n > 1, are of the same trials in the same order.
     """
     default, *others = aurocs
+    if not others:
+        return default
     best = max(others, key=lambda name: aurocs[name].mean())
     gains = aurocs[best] - aurocs[default]
     chance = 2 * gains.std(ddof=1) / math.sqrt(len(gains))

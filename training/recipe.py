@@ -19,6 +19,7 @@ from modeling.checks import check_choice, check_number
 from modeling.ground import ALL, JUDGED, PART
 
 CONFORMAL, ROC = "conformal", "roc"
+USUAL, COARSE, FINE = "usual", "coarse", "fine"
 AUTO = "auto"  # a field's value: chosen by the photos, or by the machine
 FULL_PRECISION, BF16 = "fp32", "bf16"
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
@@ -87,6 +88,12 @@ class Recipe:
         "held-out good photos",
     )
     map_sigma: float = _field(8.0, "smoothing of the anomaly map, input pixels")
+    scale: str = _field(
+        USUAL,
+        "coarse: maps twice as smooth and a coarser grid of the whole part, for large things out "
+        "of place; fine: maps half as smooth; usual: neither; auto: what tells synthetic damage "
+        "best from held-out good photos",
+    )
     judge: str = _field(
         AUTO,
         "all: what differs on the ground counts as well; part: it counts for nothing; auto: what "
@@ -175,6 +182,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("judge", self.judge, (AUTO, *JUDGED))
+        check_choice("scale", self.scale, (AUTO, USUAL, COARSE, FINE))
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
         check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
         hints = get_type_hints(type(self))

@@ -112,9 +112,9 @@ def train(recipe: Recipe, command: str) -> None:
     def calibrate_and_write() -> None:
         trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
         round_to_half(trained)  # before calibration, so that the threshold fits what is saved
-        learn_whole_part(trained.eval(), good, processor, recipe)
+        examples = learn_whole_part(trained.eval(), good, processor, recipe)
         learn_ground(trained, good, processor, recipe)
-        calibrate(trained, held_out, processor, recipe, dataset.get(VALIDATION))
+        calibrate(trained, held_out, processor, recipe, dataset.get(VALIDATION), examples)
         run = facts_of_run(trained, command, len(good), cost, accelerator)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
 

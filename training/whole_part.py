@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from modeling.fitting import WholePartExamples
 from modeling.whole_part_fitting import LEAST_PHOTOS
 from training.held_out_damage import DamageTrial, best_by_a_margin
 from training.photos.augmentation import Augmentation, augment, augmentation_for
@@ -41,14 +42,21 @@ USUAL_SHARE, USUAL_SHARE_OF_TURNING = 0.5, 0.1
 
 def learn_whole_part(
     model: ReconstructionModel, good: Dataset, processor: InspectionImageProcessor, recipe: Recipe
-) -> None:
-    """Solve the stream for every category of the model, if the model has one."""
+) -> dict[str, WholePartExamples]:
+    """Solve the stream for every category of the model, if the model has one.
+
+    What it was solved from is returned by category, for whoever solves it again.
+    """
+    found: dict[str, WholePartExamples] = {}
     if model.whole_part is None:
-        return
+        return found
     for category in model.config.categories:
         photos = PreparedPhotos.of_category(good, category, processor, MOST_PHOTOS)
         if len(photos) >= LEAST_PHOTOS:  # the body judges parts of fewer alone
-            model.fit_whole_part(versions_of(photos, recipe.seed), category)
+            versions = versions_of(photos, recipe.seed)
+            found[category] = model.whole_part_examples(versions)
+            model.solve_whole_part(found[category], category)
+    return found
 
 
 def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
@@ -71,21 +79,43 @@ def weigh_whole_part(
     The model is calibrated, but for the weight, by which it is to be calibrated again. A stream
     that has learned nothing counts nothing.
     """
+    aurocs, unit = aurocs_by_share(model, trial, category, recipe)
+    logger.info("AUROC on damage by the whole part's share: %s", aurocs)
     number = model.category_numbers(category, 1)
-    if not model.whole_part.knows(number.item()):
-        return
-    turns = augmentation_for(category, recipe.augmentation).turns
-    usual = USUAL_SHARE_OF_TURNING if turns else USUAL_SHARE
+    model.whole_part.weight[number] = best_by_a_margin(aurocs) * unit
+
+
+def aurocs_by_share(
+    model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
+) -> tuple[dict[float, np.ndarray], float]:
+    """How well each copy of a trial is told from its good photos where the stream counts so much.
+
+    The model is calibrated, whatever the stream's weight.
+
+    Returns:
+        By share, the usual one first, the AUROC of each copy in 0..1; and the weight that a share
+        of 1 is. Where nothing is known of the whole part there is the share 0 alone.
+    """
     good = _streams(model, trial.good, category, recipe.batch_size)
     damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
     body, whole = (stream.flatten(1).amax(dim=1).median() for stream in good)
-    unit = (body / whole).item()
+    shares = _shares(model, category, recipe)
+    unit = (body / whole).item() if len(shares) > 1 else 0.0
     aurocs = {
         share: np.array([_auroc(good, copies, share * unit) for copies in damaged])
-        for share in sorted(SHARES, key=lambda share: share != usual)
+        for share in shares
     }
-    logger.info("AUROC on damage by the whole part's share: %s", aurocs)
-    model.whole_part.weight[number] = best_by_a_margin(aurocs) * unit
+    return aurocs, unit
+
+
+def _shares(model: ReconstructionModel, category: str, recipe: Recipe) -> list[float]:
+    """What the stream may count for, the usual share first."""
+    number = model.category_numbers(category, 1).item()
+    if model.whole_part is None or not model.whole_part.knows(number):
+        return [0.0]
+    turns = augmentation_for(category, recipe.augmentation).turns
+    usual = USUAL_SHARE_OF_TURNING if turns else USUAL_SHARE
+    return sorted(SHARES, key=lambda share: share != usual)
 
 
 def _streams(
