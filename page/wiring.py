@@ -142,7 +142,9 @@ class Wiring:
         """The model is loaded, which may take a while, and then the threshold has a meaning."""
         c = self.components
         prepared = before.then(self.choosing.prepare, self.chosen, c.about, **QUIET)
-        prepared.then(self.choosing.measure, self.chosen, [c.cost, c.charts], **AT_ONCE)
+        # Without the lists, whose values may be of two choices while the visitor makes another.
+        told = [c.cost, c.charts]
+        prepared.then(self.choosing.measure, [c.session, c.language], told, **AT_ONCE)
 
     def _inspecting(self) -> None:
         c = self.components

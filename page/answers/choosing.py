@@ -140,17 +140,15 @@ class Choosing:
         session.defect_scores = defect_scores(facts, calibration)
         return about_html(facts, text, backend)
 
-    def measure(
-        self, session: Session, category: str, model: str, text: Translation
-    ) -> tuple[Any, Any]:
+    def measure(self, session: Session, text: Translation) -> tuple[Any, Any]:
         """What the threshold costs with the model that `prepare` has loaded: in words, in charts.
 
         A step of its own, beside the queue: the answer of `prepare` may arrive after that to a
         threshold which the visitor has moved meanwhile, and would put the old one in its place.
         """
-        if session.choice != (category, model):
+        if session.calibration is None:
             return SKIP, SKIP
-        threshold = session.threshold_of(category, model)
+        threshold = session.threshold_of(*session.choice)
         return cost(session, threshold, text), charts(session, threshold, text)
 
     def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
