@@ -16,8 +16,9 @@ app: .venv/app
 	$(BIN)/python app.py --port $(PORT)
 
 test: .venv/test quality
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
-	  { echo "The browser tests need Chromium: apt-get install chromium"; exit 2; }
+	@{ command -v chromium-headless-shell || command -v chromium || \
+	  command -v chromium-browser; } >/dev/null || \
+	  { echo "The browser tests need Chromium: apt-get install chromium-headless-shell"; exit 2; }
 	# Threads that wait by spinning would keep the other processes' work from the cores.
 	# The order of the files is that of tests/conftest.py, not by their numbers of tests.
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \

@@ -113,7 +113,7 @@ class Wiring:
             told = [c.shown, *self.choice, c.refresh, c.notice, *self.examples, *self.result]
             for listed in (asked, refreshed):
                 described = listed.then(self.choosing.offer, self.chosen, told, **QUIET)
-        described.then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
+        self._preparing(described)
         c.languages.input(
             None, c.languages, None, js="(code) => window.goldenSample.chooseLanguage(code)"
         )
@@ -136,7 +136,15 @@ class Wiring:
             linked = event.then(
                 None, self.choice, None, js="(...choice) => window.goldenSample.setLink(...choice)"
             )
-            linked.then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
+            self._preparing(linked)
+
+    def _preparing(self, before: gr.events.Dependency) -> None:
+        """The model is loaded, which may take a while, and then the threshold has a meaning."""
+        c = self.components
+        prepared = before.then(self.choosing.prepare, self.chosen, c.about, **QUIET)
+        # Without the lists, whose values may be of two choices while the visitor makes another.
+        told = [c.cost, c.charts]
+        prepared.then(self.choosing.measure, [c.session, c.language], told, **AT_ONCE)
 
     def _inspecting(self) -> None:
         c = self.components
@@ -146,7 +154,7 @@ class Wiring:
         c.examples.click(lambda sample: sample[0], c.examples, c.photo, **AT_ONCE)
         # At once, for the inspection itself may wait in the queue.
         c.inspect.click(self.one_photo.look_at, [c.session, c.photo, *self.choice], None, **AT_ONCE)
-        c.inspect.click(
+        inspected = c.inspect.click(
             self.one_photo.inspect,
             [c.session, c.photo, *self.operating],
             self.result,
@@ -154,7 +162,8 @@ class Wiring:
             scroll_to_output=False,
             show_progress_on=c.verdict,
             **PRIVATE,
-        ).then(self.choosing.prepare, self.chosen, self.facts, **QUIET)
+        )
+        self._preparing(inspected)
 
     def _moving_the_threshold(self) -> None:
         """The browser flips the verdict at once; the server brings what has to be computed."""

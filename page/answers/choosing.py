@@ -117,17 +117,15 @@ class Choosing:
         yield gr.Button(text("page.refreshing"), interactive=False)
         self.catalogue.refresh(force=True)
 
-    def prepare(
-        self, session: Session, category: str, model: str, text: Translation
-    ) -> tuple[Any, Any, Any]:
-        """Load the chosen model ahead of the first photo; what there is to say about it."""
+    def prepare(self, session: Session, category: str, model: str, text: Translation) -> Any:
+        """Load the chosen model ahead of the first photo; what it is, in words."""
         from modeling import ModelLoadError
 
         if session.choice != (category, model):  # it may have waited in the queue
-            return SKIP, SKIP, SKIP
+            return SKIP
         entry = self.catalogue.find(category, model)
         if entry is None:
-            return NO_FACTS
+            return ""
         facts = read_facts(entry)
         try:
             calibration = self.inspector.calibration_of(entry)
@@ -135,17 +133,23 @@ class Choosing:
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
         if session.choice != (category, model):
-            return SKIP, SKIP, SKIP  # the visitor has gone on meanwhile
+            return SKIP  # the visitor has gone on meanwhile
         if calibration is None:
-            return "", about_html(facts, text), ""
+            return about_html(facts, text)
         session.facts, session.calibration = facts, calibration
         session.defect_scores = defect_scores(facts, calibration)
-        threshold = session.threshold_of(category, model)  # it may have been moved meanwhile
-        return (
-            cost(session, threshold, text),
-            about_html(facts, text, backend),
-            charts(session, threshold, text),
-        )
+        return about_html(facts, text, backend)
+
+    def measure(self, session: Session, text: Translation) -> tuple[Any, Any]:
+        """What the threshold costs with the model that `prepare` has loaded: in words, in charts.
+
+        A step of its own, beside the queue: the answer of `prepare` may arrive after that to a
+        threshold which the visitor has moved meanwhile, and would put the old one in its place.
+        """
+        if session.calibration is None:
+            return SKIP, SKIP
+        threshold = session.threshold_of(*session.choice)
+        return cost(session, threshold, text), charts(session, threshold, text)
 
     def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
         """The chosen category and model, else the nearest to them that is on offer."""
@@ -162,7 +166,7 @@ def examples(category: str) -> tuple[gr.Column, gr.Dataset]:
 
 
 def cost(session: Session, threshold: float, text: Translation) -> Any:
-    """What the threshold costs; before the model is loaded, that is left to `prepare`."""
+    """What the threshold costs; before the model is loaded, that is left to `measure`."""
     if session.calibration is None:
         return SKIP
     return threshold_cost(session.calibration, threshold, session.defect_scores, text)

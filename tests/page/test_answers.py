@@ -20,6 +20,7 @@ from page.languages import Translation
 from page.models.catalogue import Catalogue
 from page.models.entries import ModelEntry, shipped_models
 from page.session import Session
+from page.wiring import build
 
 TEXT = Translation("en")
 NUT, KEY = ("flange_nut", "flange_nut"), ("key", "key")
@@ -67,7 +68,7 @@ def test_what_is_said_is_of_the_model_chosen_last(catalogue, tmp_path):
     answers = Answers(SlowInspector(catalogue, {"flange_nut": go_on_to_the_key}))
     session.turn_to(*NUT)
     late = answers.choosing.prepare(session, *NUT, TEXT)
-    assert late == (gr.skip(),) * 3
+    assert late == gr.skip()
     assert said == [answers.choosing.prepare(session, *KEY, TEXT)]
     assert session.calibration == Inspector(catalogue).calibration_of(catalogue.find(*KEY))
 
@@ -80,10 +81,24 @@ def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catal
 
     answers = Answers(SlowInspector(catalogue, {"key": move}))
     session.turn_to(*KEY)
-    price, _, drawn = answers.choosing.prepare(session, *KEY, TEXT)
+    answers.choosing.prepare(session, *KEY, TEXT)
+    price, drawn = answers.choosing.measure(session, TEXT)
     assert said == [gr.skip()]  # nothing that could come late and wipe out the answer
     assert price == cost(session, 0.8, TEXT) != cost(session, 0.0, TEXT)
     assert drawn == charts(session, 0.8, TEXT)
+
+
+def test_what_a_threshold_costs_never_waits_in_the_queue(catalogue, tmp_path):
+    """Else the answer for an older threshold could arrive last, and stay."""
+    config = build(Inspector(catalogue), tmp_path).config
+    ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
+    telling = [
+        answer
+        for answer in config["dependencies"]
+        if {ids["cost"], ids["charts"]} & {*answer["outputs"]}
+    ]
+    assert len(telling) > 5
+    assert not any(answer["queue"] for answer in telling)
 
 
 def press_inspect(answers, session, photo, threshold=0.5):
