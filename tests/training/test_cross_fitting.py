@@ -200,7 +200,8 @@ def test_killed_in_a_fold_and_resumed_it_ends_as_if_nothing_had_been(unbroken, k
     resumed = run_command("training/train.py", *words, "--resume_from_checkpoint", "latest")
     assert resumed.returncode == 0, resumed.stderr
     assert "fold 1 of 3" not in resumed.stderr  # its scores are on the disk
-    assert re.search(rf"fold 2 of 3: +50%.* {STEPS}/{2 * STEPS} ", resumed.stderr)
+    assert "fold 2 of 3: " in resumed.stderr
+    assert not re.search(r"(training|fold 2 of 3): +0%", resumed.stderr)  # they go on
     assert (folder / "config.json").read_bytes() == (unbroken / "config.json").read_bytes()
     assert not (folder / "folds").exists()
 
@@ -249,15 +250,15 @@ def test_finished_folds_are_read_and_others_of_another_key_are_not(fold, tmp_pat
 
 
 def test_a_model_of_several_categories_pools_each_of_them(tmp_path):
-    words = (*SMALL, *CROSS, *ON_PIXELS, "--output_dir", str(tmp_path), "--epochs", "1")
+    words = (*SMALL, *CROSS, *ON_PIXELS, "--epochs", "1", "--checkpoint_every", "5")
     words = [word.replace("flange_nut", "all") for word in words]
-    assert (
-        main([*words, "--category", "key", "flange_nut", "--leave_out", "key/train/good/00003"])
-        == 0
-    )
+    words += ["--category", "key", "flange_nut", "--leave_out", "key/train/good/00003"]
+    assert main([*words, "--output_dir", str(tmp_path)]) == 0
     calibrations = json.loads((tmp_path / "config.json").read_text())["calibrations"]
     counts = {name: len(one["normal_scores"]) for name, one in calibrations.items()}
     assert counts == {"key": PHOTOS - 1, "flange_nut": PHOTOS}
+    # It was not due, but a kill while the folds learned would have cost what came before them.
+    assert os.listdir(tmp_path / "checkpoints") == ["epoch-00001"]
 
 
 @pytest.mark.parametrize(
