@@ -44,7 +44,8 @@ RECIPE_FIELDS = (
     "structural_probability",
     "variants",
     "epochs", "steps", "batch_size", "learning_rate", "weight_decay", "warmup_fraction",
-    "gradient_clip", "seed", "calibration_fraction", "false_alarm_rate", "threshold_rule",
+    "gradient_clip", "seed", "calibration_fraction", "calibration", "folds", "leave_out",
+    "false_alarm_rate", "threshold_rule",
     "checkpoint_every", "resume_from_checkpoint", "checkpoints_kept", "cache_disk_gb",
     "cache_memory_gb", "mixed_precision", "torch_compile", "num_workers", "data_license",
     "push_to_hub", "hub_model_id", "hub_private", "push_every",
@@ -165,14 +166,16 @@ class TrainingRun(ModelFile):
     processes: Count | None = None
     wall_seconds: Number | None = None  # start to end of the learning, over all resumed parts
     cpu_seconds: Number | None = None  # that cores worked, summed over cores and processes
+    # Image ids of good photos that look defective; None in files of before they were looked for.
+    look_defective: list[Text] | None = Field(None, max_length=100_000)
 
     @classmethod
     def read(cls, folder: Path) -> TrainingRun:
         """The facts in a model folder; a ValueError where one is missing or damaged."""
         try:
             run = cls.parse((folder / TRAINING).read_text())
-            run.require(cls.model_fields)
-            if None in run.model_dump().values():
+            run.require(name for name in cls.model_fields if name != "look_defective")
+            if None in run.model_dump(exclude={"look_defective"}).values():
                 raise ValueError("a fact is undefined")
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -183,7 +186,9 @@ class TrainingRun(ModelFile):
 
     def write(self, folder: Path) -> None:
         """Save the facts beside the weights."""
-        (folder / TRAINING).write_text(json.dumps(self.model_dump(), indent=2) + "\n")
+        (folder / TRAINING).write_text(
+            json.dumps(self.model_dump(exclude_unset=True), indent=2) + "\n"
+        )
 
 
 class RecipeFacts(ModelFile):
@@ -193,6 +198,9 @@ class RecipeFacts(ModelFile):
     architecture: Word | None = None
     target: Word | None = None
     seed: Count | None = None
+    calibration: Word | None = None  # "held_out" or "cross"; None in recipes of before the latter
+    folds: Count | None = None
+    leave_out: list[Text] | None = Field(None, max_length=100_000)  # names of photos
     data_license: Word | None = None  # of the photos, where the trainer named it
 
     @staticmethod

@@ -100,16 +100,22 @@ def split_calibration(
     Returns:
         (fit, calibration), disjoint, together all of `train`, each in the original order.
     """
+    held_out = rows_held_out(train["category"], fraction, seed)
+    return train.select(np.setdiff1d(np.arange(len(train)), held_out)), train.select(held_out)
+
+
+def rows_held_out(of_photos: Sequence[str], fraction: float, seed: int) -> np.ndarray:
+    """The rows that `split_calibration` holds out, ascending, of photos of these categories."""
     if not 0 < fraction < 1:
         raise DatasetError(
             f"calibration_fraction must lie between 0 and 1 (both excluded), found {fraction}."
         )
-    if not len(train):
+    if not len(of_photos):
         raise DatasetError(
             "Training needs at least 3 good photos (1 to learn from, 2 to calibrate), and there "
             "are none; give --data that has some under train."
         )
-    categories = np.array(train["category"])
+    categories = np.array(of_photos)
     held_out: list[int] = []
     for category in dict.fromkeys(categories.tolist()):
         photos = np.flatnonzero(categories == category)
@@ -120,8 +126,7 @@ def split_calibration(
             )
         n = num_held_out(len(photos), fraction)
         held_out += np.random.default_rng(seed).permutation(photos)[:n].tolist()
-    kept = sorted({*range(len(train))} - {*held_out})
-    return train.select(kept), train.select(sorted(held_out))
+    return np.sort(held_out)
 
 
 def num_held_out(n_photos: int, fraction: float) -> int:

@@ -59,18 +59,35 @@ class CalibrationMixin:
     ) -> Calibration:
         """Learn the residual's statistics, the threshold and the product's look from good parts.
 
+        Raises `ValueError` as `fit_good_parts` does, or with a rate outside (0, 1).
+
+        Args:
+            batches: as `fit_good_parts` takes them.
+            false_alarm_rate: share of good parts that may fail, in (0, 1).
+            category: which of the model's categories they are; not needed if there is one. Its
+                calibration is stored in `config.calibrations` too.
+        """
+        calibration = Calibration.fit(self.fit_good_parts(batches, category), false_alarm_rate)
+        self.set_calibration(calibration, category)
+        return calibration
+
+    @torch.no_grad()
+    def fit_good_parts(self, batches: Iterable[Tensor], category: str | None = None) -> list[float]:
+        """Learn the residual's statistics and the product's look from good parts; no threshold yet.
+
         Each part is scored by the statistics of all the *others*: a part that helped to say what is
         usual would look more usual than a new one, and the threshold would promise too much. The
         batches are walked several times, so memory does not grow with their number. Raises
-        `ValueError` with fewer than 2 parts (3 for statistics per location), a rate outside (0, 1),
-        or an unknown category.
+        `ValueError` with fewer than 2 parts (3 for statistics per location), or an unknown
+        category.
 
         Args:
             batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
                 that the weights were not trained on.
-            false_alarm_rate: share of good parts that may fail, in (0, 1).
-            category: which of the model's categories they are; not needed if there is one. Its
-                calibration is stored in `config.calibrations` too.
+            category: which of the model's categories they are; not needed if there is one.
+
+        Returns:
+            The raw score of each part, >= 0, in the order in which they come.
         """
         number = self.category_numbers(category, 1)
         self._check_count(sum(len(pixel_values) for pixel_values in batches))
@@ -83,9 +100,7 @@ class CalibrationMixin:
             for seen in self._seen_one_by_one(batches, number)
         ]
         self._fit_out_of_distribution(batches, number.item())
-        calibration = Calibration.fit(scores, false_alarm_rate)
-        self.set_calibration(calibration, category)
-        return calibration
+        return scores
 
     def fit_whole_part(self, photos: Iterable[Tensor], category: str | None = None) -> None:
         """Learn what belongs where from good parts, those that the body learns from.

@@ -133,6 +133,7 @@ def model_card(folder: Path, repo: str | None = None) -> str:
         calibrations={
             name: Calibration.from_dict(values) for name, values in config.calibrations.items()
         },
+        is_cross=facts.recipe.calibration == "cross",
         has_several_categories=len(config.categories) > 1,
         has_own_backbone=config.backbone in LITE_SCALES,
         judged=_judged(folder, config),

@@ -32,6 +32,7 @@ LONGEST_FILES = (
     "strength/test_fuzz.py",
     "page/test_page_batch.py",
     "training/test_survival.py",
+    "training/test_cross_fitting.py",
     "evaluation/test_evaluate_many.py",
     "page/test_programs.py",
     "evaluation/test_evaluate.py",

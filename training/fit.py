@@ -22,14 +22,18 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from modeling import InspectionImageProcessor, ReconstructionModel
+from modeling.fitting import WholePartExamples
 from system.errors import disk_errors_told, writing_threads_quiet
 from system.processes import on_main
 from training.checkpoints import CheckpointError, CheckpointPush, Checkpoints, History
+from training.judging import learn_ground
 from training.learner import Learner
 from training.machine import Cost, workers_of
+from training.model_folder import round_to_half
 from training.photos.batches import SharedLoader
 from training.photos.restoration import RestorationPhotos, model_input, restoration_photos
-from training.recipe import Recipe
+from training.recipe import CROSS, Recipe
+from training.whole_part import learn_whole_part
 
 STANDARDISATION_PHOTOS = 64  # good photos that say what is a usual feature; more change nothing
 WATCHED_PHOTOS = 32  # held-out photos whose loss is watched, which decides nothing
@@ -64,12 +68,14 @@ def fit(
     recipe: Recipe,
     accelerator: Accelerator,
     cost: Cost,
+    told: str = "training",
 ) -> History:
     """Train the weights in place on the good photos.
 
     The loss of the held-out ones is watched and decides nothing; `cost` goes into the checkpoints,
-    up to date. A loss that is not finite, or more processes than photos of a batch, is a
-    `TrainingError`; nothing to resume from a `CheckpointError`; a full disk a `DiskError`.
+    up to date; `told` is what the bar says. A loss that is not finite, or more processes than
+    photos of a batch, is a `TrainingError`; nothing to resume from a `CheckpointError`; a full disk
+    a `DiskError`.
 
     Returns:
         `{"epoch", "loss", "held_out_loss", "learning_rate"}` an epoch.
@@ -97,7 +103,7 @@ def fit(
     bar = tqdm(
         total=epochs * len(loader),
         initial=state.epoch * len(loader),
-        desc="training",
+        desc=told,
         unit="step",
         disable=not accelerator.is_main_process,
     )
@@ -105,7 +111,10 @@ def fit(
         for epoch in range(state.epoch + 1, epochs + 1):
             row = _learn_epoch(epoch, learner, loader, watched, recipe, checkpoints, bar)
             state.epoch, state.history = epoch, [*state.history, row]
-            if _is_due(recipe.checkpoint_every, epoch) or _is_due(recipe.push_every, epoch):
+            # Further folds follow, and a kill in the middle of them is not to cost this one.
+            is_last = epoch == epochs and recipe.calibration == CROSS
+            every = min(1, recipe.checkpoint_every) if is_last else recipe.checkpoint_every
+            if _is_due(every, epoch) or _is_due(recipe.push_every, epoch):
                 cost.add_elapsed(accelerator)
                 checkpoint = checkpoints.write(accelerator, epoch, pushes and pushes.under_way)
                 if pushes and _is_due(recipe.push_every, epoch):
@@ -113,6 +122,21 @@ def fit(
     if pushes:
         pushes.finish()
     return state.history
+
+
+def finish_learning(
+    model: ReconstructionModel, good: Dataset, processor: InspectionImageProcessor, recipe: Recipe
+) -> dict[str, WholePartExamples]:
+    """What is learned without steps, from the good photos that the weights were trained on.
+
+    Called in the main process alone, as all that follows. The model is in evaluation mode then;
+    returned is, by category, what its whole part was solved from.
+    """
+    model.to(memory_format=torch.contiguous_format)
+    round_to_half(model)  # before calibration, so that the threshold fits what is saved
+    examples = learn_whole_part(model.eval(), good, processor, recipe)
+    learn_ground(model, good, processor, recipe)
+    return examples
 
 
 def _loaders(
@@ -187,7 +211,7 @@ def _resume(
     if state.photos != photos:  # held-out photos may be among those that it has learned
         raise CheckpointError(
             f"The checkpoint {checkpoint} has learned from other photos than those of this run; "
-            "give the same --data, --category, --seed and --calibration_fraction."
+            "give the same --data, --category, --seed, --calibration_fraction and --leave_out."
         )
     schedule, groups = learner.schedule, learner.optimizer.param_groups
     schedule.base_lrs = [recipe.learning_rate] * len(groups)

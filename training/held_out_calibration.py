@@ -1,9 +1,10 @@
-"""Calibration on held-out good photos: the residual's normalisation, then every threshold."""
+"""Calibration on good photos that were not learned from: choices and scores, then thresholds."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from modeling import InspectionImageProcessor, ReconstructionModel
+from modeling import Calibration, InspectionImageProcessor, ReconstructionModel
 from modeling.fitting import WholePartExamples
 from training.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin, separations
 from training.judging import choose_judged
@@ -29,60 +30,95 @@ logger = logging.getLogger(__name__)
 CANDIDATES = {"pixels": ("none", "location"), "features": ("channel", "channel+location")}
 
 
-def calibrate(
+@dataclass(frozen=True)
+class Scored:
+    """Raw scores of one category's photos, >= 0, by which its threshold is set.
+
+    None of the good ones was learned from by the model that scored it.
+    """
+
+    image_ids: list[str]  # of the n good photos that calibrate
+    good: list[float]  # their n scores, in the same order
+    damaged: list[float] = field(default_factory=list)  # of damaged copies of held-out photos
+    labelled: list[float] = field(default_factory=list)  # of the validation split, for rule "roc"
+    labels: list[int] = field(default_factory=list)  # 0 good, 1 defective, of these
+
+    def conformal(self, recipe: Recipe) -> Calibration:
+        """What the good photos alone promise; errors are those of `Calibration.fit`."""
+        return Calibration.fit(self.good, recipe.false_alarm_rate)
+
+
+def choose_and_score(
     model: ReconstructionModel,
     held_out: Dataset,
     processor: InspectionImageProcessor,
     recipe: Recipe,
     labelled: Dataset | None = None,
     examples: Mapping[str, WholePartExamples] = MappingProxyType({}),
-) -> None:
-    """Choose what the recipe leaves open, then set every threshold.
+) -> dict[str, Scored]:
+    """Choose what the recipe leaves open, then score what sets the thresholds, by category.
 
-    The model, in evaluation mode, gets its statistics and `config.calibrations` from good photos
-    that its weights were not trained on. For the rule "roc", `labelled` is the validation split,
-    never the test split. The whole part was solved from the `examples`, by category, and is solved
-    again where another scale asks for it. Fewer than 2 photos of a category, or none of the
-    labelled ones that are needed, are a ValueError.
+    The model, in evaluation mode, gets its statistics from good photos that its weights were not
+    trained on, and for the time being the threshold that they promise. For the rule "roc",
+    `labelled` is the validation split, never the test split. The whole part was solved from the
+    `examples`, by category, and is solved again where another scale asks for it. Fewer than 2
+    photos of a category are a ValueError.
     """
-    photos = _by_category(held_out, model.config.categories)
+    photos = by_category(held_out, model.config.categories)
     prepared = {name: PreparedPhotos(good, processor) for name, good in photos.items()}
     trials = {name: DamageTrial.of_category(good, name, recipe) for name, good in prepared.items()}
     set_scale(model, trials, examples, recipe)
     if recipe.residual_normalisation == AUTO:
         model.set_residual_normalisation(choose_normalisation(model, trials, recipe))
+    scored = {}
     for category, good in prepared.items():
         trial = trials[category]
         loader = DataLoader(good, recipe.batch_size)
-        calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
+        if model.whole_part is not None or model.ground is not None:
+            model.calibrate(loader, recipe.false_alarm_rate, category)
         if model.whole_part is not None:
             weigh_whole_part(model, trial, category, recipe)
         if model.ground is not None:
             choose_judged(model, good, category, recipe)
-        if model.whole_part is not None or model.ground is not None:
-            calibration = model.calibrate(loader, recipe.false_alarm_rate, category)
+        found = Scored(list(photos[category]["image_id"]), model.fit_good_parts(loader, category))
+        model.set_calibration(found.conformal(recipe), category)
         damaged = [photo for copy in trial.copies for photo in copy]
-        raw = _raw_scores(model, damaged, category, recipe)
-        calibration = calibration.raised_towards(raw)
-        model.set_calibration(calibration, category)
+        found = replace(found, damaged=_raw_scores(model, damaged, category, recipe))
         if recipe.threshold_rule == ROC:
-            chosen = _by_category(labelled, [category])[category]
+            chosen = by_category(labelled, [category])[category]
             raw = _raw_scores(model, PreparedPhotos(chosen, processor), category, recipe)
-            model.set_calibration(calibration.with_labelled(raw, chosen["label"]), category)
+            found = replace(found, labelled=raw, labels=list(chosen["label"]))
+        scored[category] = found
+    return scored
 
 
-def _by_category(photos: Dataset, categories: Sequence[str]) -> dict[str, Dataset]:
+def set_thresholds(
+    model: ReconstructionModel, scored: Mapping[str, Scored], recipe: Recipe
+) -> None:
+    """Give the model its `config.calibrations`, by the recipe's rule.
+
+    No score, or none of the labelled ones that are needed, is a ValueError.
+    """
+    for category, found in scored.items():
+        calibration = found.conformal(recipe).raised_towards(found.damaged)
+        if recipe.threshold_rule == ROC:
+            calibration = calibration.with_labelled(found.labelled, found.labels)
+        model.set_calibration(calibration, category)
+
+
+def by_category(photos: Dataset, categories: Sequence[str]) -> dict[str, Dataset]:
+    """The photos of each category, in their order."""
     names = np.array(photos["category"])
     return {category: photos.select(np.flatnonzero(names == category)) for category in categories}
 
 
 def _raw_scores(
     model: ReconstructionModel, photos: Sequence[Tensor], category: str, recipe: Recipe
-) -> np.ndarray:
-    """(N,) of photos (3, H, W) each."""
+) -> list[float]:
+    """Of N photos (3, H, W) each."""
     batches = DataLoader(photos, recipe.batch_size)
     raw = [model.detect(batch.to(model.device), category).raw_score.cpu() for batch in batches]
-    return torch.cat(raw).numpy() if raw else np.empty(0)
+    return torch.cat(raw).tolist() if raw else []
 
 
 def choose_normalisation(
@@ -110,6 +146,18 @@ def choose_normalisation(
         aurocs[normalisation] = np.mean([[one.image_auroc for one in of] for of in found], axis=0)
     logger.info("AUROC on synthetic damage: %s", aurocs)
     return best_by_a_margin(aurocs)
+
+
+def least_calibrating(model: ReconstructionModel, held_out: Dataset, recipe: Recipe) -> int:
+    """How many good photos of a category a calibration needs, whatever may yet be chosen.
+
+    The model is as the recipe makes it, and the held-out photos are those that choose.
+    """
+    chosen = [model.config.residual_normalisation]
+    counts = [len(photos) for photos in by_category(held_out, model.config.categories).values()]
+    if recipe.residual_normalisation == AUTO:
+        chosen = _candidates(model, recipe) if min(counts) >= LEAST_JUDGED else []
+    return 3 if any("location" in name for name in chosen) else 2
 
 
 def _candidates(model: ReconstructionModel, recipe: Recipe) -> list[str]:

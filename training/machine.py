@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -85,9 +86,14 @@ class Cost:
 
 
 def facts_of_run(
-    model: nn.Module, command: str, n_training: int, cost: Cost, accelerator: Accelerator
+    model: nn.Module,
+    command: str,
+    n_training: int,
+    cost: Cost,
+    accelerator: Accelerator,
+    look_defective: Sequence[str],
 ) -> TrainingRun:
-    """The facts of the run that ends now."""
+    """The facts of the run that ends now; good photos that look defective by their image ids."""
     return TrainingRun(
         command=command,
         date=date.today().isoformat(),
@@ -102,6 +108,7 @@ def facts_of_run(
         processes=accelerator.num_processes,
         wall_seconds=round(cost.wall_seconds, 1),
         cpu_seconds=round(cost.cpu_seconds, 1),
+        look_defective=list(look_defective),
     )
 
 

@@ -20,6 +20,7 @@ from modeling.ground import ALL, JUDGED, PART
 
 CONFORMAL, ROC = "conformal", "roc"
 USUAL, COARSE, FINE = "usual", "coarse", "fine"
+HELD_OUT, CROSS = "held_out", "cross"
 AUTO = "auto"  # a field's value: chosen by the photos, or by the machine
 FULL_PRECISION, BF16 = "fp32", "bf16"
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "default.yaml"
@@ -30,7 +31,12 @@ EXPECTED = {  # what a YAML file must have for a field of each kind, in words
     int: "a whole number",
     str: "text, in quotes where YAML takes it for something else",
 }
-KINDS_IN_LISTS = {"category": str, "backbone_layers": int, "whole_part_layers": int}
+KINDS_IN_LISTS = {
+    "category": str,
+    "backbone_layers": int,
+    "whole_part_layers": int,
+    "leave_out": str,
+}
 
 
 def _field(default: Any, help_text: str) -> Any:
@@ -137,6 +143,18 @@ class Recipe:
     calibration_fraction: float = _ranged(
         0.2, (0.01, 0.9), "share of the good photos held out to calibrate score and threshold"
     )
+    calibration: str = _field(
+        HELD_OUT,
+        "held_out: the held-out good photos set the threshold; cross: all good photos do, each "
+        "scored by a model that has not learned from it, which takes folds times as long",
+    )
+    folds: int = _ranged(
+        5, (2, 20), "parts of the good photos for cross, the held-out ones being the first"
+    )
+    leave_out: list | None = _field(
+        None,
+        "good photos that take no part, being no good parts, such as bottle/train/good/012 or 012",
+    )
     false_alarm_rate: float = _ranged(0.05, (0.0001, 0.9), "share of good parts that may fail")
     threshold_rule: str = _field(
         CONFORMAL,
@@ -183,6 +201,7 @@ class Recipe:
         check_choice("architecture", self.architecture, ARCHITECTURES)
         check_choice("judge", self.judge, (AUTO, *JUDGED))
         check_choice("scale", self.scale, (AUTO, USUAL, COARSE, FINE))
+        check_choice("calibration", self.calibration, (HELD_OUT, CROSS))
         check_choice("threshold_rule", self.threshold_rule, (CONFORMAL, ROC))
         check_choice("mixed_precision", self.mixed_precision, (AUTO, FULL_PRECISION, BF16))
         hints = get_type_hints(type(self))
@@ -287,7 +306,7 @@ def _build_parser() -> argparse.ArgumentParser:
         if types[item.name] is bool:
             how = {"action": argparse.BooleanOptionalAction, "default": None}
         else:
-            several = "+" if item.name == "category" else None
+            several = "+" if item.name in ("category", "leave_out") else None
             reader = _reader_for(item.name, types[item.name])
             how = {"type": reader, "nargs": several, "metavar": item.name.upper()}
         parser.add_argument(f"--{item.name}", help=help_text, **how)

@@ -22,11 +22,11 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import datasets
-import torch
 import transformers
 
-from data.dataset import load_categories, split_calibration
+from data.dataset import load_categories
 from data.rows import VALIDATION, DatasetError
+from data.split import Split, split_good
 from modeling import InspectionImageProcessor, PhotoError
 from publishing.push import check_access, push_model
 from system.command_line import published_command, run_command
@@ -34,16 +34,16 @@ from system.errors import DiskError, ElsewhereError, UploadError
 from system.memory import keep_freed_memory
 from system.processes import end, main_first, on_main, state
 from training.checkpoints import CheckpointError, Checkpoints
-from training.fit import TrainingError, fit
-from training.held_out_calibration import calibrate
+from training.cross_fitting import check_counts, cross_score, remove_folds
+from training.fit import TrainingError, finish_learning, fit
+from training.held_out_calibration import Scored, choose_and_score, set_thresholds
 from training.initial_model import build_model
-from training.judging import learn_ground
 from training.machine import Cost, facts_of_run, join_processes
-from training.model_folder import complete_model_folder, round_to_half, write_model_folder
+from training.model_folder import complete_model_folder, write_model_folder
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
-from training.recipe import ROC, Recipe, parse_recipe
-from training.whole_part import learn_whole_part
+from training.recipe import CROSS, ROC, Recipe, parse_recipe
+from training.suspects import in_words, suspects_of
 
 # Wrong recipes, photos and backbones are kinds of ValueError.
 BAD_INPUT = (CheckpointError, ElsewhereError, TrainingError, ValueError)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(recipe: Recipe, command: str) -> None:
-    """Train, calibrate on held-out good photos, and write the model folder.
+    """Train, calibrate on good photos that were not learned from, and write the model folder.
 
     The command is for the model card. Wrong photos are a `DatasetError`, a recipe that makes no
     valid model a ValueError, a repository that can't be pushed to an `UploadError`, a model that
@@ -101,22 +101,32 @@ def train(recipe: Recipe, command: str) -> None:
     model, _ = build_model(recipe, list(dict.fromkeys(dataset["train"]["category"])), backbone)
     side = model.config.image_size
     processor = InspectionImageProcessor(size={"height": side, "width": side})
+    split = main_first(lambda: _split(dataset["train"], recipe))
+    check_counts(dataset["train"], split, model, recipe)
     photos = decoded_once(dataset["train"], processor, output_dir, recipe.cache_disk_gb)
-    good, held_out = main_first(
-        lambda: split_calibration(photos, recipe.calibration_fraction, recipe.seed)
-    )
+    good, held_out = photos.select(split.learned), photos.select(split.held_out)
 
     history = fit(model, good, held_out, processor, recipe, accelerator, cost)
     cost.add_elapsed(accelerator)
+    trained = accelerator.unwrap_model(model)
+
+    def finish_and_score() -> dict[str, Scored]:
+        examples = finish_learning(trained, good, processor, recipe)
+        labelled = dataset.get(VALIDATION)
+        return choose_and_score(trained, held_out, processor, recipe, labelled, examples)
+
+    scored = on_main(finish_and_score)
+    if recipe.calibration == CROSS:
+        scored = cross_score(trained, scored, photos, split, processor, recipe, backbone, cost)
 
     def calibrate_and_write() -> None:
-        trained = accelerator.unwrap_model(model).to(memory_format=torch.contiguous_format)
-        round_to_half(trained)  # before calibration, so that the threshold fits what is saved
-        examples = learn_whole_part(trained.eval(), good, processor, recipe)
-        learn_ground(trained, good, processor, recipe)
-        calibrate(trained, held_out, processor, recipe, dataset.get(VALIDATION), examples)
-        run = facts_of_run(trained, command, len(good), cost, accelerator)
+        set_thresholds(trained, scored, recipe)
+        suspects = suspects_of(scored, recipe)
+        run = facts_of_run(trained, command, len(good), cost, accelerator, suspects)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
+        remove_folds(output_dir)
+        if suspects:
+            print(in_words(suspects, sum(len(one.good) for one in scored.values())))
 
     on_main(calibrate_and_write)
     accelerator.end_training()
@@ -149,6 +159,11 @@ def _load_photos(recipe: Recipe) -> datasets.DatasetDict:
             "has none; put them under CATEGORY/validation/good and CATEGORY/validation/DEFECT."
         )
     return dataset
+
+
+def _split(good: datasets.Dataset, recipe: Recipe) -> Split:
+    folds = recipe.folds if recipe.calibration == CROSS else 1
+    return split_good(good, recipe.calibration_fraction, recipe.seed, folds, recipe.leave_out or ())
 
 
 def _publish(recipe: Recipe) -> None:

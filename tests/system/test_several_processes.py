@@ -53,6 +53,20 @@ def test_two_processes_have_the_learning_curve_of_one(target, tmp_path):
     assert thresholds[1]["raw_threshold"] == pytest.approx(thresholds[0]["raw_threshold"], rel=0.02)
 
 
+def test_two_processes_pool_the_scores_of_the_folds_of_one(tmp_path):
+    words = (*SHORT, "--target", "pixels", "--calibration", "cross", "--folds", "3")
+    finished = launched(*words, "--output_dir", str(tmp_path / "two"))
+    assert finished.returncode == 0, finished.stderr
+    assert main([*words, "--output_dir", str(tmp_path / "one")]) == 0
+    one, two = (
+        json.loads((tmp_path / name / "config.json").read_text())["calibrations"]["flange_nut"]
+        for name in ("one", "two")
+    )
+    assert len(one["normal_scores"]) == 19
+    assert two["normal_scores"] == pytest.approx(one["normal_scores"], rel=0.02)
+    assert not (tmp_path / "two" / "folds").exists()
+
+
 def test_what_is_wrong_is_said_once_and_ends_all_processes(tmp_path):
     words = ("--batch_size", "1", "--target", "pixels", "--output_dir", str(tmp_path))
     finished = launched(*SHORT, *words)

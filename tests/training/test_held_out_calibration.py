@@ -17,8 +17,9 @@ from training.held_out_calibration import (
     CANDIDATES,
     LEAST_JUDGED,
     best_by_a_margin,
-    calibrate,
+    choose_and_score,
     choose_normalisation,
+    set_thresholds,
 )
 from training.held_out_damage import DamageTrial
 from training.photos.decoded import PreparedPhotos
@@ -26,6 +27,10 @@ from training.recipe import Recipe
 from training.train import main
 
 SIDE = 64
+
+
+def calibrate(model, held_out, processor, recipe) -> None:
+    set_thresholds(model, choose_and_score(model, held_out, processor, recipe), recipe)
 
 
 @pytest.fixture(scope="module")

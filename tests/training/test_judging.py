@@ -20,7 +20,7 @@ from modeling import (
     load_pipeline,
 )
 from training import judging
-from training.held_out_calibration import calibrate
+from training.held_out_calibration import choose_and_score, set_thresholds
 from training.judging import choose_judged, has_structure, learn_ground
 from training.photos.augmentation import Augmentation
 from training.photos.decoded import PreparedPhotos
@@ -30,6 +30,10 @@ from training.recipe import Recipe
 SIDE = 64
 DATA = f"synthetic:flange_nut?train=12&test_good=1&test_per_defect=1&size={SIDE}"
 PROCESSOR = InspectionImageProcessor(size={"height": SIDE, "width": SIDE})
+
+
+def calibrate(model, held_out, processor, recipe) -> None:
+    set_thresholds(model, choose_and_score(model, held_out, processor, recipe), recipe)
 
 
 @pytest.fixture(scope="module")

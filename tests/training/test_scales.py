@@ -9,7 +9,7 @@ import torch
 from data.dataset import load_inspection_dataset
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
 from training import scales
-from training.held_out_calibration import calibrate
+from training.held_out_calibration import choose_and_score
 from training.held_out_damage import LEAST_JUDGED, DamageTrial
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
@@ -58,7 +58,7 @@ def test_a_scale_that_a_recipe_names_is_the_models(good, trials, name, tmp_path)
     assert looks_of(model) == SIZES[name]
     assert model.whole_part.knows(0)
     assert model.whole_part.spread.shape[-1] == SIZES[name][1]
-    calibrate(model, good.select(range(LEAST_JUDGED)), PROCESSOR, Recipe(false_alarm_rate=0.2))
+    choose_and_score(model, good.select(range(LEAST_JUDGED)), PROCESSOR, Recipe())
     model.save_pretrained(tmp_path)
     photo = PreparedPhotos(good, PROCESSOR)[0][None]
     again = Autoencoder.from_pretrained(tmp_path).eval()
