@@ -23,7 +23,7 @@ from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.ground import ALL, PART
 from modeling.scoring import enlarge
 from modeling.whole_part import FRAME, frame_of
-from training.held_out_damage import best_by_a_margin
+from training.calibration.held_out_damage import best_by_a_margin
 from training.photos.augmentation import augmentation_for
 from training.photos.damage import damage, structure_of
 from training.photos.decoded import PreparedPhotos

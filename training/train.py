@@ -33,17 +33,17 @@ from system.command_line import published_command, run_command
 from system.errors import DiskError, ElsewhereError, UploadError
 from system.memory import keep_freed_memory
 from system.processes import end, main_first, on_main, state
+from training.calibration.cross_fitting import check_counts, cross_score, remove_folds
+from training.calibration.held_out_calibration import Scored, choose_and_score, set_thresholds
+from training.calibration.suspects import in_words, suspects_of
 from training.checkpoints import CheckpointError, Checkpoints
-from training.cross_fitting import check_counts, cross_score, remove_folds
 from training.fit import TrainingError, finish_learning, fit
-from training.held_out_calibration import Scored, choose_and_score, set_thresholds
 from training.initial_model import build_model
 from training.machine import Cost, facts_of_run, join_processes
 from training.model_folder import complete_model_folder, write_model_folder
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import decoded_once, remove_decoded
 from training.recipe import CROSS, ROC, Recipe, parse_recipe
-from training.suspects import in_words, suspects_of
 
 # Wrong recipes, photos and backbones are kinds of ValueError.
 BAD_INPUT = (CheckpointError, ElsewhereError, TrainingError, ValueError)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.fitting import WholePartExamples
 from modeling.whole_part_fitting import LEAST_PHOTOS
-from training.held_out_damage import DamageTrial, best_by_a_margin
+from training.calibration.held_out_damage import DamageTrial, best_by_a_margin
 from training.photos.augmentation import Augmentation, augment, augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe

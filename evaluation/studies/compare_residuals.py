@@ -34,7 +34,7 @@ from modeling.configuration import NORMALISATIONS
 from modeling.dissimilarity import DISSIMILARITIES
 from system.command_line import run_command
 from system.memory import keep_freed_memory
-from training.held_out_damage import DamageTrial, separations
+from training.calibration.held_out_damage import DamageTrial, separations
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe, parse_recipe, read_weights
 

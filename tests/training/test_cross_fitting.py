@@ -32,8 +32,8 @@ from modeling import (
     ReconstructionModel,
     load_model,
 )
-from training import cross_fitting
-from training.cross_fitting import Choices, Fold
+from training.calibration import cross_fitting
+from training.calibration.cross_fitting import Choices, Fold
 from training.initial_model import build_model
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe, parse_recipe

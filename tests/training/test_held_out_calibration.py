@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from data.dataset import load_inspection_dataset
 from data.synthetic import render
 from modeling import Autoencoder, AutoencoderConfig, Calibration, InspectionImageProcessor
-from training.held_out_calibration import (
+from training.calibration.held_out_calibration import (
     CANDIDATES,
     LEAST_JUDGED,
     best_by_a_margin,
@@ -21,7 +21,7 @@ from training.held_out_calibration import (
     choose_normalisation,
     set_thresholds,
 )
-from training.held_out_damage import DamageTrial
+from training.calibration.held_out_damage import DamageTrial
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
 from training.train import main

@@ -5,7 +5,7 @@ import torch
 
 from data.dataset import load_inspection_dataset
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training.held_out_damage import JUDGED_COPIES, DamageTrial, separations
+from training.calibration.held_out_damage import JUDGED_COPIES, DamageTrial, separations
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
 

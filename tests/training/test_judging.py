@@ -20,7 +20,7 @@ from modeling import (
     load_pipeline,
 )
 from training import judging
-from training.held_out_calibration import choose_and_score, set_thresholds
+from training.calibration.held_out_calibration import choose_and_score, set_thresholds
 from training.judging import choose_judged, has_structure, learn_ground
 from training.photos.augmentation import Augmentation
 from training.photos.decoded import PreparedPhotos

@@ -8,12 +8,12 @@ import torch
 
 from data.dataset import load_inspection_dataset
 from modeling import Autoencoder, AutoencoderConfig, InspectionImageProcessor
-from training import scales
-from training.held_out_calibration import choose_and_score
-from training.held_out_damage import LEAST_JUDGED, DamageTrial
+from training.calibration import scales
+from training.calibration.held_out_calibration import choose_and_score
+from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial
+from training.calibration.scales import SCALES, set_scale
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
-from training.scales import SCALES, set_scale
 from training.whole_part import learn_whole_part
 
 SIDE, NUT = 64, "flange_nut"

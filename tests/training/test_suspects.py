@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.held_out_calibration import Scored
-from training.recipe import Recipe
-from training.suspects import (
+from training.calibration.held_out_calibration import Scored
+from training.calibration.suspects import (
     LEAST_SCORED,
     in_words,
     looks_defective,
     modified_z_scores,
     suspects_of,
 )
+from training.recipe import Recipe
 
 USUAL = [1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.15, 0.85, 1.0]
 

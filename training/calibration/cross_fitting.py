@@ -28,9 +28,9 @@ from modeling import InspectionImageProcessor, ReconstructionModel
 from system.errors import disk_errors_told
 from system.files import discard, remove_unfinished, whole_file
 from system.processes import on_main, together
+from training.calibration.held_out_calibration import Scored, by_category, least_calibrating
 from training.checkpoints import CHECKPOINTS, LATEST, Checkpoints
 from training.fit import finish_learning, fit
-from training.held_out_calibration import Scored, by_category, least_calibrating
 from training.initial_model import BackboneAndConfig, build_model
 from training.machine import Cost, join_processes
 from training.photos.decoded import PreparedPhotos

@@ -15,12 +15,17 @@ from torch.utils.data import DataLoader
 
 from modeling import Calibration, InspectionImageProcessor, ReconstructionModel
 from modeling.fitting import WholePartExamples
-from training.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin, separations
+from training.calibration.held_out_damage import (
+    LEAST_JUDGED,
+    DamageTrial,
+    best_by_a_margin,
+    separations,
+)
+from training.calibration.scales import set_scale
 from training.judging import choose_judged
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
-from training.scales import set_scale
 from training.whole_part import weigh_whole_part
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from training.held_out_calibration import Scored
+from training.calibration.held_out_calibration import Scored
 from training.recipe import Recipe
 
 # Iglewicz and Hoaglin: How to Detect and Handle Outliers, 1993.

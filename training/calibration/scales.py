@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
 from modeling.fitting import WholePartExamples
-from training.held_out_damage import LEAST_JUDGED, RATE, DamageTrial, best_by_a_margin
+from training.calibration.held_out_damage import LEAST_JUDGED, RATE, DamageTrial, best_by_a_margin
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
 from training.whole_part import aurocs_by_share
 

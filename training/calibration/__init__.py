@@ -1,0 +1,1 @@
+"""What photos that were not learned from say: choices, scores, thresholds, and who stands out."""
