@@ -154,6 +154,19 @@ class ModelFile(BaseModel):
                 raise ValueError(f"no {name!r}")
 
 
+class ToldDamage(BaseModel):
+    """How well damage drawn on held-out photos is told from these, AUROC: by each stream."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    body: Share  # without the whole part
+    whole_part: Share  # by the whole part alone
+    joined: Share  # by both, as they count in the model
+
+
+LATER_FACTS = {"look_defective", "on_damage"}  # which older training.json files don't have
+
+
 class TrainingRun(ModelFile):
     """training.json: what a training run took and what made it, which the recipe does not hold."""
 
@@ -168,14 +181,15 @@ class TrainingRun(ModelFile):
     cpu_seconds: Number | None = None  # that cores worked, summed over cores and processes
     # Image ids of good photos that look defective; None in files of before they were looked for.
     look_defective: list[Text] | None = Field(None, max_length=100_000)
+    on_damage: dict[Word, ToldDamage] | None = Field(None, max_length=MOST_NAMES)  # by category
 
     @classmethod
     def read(cls, folder: Path) -> TrainingRun:
         """The facts in a model folder; a ValueError where one is missing or damaged."""
         try:
             run = cls.parse((folder / TRAINING).read_text())
-            run.require(name for name in cls.model_fields if name != "look_defective")
-            if None in run.model_dump(exclude={"look_defective"}).values():
+            run.require(cls.model_fields.keys() - LATER_FACTS)
+            if None in run.model_dump(exclude=LATER_FACTS).values():
                 raise ValueError("a fact is undefined")
         except (OSError, ValueError) as error:
             raise ValueError(

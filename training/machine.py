@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import nn
 
-from model_files import TrainingRun
+from model_files import ToldDamage, TrainingRun
 from system.cores import available_cores, use_fair_share_of_cores
 from system.processes import processes_here, state
 from training.recipe import AUTO, BF16, FULL_PRECISION, Recipe
@@ -92,8 +92,13 @@ def facts_of_run(
     cost: Cost,
     accelerator: Accelerator,
     look_defective: Sequence[str],
+    on_damage: Mapping[str, dict[str, float]],
 ) -> TrainingRun:
-    """The facts of the run that ends now; good photos that look defective by their image ids."""
+    """The facts of the run that ends now.
+
+    Good photos that look defective are given by their image ids; how well damage on held-out photos
+    was told, by category and stream, as `training.whole_part.weigh_whole_part` says it.
+    """
     return TrainingRun(
         command=command,
         date=date.today().isoformat(),
@@ -109,6 +114,11 @@ def facts_of_run(
         wall_seconds=round(cost.wall_seconds, 1),
         cpu_seconds=round(cost.cpu_seconds, 1),
         look_defective=list(look_defective),
+        on_damage={
+            category: ToldDamage(**{stream: round(auroc, 4) for stream, auroc in found.items()})
+            for category, found in on_damage.items()
+            if found
+        },
     )
 
 

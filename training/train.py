@@ -122,7 +122,8 @@ def train(recipe: Recipe, command: str) -> None:
     def calibrate_and_write() -> None:
         set_thresholds(trained, scored, recipe)
         suspects = suspects_of(scored, recipe)
-        run = facts_of_run(trained, command, len(good), cost, accelerator, suspects)
+        on_damage = {category: found.on_damage for category, found in scored.items()}
+        run = facts_of_run(trained, command, len(good), cost, accelerator, suspects, on_damage)
         write_model_folder(output_dir, trained, processor, recipe, run, history)
         remove_folds(output_dir)
         if suspects:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,41 +72,62 @@ def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
         yield torch.stack([photo, *(torch.from_numpy(one).permute(2, 0, 1) for one in changed)])
 
 
+class Weighed(NamedTuple):
+    """How well each of n copies of a trial is told from its good photos, AUROC in 0..1."""
+
+    by_share: dict[float, np.ndarray]  # (n,) where the stream counts so much, the usual share first
+    whole_part: np.ndarray  # (n,), by the stream alone; 0.5 where it knows nothing
+    unit: float  # the weight that a share of 1 is
+
+    @property
+    def best_share(self) -> float:
+        """The usual one, or one that is better beyond chance."""
+        return best_by_a_margin(self.by_share)
+
+
 def weigh_whole_part(
     model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
-) -> None:
+) -> dict[str, float]:
     """Set what the stream counts for in a category: what tells damage best from held-out photos.
 
     The model is calibrated, but for the weight, by which it is to be calibrated again. A stream
     that has learned nothing counts nothing.
+
+    Returns:
+        How well damage was told, AUROC in 0..1: by the `body` alone, by the `whole_part` alone, and
+        by both `joined` as they are now.
     """
-    aurocs, unit = aurocs_by_share(model, trial, category, recipe)
-    logger.info("AUROC on damage by the whole part's share: %s", aurocs)
-    number = model.category_numbers(category, 1)
-    model.whole_part.weight[number] = best_by_a_margin(aurocs) * unit
+    weighed = aurocs_by_share(model, trial, category, recipe)
+    logger.info("AUROC on damage by the whole part's share: %s", weighed.by_share)
+    number, share = model.category_numbers(category, 1), weighed.best_share
+    model.whole_part.weight[number] = share * weighed.unit
+    found = {
+        "body": weighed.by_share[0.0],
+        "whole_part": weighed.whole_part,
+        "joined": weighed.by_share[share],
+    }
+    return {name: float(aurocs.mean()) for name, aurocs in found.items()}
 
 
 def aurocs_by_share(
     model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
-) -> tuple[dict[float, np.ndarray], float]:
-    """How well each copy of a trial is told from its good photos where the stream counts so much.
+) -> Weighed:
+    """How well a trial's copies are told by both streams, the whole part counting more or less.
 
-    The model is calibrated, whatever the stream's weight.
-
-    Returns:
-        By share, the usual one first, the AUROC of each copy in 0..1; and the weight that a share
-        of 1 is. Where nothing is known of the whole part there is the share 0 alone.
+    The model is calibrated, whatever the stream's weight. Where nothing is known of the whole part
+    there is the share 0 alone.
     """
     good = _streams(model, trial.good, category, recipe.batch_size)
     damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
     body, whole = (stream.flatten(1).amax(dim=1).median() for stream in good)
     shares = _shares(model, category, recipe)
     unit = (body / whole).item() if len(shares) > 1 else 0.0
-    aurocs = {
-        share: np.array([_auroc(good, copies, share * unit) for copies in damaged])
+    by_share = {
+        share: np.array([_auroc(good, copies, 1.0, share * unit) for copies in damaged])
         for share in shares
     }
-    return aurocs, unit
+    whole_part = np.array([_auroc(good, copies, 0.0, 1.0) for copies in damaged])
+    return Weighed(by_share, whole_part, unit)
 
 
 def _shares(model: ReconstructionModel, category: str, recipe: Recipe) -> list[float]:
@@ -128,8 +150,11 @@ def _streams(
     return body, whole
 
 
-def _auroc(good: tuple[Tensor, Tensor], damaged: tuple[Tensor, Tensor], weight: float) -> float:
-    """How well the joined streams tell the damaged photos from the good ones, 0..1."""
-    scores = [(body + weight * whole).flatten(1).amax(dim=1) for body, whole in (good, damaged)]
+def _auroc(
+    good: tuple[Tensor, Tensor], damaged: tuple[Tensor, Tensor], body: float, whole_part: float
+) -> float:
+    """How well the streams, counting so much, tell the damaged photos from the good ones, 0..1."""
+    joined = [body * of_body + whole_part * of_whole for of_body, of_whole in (good, damaged)]
+    scores = [maps.flatten(1).amax(dim=1) for maps in joined]
     labels = np.repeat([0, 1], [len(part) for part in scores])
     return roc_auc_score(labels, torch.cat(scores).numpy())

@@ -22,6 +22,10 @@ def test_a_card_without_an_evaluation_claims_nothing(trained_model):
     run = json.loads((trained_model / "training.json").read_text())
     assert run["command"] in card.text
     assert f"{run['cpu_seconds'] / 60:.1f} core minutes" in card.text
+    told = run["on_damage"]["flange_nut"]
+    assert f"{100 * told['body']:.1f} % without the whole part" in card.text
+    assert f"{100 * told['whole_part']:.1f} % by the whole part alone" in card.text
+    assert f"{100 * told['joined']:.1f} % by both" in card.text
 
 
 def test_the_command_line_puts_the_evaluation_into_the_card(evaluated_model, tmp_path, capsys):
@@ -74,6 +78,14 @@ def test_a_folder_without_its_facts_is_told_in_one_sentence(
     assert main([str(folder)]) == 2
     (sentence,) = capsys.readouterr().err.strip().splitlines()
     assert "training.json is missing or damaged" in sentence
+
+
+def test_facts_that_say_half_of_what_damage_showed_are_told_too(trained_model, tmp_path, capsys):
+    folder = tmp_path / "nut"
+    shutil.copytree(trained_model, folder)
+    without("on_damage", "flange_nut", "joined")(folder / "training.json")
+    assert main([str(folder)]) == 2
+    assert "training.json is missing or damaged" in capsys.readouterr().err
 
 
 def with_another_field(path: Path) -> None:

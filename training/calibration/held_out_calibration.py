@@ -47,6 +47,8 @@ class Scored:
     damaged: list[float] = field(default_factory=list)  # of damaged copies of held-out photos
     labelled: list[float] = field(default_factory=list)  # of the validation split, for rule "roc"
     labels: list[int] = field(default_factory=list)  # 0 good, 1 defective, of these
+    # How well each stream tells the damaged copies, as `weigh_whole_part` gives it.
+    on_damage: dict[str, float] = field(default_factory=dict)
 
     def conformal(self, recipe: Recipe) -> Calibration:
         """What the good photos alone promise; errors are those of `Calibration.fit`."""
@@ -77,18 +79,19 @@ def choose_and_score(
         model.set_residual_normalisation(choose_normalisation(model, trials, recipe))
     scored = {}
     for category, good in prepared.items():
-        trial = trials[category]
+        trial, on_damage = trials[category], {}
         loader = DataLoader(good, recipe.batch_size)
         if model.whole_part is not None or model.ground is not None:
             model.calibrate(loader, recipe.false_alarm_rate, category)
         if model.whole_part is not None:
-            weigh_whole_part(model, trial, category, recipe)
+            on_damage = weigh_whole_part(model, trial, category, recipe)
         if model.ground is not None:
             choose_judged(model, good, category, recipe)
         found = Scored(list(photos[category]["image_id"]), model.fit_good_parts(loader, category))
         model.set_calibration(found.conformal(recipe), category)
         damaged = [photo for copy in trial.copies for photo in copy]
-        found = replace(found, damaged=_raw_scores(model, damaged, category, recipe))
+        raw = _raw_scores(model, damaged, category, recipe)
+        found = replace(found, damaged=raw, on_damage=on_damage)
         if recipe.threshold_rule == ROC:
             chosen = by_category(labelled, [category])[category]
             raw = _raw_scores(model, PreparedPhotos(chosen, processor), category, recipe)

@@ -101,8 +101,8 @@ def _aurocs(
 ) -> np.ndarray:
     """How well each copy of a trial is told from its good photos, both streams joined at best."""
     model.calibrate(DataLoader(trial.good, recipe.batch_size), RATE, category)
-    aurocs, _ = aurocs_by_share(model, trial, category, recipe)
-    return aurocs[best_by_a_margin(aurocs)]
+    weighed = aurocs_by_share(model, trial, category, recipe)
+    return weighed.by_share[weighed.best_share]
 
 
 def _looks_of(model: ReconstructionModel) -> _Looks:
