@@ -47,6 +47,14 @@ class WholePartExamples(NamedTuple):
     pictures: Tensor  # (n, 3, p, p) in 0..1, of `PICTURE_SIDE`
 
 
+class Unscaled(NamedTuple):
+    """What N photos show before it is decided how coarsely they are looked at."""
+
+    residual: Tensor  # (N, h, w), the body's, neither smoothed nor measured per location
+    coarse: Tensor | None  # (N, C, side, side), by which the whole part is seen
+    judged: Tensor  # (N, h, w), where on the map what differs counts
+
+
 class CalibrationMixin:
     """Fits statistics, the look of good photos and calibrations of the model it is a base of."""
 
@@ -133,6 +141,27 @@ class CalibrationMixin:
         number = self.category_numbers(category, 1).item()
         features = coarser(examples.features, self.config.whole_part_side)
         fit_whole_part(self.whole_part, number, features, examples.pictures)
+
+    @torch.no_grad()
+    def fit_channels(self, batches: Iterable[Tensor], category: str | None = None) -> None:
+        """Learn from good parts how the channels of residuals vary, if the residual is whitened.
+
+        Batches and category are those of `calibrate`, which does it too.
+        """
+        self._fit_channels(batches, self.category_numbers(category, 1))
+
+    @torch.no_grad()
+    def unscaled(self, batches: Iterable[Tensor], category: str | None = None) -> Unscaled:
+        """See photos once, for all scales alike; batches and category as `calibrate` takes them."""
+        number = self.category_numbers(category, 1)
+        residuals, grids, judged = [], [], []
+        for seen in self._seen_one_by_one(batches, number):
+            restorations = self.scored_restorations(seen.values, seen.restored)
+            residuals.append(self.residual_map(seen.values, restorations, number, sigma=0.0))
+            grids += [] if seen.coarse is None else [seen.coarse]
+            judged.append(seen.judged)
+        coarse = torch.cat(grids) if grids else None
+        return Unscaled(torch.cat(residuals), coarse, torch.cat(judged))
 
     def set_whole_part_size(self, side: int, directions: int) -> None:
         """See the whole part on a grid of another side, with other directions; it is to be solved.

@@ -324,12 +324,15 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
         restorations: Iterable[Tensor],
         category: Tensor,
         whitening: Whitening | None = None,
+        sigma: float | None = None,
     ) -> Tensor:
         """Smoothed residual, (B, h, w) on the map's grid, not yet measured per location.
 
         Target values and what they should be are (B tiles, C, h, w); several restorations are
-        averaged. `category` holds numbers, (B,) or (1,); `whitening` takes the place of the stored.
+        averaged. `category` holds numbers, (B,) or (1,); `whitening` takes the place of the stored,
+        and `sigma`, in input pixels, that of the config's.
         """
+        sigma = self.config.map_sigma if sigma is None else sigma
         tiling = self.config.tiling.coarser(self.config.map_stride)
         category = category.repeat_interleave(tiling.tiles)
         known, weights = DISSIMILARITIES[self.config.target], self.config.residual_weights
@@ -348,7 +351,7 @@ class ReconstructionModel(CategoriesMixin, CalibrationMixin, PreTrainedModel, AB
             cell = maps.shape[-1] // tiling.side
             residual = tiling.join(F.avg_pool2d((maps / count).unsqueeze(1), cell)).squeeze(1)
             # Smoothed as a whole: at a tile's border there is nothing to mirror.
-            return smooth_residual(residual, self.config.map_sigma / self.config.map_stride)
+            return smooth_residual(residual, sigma / self.config.map_stride)
 
     def _whitened(
         self, target: Tensor, restored: Tensor, category: Tensor, whitening: Whitening | None

@@ -72,6 +72,9 @@ def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
         yield torch.stack([photo, *(torch.from_numpy(one).permute(2, 0, 1) for one in changed)])
 
 
+Streams = tuple[Tensor, Tensor]  # what body and whole part see of N photos, (N, h, w) each
+
+
 class Weighed(NamedTuple):
     """How well each of n copies of a trial is told from its good photos, AUROC in 0..1."""
 
@@ -97,7 +100,9 @@ def weigh_whole_part(
         How well damage was told, AUROC in 0..1: by the `body` alone, by the `whole_part` alone, and
         by both `joined` as they are now.
     """
-    weighed = aurocs_by_share(model, trial, category, recipe)
+    good = _streams(model, trial.good, category, recipe.batch_size)
+    damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
+    weighed = weighed_streams(good, damaged, shares_of(model, category, recipe))
     logger.info("AUROC on damage by the whole part's share: %s", weighed.by_share)
     number, share = model.category_numbers(category, 1), weighed.best_share
     model.whole_part.weight[number] = share * weighed.unit
@@ -109,18 +114,12 @@ def weigh_whole_part(
     return {name: float(aurocs.mean()) for name, aurocs in found.items()}
 
 
-def aurocs_by_share(
-    model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
-) -> Weighed:
-    """How well a trial's copies are told by both streams, the whole part counting more or less.
+def weighed_streams(good: Streams, damaged: Sequence[Streams], shares: Sequence[float]) -> Weighed:
+    """How well copies of good photos are told by both streams, the whole part counting so much.
 
-    The model is calibrated, whatever the stream's weight. Where nothing is known of the whole part
-    there is the share 0 alone.
+    Of what both see of N good photos, and of as many in each copy.
     """
-    good = _streams(model, trial.good, category, recipe.batch_size)
-    damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
     body, whole = (stream.flatten(1).amax(dim=1).median() for stream in good)
-    shares = _shares(model, category, recipe)
     unit = (body / whole).item() if len(shares) > 1 else 0.0
     by_share = {
         share: np.array([_auroc(good, copies, 1.0, share * unit) for copies in damaged])
@@ -130,8 +129,8 @@ def aurocs_by_share(
     return Weighed(by_share, whole_part, unit)
 
 
-def _shares(model: ReconstructionModel, category: str, recipe: Recipe) -> list[float]:
-    """What the stream may count for, the usual share first."""
+def shares_of(model: ReconstructionModel, category: str, recipe: Recipe) -> list[float]:
+    """What the stream may count for, the usual share first; 0 alone where it knows nothing."""
     number = model.category_numbers(category, 1).item()
     if model.whole_part is None or not model.whole_part.knows(number):
         return [0.0]
@@ -142,17 +141,15 @@ def _shares(model: ReconstructionModel, category: str, recipe: Recipe) -> list[f
 
 def _streams(
     model: ReconstructionModel, photos: Sequence[Tensor], category: str, batch_size: int
-) -> tuple[Tensor, Tensor]:
-    """What body and whole part see of N photos, (N, h, w) each."""
+) -> Streams:
+    """What body and whole part see of N photos."""
     batches = DataLoader(photos, batch_size)
     seen = [model.streams(batch.to(model.device), category) for batch in batches]
     body, whole = (torch.cat([one.cpu() for one in stream]) for stream in zip(*seen, strict=True))
     return body, whole
 
 
-def _auroc(
-    good: tuple[Tensor, Tensor], damaged: tuple[Tensor, Tensor], body: float, whole_part: float
-) -> float:
+def _auroc(good: Streams, damaged: Streams, body: float, whole_part: float) -> float:
     """How well the streams, counting so much, tell the damaged photos from the good ones, 0..1."""
     joined = [body * of_body + whole_part * of_whole for of_body, of_whole in (good, damaged)]
     scores = [maps.flatten(1).amax(dim=1) for maps in joined]

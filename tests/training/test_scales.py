@@ -14,7 +14,7 @@ from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial
 from training.calibration.scales import SCALES, set_scale
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
-from training.whole_part import learn_whole_part
+from training.whole_part import Weighed, learn_whole_part
 
 SIDE, NUT = 64, "flange_nut"
 PROCESSOR = InspectionImageProcessor(size={"height": SIDE, "width": SIDE})
@@ -69,18 +69,39 @@ def test_a_scale_that_a_recipe_names_is_the_models(good, trials, name, tmp_path)
 def test_the_scale_is_the_one_that_tells_damage_best(good, trials, monkeypatch, best):
     asked = []
 
-    def aurocs(model, trial, category, recipe):
-        asked.append(looks_of(model))
-        gain = 0.1 if asked[-1] == SIZES[best] else 0.0
-        return np.array([0.8, 0.81, 0.8, 0.81]) + gain
+    def aurocs(model, looks, trial, category, recipe):
+        asked.extend(looks)
+        level = np.array([0.8, 0.81, 0.8, 0.81])
+        return {name: level + 0.1 * (name == best) for name in looks}
 
     monkeypatch.setattr(scales, "_aurocs", aurocs)
     model, examples = with_whole_part(good)
     usual = model.whole_part
     set_scale(model, trials, examples, Recipe(scale=AUTO))
-    assert asked == list(SIZES.values())  # the usual one first: the others have to beat it
+    assert asked == list(SIZES)  # the usual one first: the others have to beat it
     assert looks_of(model) == SIZES[best]
     assert (model.whole_part is usual) == (best != COARSE)
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_photos_seen_once_show_at_each_scale_what_a_model_of_that_scale_sees(
+    good, trials, monkeypatch, name
+):
+    model, examples = with_whole_part(good)
+    seen = {}
+
+    def weighed(of_good, of_copies, shares):
+        seen[len(seen)] = [of_good, *of_copies]
+        return Weighed({0.0: np.zeros(len(of_copies))}, np.zeros(len(of_copies)), 1.0)
+
+    monkeypatch.setattr(scales, "weighed_streams", weighed)
+    set_scale(model, trials, examples, Recipe(scale=AUTO))
+    found = seen[list(SCALES).index(name)]
+    set_scale(model, trials, examples, Recipe(scale=name))
+    photos = [trials[NUT].good, *trials[NUT].copies]
+    for one, streams in zip(photos, found, strict=True):
+        for expected, stream in zip(model.streams(torch.stack(one)), streams, strict=True):
+            assert torch.allclose(stream, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_few_photos_choose_no_scale(good, trials):

@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
-from modeling.fitting import WholePartExamples
-from training.calibration.held_out_damage import LEAST_JUDGED, RATE, DamageTrial, best_by_a_margin
+from modeling.fitting import Unscaled, WholePartExamples
+from modeling.scoring import enlarge, smooth_residual
+from modeling.whole_part import WholePart, coarser
+from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
-from training.whole_part import aurocs_by_share
+from training.whole_part import Streams, shares_of, weighed_streams
 
 logger = logging.getLogger(__name__)
+
+BATCH = 16  # photos that the whole part sees at once
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class _Looks(NamedTuple):
     map_sigma: float
     side: int
     directions: int
-    whole_part: nn.Module | None  # solved
+    whole_part: WholePart | None  # solved
 
 
 def set_scale(
@@ -60,23 +65,22 @@ def set_scale(
     """Have the model look as coarsely as the recipe says, or as suits the products.
 
     Args:
-        model: trained, in evaluation mode, its whole part solved; to be calibrated again.
+        model: trained, in evaluation mode, its whole part solved; to be calibrated.
         trials: by category, what chooses. Where there is one of fewer than `LEAST_JUDGED` photos,
             nothing is chosen.
         examples: by category, what the whole part is solved from.
         recipe: its `scale` is one of `SCALES`, or auto.
     """
-    if recipe.scale == USUAL:
+    few = min(len(trial.good) for trial in trials.values()) < LEAST_JUDGED
+    if recipe.scale == USUAL or (recipe.scale == AUTO and few):
         return
     usual = _looks_of(model)
     looks = {USUAL: usual}
     for name in SCALES if recipe.scale == AUTO else [recipe.scale]:
         if name != USUAL:
             looks[name] = _looks_at(model, usual, SCALES[name], examples)
-    chosen = recipe.scale
-    if chosen == AUTO:
-        enough = min(len(trial.good) for trial in trials.values()) >= LEAST_JUDGED
-        chosen = _best(model, looks, trials, recipe) if enough else USUAL
+    _look(model, usual)
+    chosen = _best(model, looks, trials, recipe) if recipe.scale == AUTO else recipe.scale
     _look(model, looks[chosen])
 
 
@@ -87,22 +91,50 @@ def _best(
     recipe: Recipe,
 ) -> str:
     """The scale at which damage is told best, averaged over the categories."""
-    aurocs = {}
-    for name, one in looks.items():
-        _look(model, one)
-        found = [_aurocs(model, trial, category, recipe) for category, trial in trials.items()]
-        aurocs[name] = np.mean(found, axis=0)
+    found = [_aurocs(model, looks, trial, name, recipe) for name, trial in trials.items()]
+    aurocs = {name: np.mean([one[name] for one in found], axis=0) for name in looks}
     logger.info("AUROC on synthetic damage by scale: %s", aurocs)
     return best_by_a_margin(aurocs)
 
 
 def _aurocs(
-    model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
-) -> np.ndarray:
-    """How well each copy of a trial is told from its good photos, both streams joined at best."""
-    model.calibrate(DataLoader(trial.good, recipe.batch_size), RATE, category)
-    weighed = aurocs_by_share(model, trial, category, recipe)
-    return weighed.by_share[weighed.best_share]
+    model: ReconstructionModel,
+    looks: Mapping[str, _Looks],
+    trial: DamageTrial,
+    category: str,
+    recipe: Recipe,
+) -> dict[str, np.ndarray]:
+    """By scale, how well each copy of a trial is told from its good photos.
+
+    Both streams are joined as is best for the scale, and no place is measured for itself: that is
+    chosen later.
+    """
+    model.fit_channels(DataLoader(trial.good, recipe.batch_size), category)
+    good, *copies = (
+        model.unscaled(DataLoader(photos, recipe.batch_size), category)
+        for photos in (trial.good, *trial.copies)
+    )
+    number, shares = model.category_numbers(category, 1), shares_of(model, category, recipe)
+    found = {}
+    for name, one in looks.items():
+        seen, *damaged = (
+            _streams(one, photos, number, model.config.map_stride) for photos in (good, *copies)
+        )
+        weighed = weighed_streams(seen, damaged, shares)
+        found[name] = weighed.by_share[weighed.best_share]
+    return found
+
+
+@torch.no_grad()
+def _streams(looks: _Looks, photos: Unscaled, number: Tensor, stride: int) -> Streams:
+    """What both streams see of N photos of a category, looking that way."""
+    body = smooth_residual(photos.residual, looks.map_sigma / stride)
+    whole = torch.zeros_like(body)
+    if looks.whole_part is not None:
+        grids = coarser(photos.coarse, looks.side)
+        seen = [looks.whole_part(grid, number.expand(len(grid))) for grid in grids.split(BATCH)]
+        whole = enlarge(torch.cat([view.anomaly for view in seen]), body.shape[-1])
+    return (body * photos.judged).cpu(), (whole * photos.judged).cpu()
 
 
 def _looks_of(model: ReconstructionModel) -> _Looks:
