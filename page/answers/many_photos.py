@@ -96,7 +96,9 @@ class ManyPhotos:
         batch, number = session.batch, int(chosen.number)
         if batch is None or not 1 <= number <= len(batch.results):
             return NOTHING_NEW
-        batch.selected, session.photo = number, None
+        if not batch.select(number, int(chosen.clicks)):
+            return NOTHING_NEW
+        session.photo = None
         with batch.folder.in_use() as is_there:
             if not is_there:
                 return NOTHING_NEW

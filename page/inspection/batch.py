@@ -72,6 +72,7 @@ class Batch:
     is_running: bool = False  # whether photos are being inspected
     _first_done: float = float("nan")  # on the monotonic clock
     _last_done: float = float("nan")
+    _clicks: int = 0  # the page's count at the latest click that was taken
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,6 +111,17 @@ class Batch:
     def is_cancelled(self) -> bool:
         """Whether it ended, or is about to end, before its last photo because it was told to."""
         return self._cancelled.is_set() and len(self.results) < len(self.uploads)
+
+    def select(self, number: int, clicks: int) -> bool:
+        """Take a photo for the one whose details are shown; False where a later click was taken.
+
+        The page counts its clicks, for of two at once the later one may come first.
+        """
+        with self._changing:
+            if clicks < self._clicks:
+                return False
+            self.selected, self._clicks = number, clicks
+            return True
 
     def rejudge(self, threshold: float) -> None:
         """Judge all photos at another threshold; no model runs.

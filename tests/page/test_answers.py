@@ -136,12 +136,28 @@ def test_an_answer_about_what_is_no_longer_looked_at_is_dropped(catalogue, tmp_p
     assert taking_home.csv(session) == ""
 
 
+def click_on(number: int, clicks: int = 1) -> gr.EventData:
+    """A click on a photo of the batch, the page's first unless it says otherwise."""
+    return gr.EventData(None, {"number": number, "clicks": clicks})
+
+
+def test_of_two_clicks_the_later_one_counts_though_it_comes_first(catalogue, tmp_path):
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    answers.choosing.open(session, TEXT, *NUT)
+    list(answers.many_photos.inspect(session, [GOOD, DENT], *NUT, 0.5, TEXT))
+    assert answers.many_photos.show(session, TEXT, click_on(1, clicks=2)) != NOTHING_NEW
+    assert answers.many_photos.show(session, TEXT, click_on(2, clicks=1)) == NOTHING_NEW
+    assert (session.number, session.batch.selected) == (1, 1)
+    assert answers.many_photos.show(session, TEXT, click_on(2, clicks=3)) != NOTHING_NEW
+    assert (session.number, session.batch.selected) == (2, 2)
+
+
 def test_a_photo_of_the_batch_that_is_chosen_meanwhile_stays_shown(catalogue, tmp_path):
     session = Session(tmp_path)
     answers = Answers(Inspector(catalogue))
     answers.choosing.open(session, TEXT, *NUT)
     list(answers.many_photos.inspect(session, [GOOD], *NUT, 0.5, TEXT))
-    clicked = gr.EventData(None, {"number": 1})
+    clicked = click_on(1)
     answers.one_photo.inspector = SlowInspector(
         catalogue, {"dent.jpg": lambda: answers.many_photos.show(session, TEXT, clicked)}
     )
@@ -180,7 +196,7 @@ def test_another_model_s_threshold_leaves_a_batch_and_its_parts_as_they_are(cata
     batch = session.batch
     assert (batch.threshold, batch.results[0].record.verdict) == (0.1, "FAIL")
     answers.choosing.choose_category(session, "key", "key", NUT, TEXT)
-    answers.many_photos.show(session, TEXT, gr.EventData(None, {"number": 1}))
+    answers.many_photos.show(session, TEXT, click_on(1))
     for threshold in (0.5, 0.9):
         assert answers.many_photos.rejudge(session, threshold, *KEY, TEXT) == (gr.skip(),) * 3
         assert answers.one_photo.rejudge(session, threshold, *KEY, TEXT)[0] == gr.skip()
