@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -27,6 +27,7 @@ from .scoring import normalise_residual, raw_score
 from .whole_part import PICTURE_SIDE, coarser
 from .whole_part_fitting import fit_whole_part
 
+KEPT_BYTES = 2**29  # of what is seen of good photos: about 80 of them at 448 pixels
 GROUNDS = 16  # good photos that say what is usual on the ground
 UNNAMED = "part"  # the category of a model that was given none
 
@@ -38,6 +39,33 @@ class Seen(NamedTuple):
     restored: Tensor  # (tiles, C, h, w), as they should be
     coarse: Tensor | None  # (1, C, side, side), by which the whole part is seen
     judged: Tensor  # (1, h, w), where on the map what differs counts
+
+
+class SeenPhotos:
+    """Photos that are walked several times, and seen anew each time unless they fit into memory.
+
+    They are what `see` gives one by one; up to `KEPT_BYTES` of them are kept.
+    """
+
+    def __init__(self, see: Callable[[], Iterator[Seen]]) -> None:
+        self._see = see
+        self._kept: list[Seen] | None = None
+        self._fits = True
+
+    def __iter__(self) -> Iterator[Seen]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept, size = [], 0
+        for seen in self._see():
+            yield seen
+            size += sum(tensor.nbytes for tensor in seen if tensor is not None)
+            self._fits = self._fits and size <= KEPT_BYTES
+            if self._fits:
+                kept.append(seen)
+            else:
+                kept.clear()
+        self._kept = kept if self._fits else None
 
 
 class WholePartExamples(NamedTuple):
@@ -84,10 +112,10 @@ class CalibrationMixin:
         """Learn the residual's statistics and the product's look from good parts; no threshold yet.
 
         Each part is scored by the statistics of all the *others*: a part that helped to say what is
-        usual would look more usual than a new one, and the threshold would promise too much. The
-        batches are walked several times, so memory does not grow with their number. Raises
-        `ValueError` with fewer than 2 parts (3 for statistics per location), or an unknown
-        category.
+        usual would look more usual than a new one, and the threshold would promise too much. Where
+        what is seen of them takes more memory than `KEPT_BYTES`, the batches are walked several
+        times. Raises `ValueError` with fewer than 2 parts (3 for statistics per location), or an
+        unknown category.
 
         Args:
             batches: (B, 3, H, W) tensors in 0..1; an iterable that can be walked again. Good parts
@@ -99,14 +127,12 @@ class CalibrationMixin:
         """
         number = self.category_numbers(category, 1)
         self._check_count(sum(len(pixel_values) for pixel_values in batches))
-        channels = self._fit_channels(batches, number)
-        locations = self._fit_locations(batches, number)
+        photos = SeenPhotos(functools.partial(self._seen_one_by_one, batches, number))
+        channels = self._fit_channels(photos, number)
+        locations = self._fit_locations(photos, number)
         if self.ground is not None:
-            self.ground.usual[number] = self._usual_on_ground(batches, number)
-        scores = [
-            self._score_by_others(seen, number, channels, locations)
-            for seen in self._seen_one_by_one(batches, number)
-        ]
+            self.ground.usual[number] = self._usual_on_ground(photos, number)
+        scores = [self._score_by_others(seen, number, channels, locations) for seen in photos]
         self._fit_out_of_distribution(batches, number.item())
         return scores
 
@@ -148,7 +174,8 @@ class CalibrationMixin:
 
         Batches and category are those of `calibrate`, which does it too.
         """
-        self._fit_channels(batches, self.category_numbers(category, 1))
+        number = self.category_numbers(category, 1)
+        self._fit_channels(self._seen_one_by_one(batches, number), number)
 
     @torch.no_grad()
     def unscaled(self, batches: Iterable[Tensor], category: str | None = None) -> Unscaled:
@@ -229,38 +256,31 @@ class CalibrationMixin:
             photos = zip(values.split(tiles), restored.split(tiles), grids, judged, strict=True)
             yield from (Seen(*photo) for photo in photos)
 
-    def _fit_channels(self, batches: Iterable[Tensor], number: Tensor) -> ChannelMoments | None:
+    def _fit_channels(self, photos: Iterable[Seen], number: Tensor) -> ChannelMoments | None:
         """Store the covariance of all parts' residuals; None where nothing is whitened."""
         statistics = self.residual_statistics
         if not statistics.per_channel:
             return None
-        parts = (
-            ChannelMoments.of(seen.values - seen.restored)
-            for seen in self._seen_one_by_one(batches, number)
-        )
+        parts = (ChannelMoments.of(seen.values - seen.restored) for seen in photos)
         moments = functools.reduce(operator.add, parts)
         statistics.channel_mean[number], statistics.whitening[number] = moments.whitening()
         return moments
 
-    def _fit_locations(self, batches: Iterable[Tensor], number: Tensor) -> LocationMoments | None:
+    def _fit_locations(self, photos: Iterable[Seen], number: Tensor) -> LocationMoments | None:
         """Store each location's mean and deviation; None where locations are not told apart."""
         statistics = self.residual_statistics
         if not statistics.per_location:
             return None
-        parts = (
-            LocationMoments.of(self._residual_of(seen, number))
-            for seen in self._seen_one_by_one(batches, number)
-        )
+        parts = (LocationMoments.of(self._residual_of(seen, number)) for seen in photos)
         moments = functools.reduce(operator.add, parts)
         mean, deviation = moments.mean_and_deviation()
         statistics.location_mean[number], statistics.location_deviation[number] = mean, deviation
         return moments
 
-    def _usual_on_ground(self, batches: Iterable[Tensor], number: Tensor) -> Tensor:
+    def _usual_on_ground(self, photos: Iterable[Seen], number: Tensor) -> Tensor:
         """The largest residual on the ground, of the median of the first good photos."""
-        some = itertools.islice(self._seen_one_by_one(batches, number), GROUNDS)
         largest = []
-        for seen in some:
+        for seen in itertools.islice(photos, GROUNDS):
             residual = self._body_residual(seen.values, seen.restored, number)
             largest.append(
                 (self._with_whole_part(residual, seen, number) * (1 - seen.judged)).max()

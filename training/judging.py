@@ -57,14 +57,15 @@ def choose_judged(
 ) -> None:
     """Judge all of a category's photos where that tells damage better, if the recipe asks.
 
-    The part alone is judged unless judging all is better beyond chance. The model is calibrated, in
-    evaluation mode, and is to be calibrated again.
+    The part alone is judged unless judging all is better beyond chance. The model, in evaluation
+    mode, is to be calibrated again.
     """
     if recipe.judge != AUTO:
         return
     number = model.category_numbers(category, 1)
     if model.ground.limit[number].isinf() or len(photos) < LEAST_JUDGED:
         return  # all is part, or nothing can be chosen
+    model.calibrate(DataLoader(photos, recipe.batch_size), recipe.false_alarm_rate, category)
     good = [photos[index] for index in range(min(len(photos), JUDGED_PHOTOS))]
     as_it_is = _scores(model, good, category, recipe.batch_size)
     aurocs: dict[str, list[float]] = {PART: [], ALL: []}

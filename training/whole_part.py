@@ -15,12 +15,12 @@ import torch
 from datasets import Dataset
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from modeling import InspectionImageProcessor, ReconstructionModel
 from modeling.fitting import WholePartExamples
 from modeling.whole_part_fitting import LEAST_PHOTOS
-from training.calibration.held_out_damage import DamageTrial, best_by_a_margin
+from training.calibration.held_out_damage import best_by_a_margin
+from training.calibration.trials import SeenTrial, Streams, streams_at
 from training.photos.augmentation import Augmentation, augment, augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
@@ -72,9 +72,6 @@ def versions_of(photos: PreparedPhotos, seed: int) -> Iterator[Tensor]:
         yield torch.stack([photo, *(torch.from_numpy(one).permute(2, 0, 1) for one in changed)])
 
 
-Streams = tuple[Tensor, Tensor]  # what body and whole part see of N photos, (N, h, w) each
-
-
 class Weighed(NamedTuple):
     """How well each of n copies of a trial is told from its good photos, AUROC in 0..1."""
 
@@ -89,19 +86,21 @@ class Weighed(NamedTuple):
 
 
 def weigh_whole_part(
-    model: ReconstructionModel, trial: DamageTrial, category: str, recipe: Recipe
+    model: ReconstructionModel, seen: SeenTrial, category: str, recipe: Recipe
 ) -> dict[str, float]:
     """Set what the stream counts for in a category: what tells damage best from held-out photos.
 
-    The model is calibrated, but for the weight, by which it is to be calibrated again. A stream
-    that has learned nothing counts nothing.
+    The model looks and measures residuals as it will, and is to be calibrated. A stream that has
+    learned nothing counts nothing.
 
     Returns:
         How well damage was told, AUROC in 0..1: by the `body` alone, by the `whole_part` alone, and
         by both `joined` as they are now.
     """
-    good = _streams(model, trial.good, category, recipe.batch_size)
-    damaged = [_streams(model, copy, category, recipe.batch_size) for copy in trial.copies]
+    config, per_location = model.config, model.residual_statistics.per_location
+    sigma = config.map_sigma / config.map_stride
+    looks = (sigma, config.whole_part_side, model.whole_part, per_location)
+    good, *damaged = streams_at(seen, *looks)
     weighed = weighed_streams(good, damaged, shares_of(model, category, recipe))
     logger.info("AUROC on damage by the whole part's share: %s", weighed.by_share)
     number, share = model.category_numbers(category, 1), weighed.best_share
@@ -137,16 +136,6 @@ def shares_of(model: ReconstructionModel, category: str, recipe: Recipe) -> list
     turns = augmentation_for(category, recipe.augmentation).turns
     usual = USUAL_SHARE_OF_TURNING if turns else USUAL_SHARE
     return sorted(SHARES, key=lambda share: share != usual)
-
-
-def _streams(
-    model: ReconstructionModel, photos: Sequence[Tensor], category: str, batch_size: int
-) -> Streams:
-    """What body and whole part see of N photos."""
-    batches = DataLoader(photos, batch_size)
-    seen = [model.streams(batch.to(model.device), category) for batch in batches]
-    body, whole = (torch.cat([one.cpu() for one in stream]) for stream in zip(*seen, strict=True))
-    return body, whole
 
 
 def _auroc(good: Streams, damaged: Streams, body: float, whole_part: float) -> float:

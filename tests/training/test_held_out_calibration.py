@@ -22,6 +22,7 @@ from training.calibration.held_out_calibration import (
     set_thresholds,
 )
 from training.calibration.held_out_damage import DamageTrial
+from training.calibration.trials import see_trials
 from training.photos.decoded import PreparedPhotos
 from training.recipe import Recipe
 from training.train import main
@@ -68,7 +69,8 @@ def test_where_damage_leaves_room_the_threshold_lies_in_it(model, good):
 def test_too_few_photos_choose_nothing_and_have_no_statistics_per_location(model, good):
     few = PreparedPhotos(good.select(range(LEAST_JUDGED - 1)), PROCESSOR)
     trial = DamageTrial.of_category(few, "flange_nut", Recipe())
-    assert choose_normalisation(model, {"flange_nut": trial}, Recipe()) == "none"
+    seen = see_trials(model, {"flange_nut": trial}, 4)
+    assert choose_normalisation(model, seen, Recipe()) == "none"
 
 
 def test_two_photos_have_no_statistics_per_location(model, good):

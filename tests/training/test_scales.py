@@ -12,6 +12,7 @@ from training.calibration import scales
 from training.calibration.held_out_calibration import choose_and_score
 from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial
 from training.calibration.scales import SCALES, set_scale
+from training.calibration.trials import SeenTrial, see_trials
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
 from training.whole_part import Weighed, learn_whole_part
@@ -41,6 +42,10 @@ def learned(good, **fields) -> tuple[Autoencoder, dict]:
     return model, learn_whole_part(model, good, PROCESSOR, Recipe())
 
 
+def seen_by(model, trials) -> dict[str, SeenTrial]:
+    return see_trials(model, trials, batch_size=4)
+
+
 def with_whole_part(good) -> tuple[Autoencoder, dict]:
     small = {"whole_part_side": 4, "whole_part_directions": 6, "whole_part_channels": 16}
     return learned(good, whole_part_layers=[7, 10], **small)
@@ -54,7 +59,7 @@ def looks_of(model: Autoencoder) -> tuple[float, int, int]:
 @pytest.mark.parametrize("name", SCALES)
 def test_a_scale_that_a_recipe_names_is_the_models(good, trials, name, tmp_path):
     model, examples = with_whole_part(good)
-    set_scale(model, trials, examples, Recipe(scale=name))
+    set_scale(model, seen_by(model, trials), examples, Recipe(scale=name))
     assert looks_of(model) == SIZES[name]
     assert model.whole_part.knows(0)
     assert model.whole_part.spread.shape[-1] == SIZES[name][1]
@@ -69,16 +74,16 @@ def test_a_scale_that_a_recipe_names_is_the_models(good, trials, name, tmp_path)
 def test_the_scale_is_the_one_that_tells_damage_best(good, trials, monkeypatch, best):
     asked = []
 
-    def aurocs(model, looks, trial, category, recipe):
-        asked.extend(looks)
-        level = np.array([0.8, 0.81, 0.8, 0.81])
-        return {name: level + 0.1 * (name == best) for name in looks}
+    def weighed(of_good, of_copies, shares):
+        asked.append(list(SCALES)[len(asked)])  # the usual one first: the others have to beat it
+        level = np.array([0.8, 0.81, 0.8, 0.81]) + 0.1 * (asked[-1] == best)
+        return Weighed({0.5: level}, level, 1.0)
 
-    monkeypatch.setattr(scales, "_aurocs", aurocs)
+    monkeypatch.setattr(scales, "weighed_streams", weighed)
     model, examples = with_whole_part(good)
     usual = model.whole_part
-    set_scale(model, trials, examples, Recipe(scale=AUTO))
-    assert asked == list(SIZES)  # the usual one first: the others have to beat it
+    set_scale(model, seen_by(model, trials), examples, Recipe(scale=AUTO))
+    assert asked == list(SCALES)
     assert looks_of(model) == SIZES[best]
     assert (model.whole_part is usual) == (best != COARSE)
 
@@ -95,9 +100,9 @@ def test_photos_seen_once_show_at_each_scale_what_a_model_of_that_scale_sees(
         return Weighed({0.0: np.zeros(len(of_copies))}, np.zeros(len(of_copies)), 1.0)
 
     monkeypatch.setattr(scales, "weighed_streams", weighed)
-    set_scale(model, trials, examples, Recipe(scale=AUTO))
+    set_scale(model, seen_by(model, trials), examples, Recipe(scale=AUTO))
     found = seen[list(SCALES).index(name)]
-    set_scale(model, trials, examples, Recipe(scale=name))
+    set_scale(model, seen_by(model, trials), examples, Recipe(scale=name))
     photos = [trials[NUT].good, *trials[NUT].copies]
     for one, streams in zip(photos, found, strict=True):
         for expected, stream in zip(model.streams(torch.stack(one)), streams, strict=True):
@@ -109,17 +114,17 @@ def test_few_photos_choose_no_scale(good, trials):
     trial = trials[NUT]
     few = {NUT: DamageTrial(trial.good[1:], trial.damaged[1:])}
     usual = model.whole_part
-    set_scale(model, few, examples, Recipe(scale=AUTO))
+    set_scale(model, seen_by(model, few), examples, Recipe(scale=AUTO))
     assert looks_of(model) == SIZES[USUAL] and model.whole_part is usual
 
 
 def test_a_model_of_one_stream_has_a_scale_too(good, trials):
     model, examples = learned(good, target="pixels")
     assert not examples
-    set_scale(model, trials, examples, Recipe(scale=AUTO))
+    set_scale(model, seen_by(model, trials), examples, Recipe(scale=AUTO))
     assert model.config.map_sigma in {scale.smoothing * 8 for scale in SCALES.values()}
     model, _ = learned(good, target="pixels")
-    set_scale(model, trials, {}, Recipe(scale=COARSE))
+    set_scale(model, seen_by(model, trials), {}, Recipe(scale=COARSE))
     assert model.config.map_sigma == 16
 
 

@@ -8,7 +8,6 @@ import torch
 
 from modeling import Autoencoder, AutoencoderConfig
 from training import whole_part
-from training.calibration.held_out_damage import DamageTrial
 from training.recipe import Recipe
 from training.whole_part import USUAL_SHARE, weigh_whole_part
 
@@ -27,13 +26,9 @@ def model() -> Autoencoder:
 
 def weigh(model, monkeypatch, body: torch.Tensor, of_whole: torch.Tensor) -> dict[str, float]:
     """Weigh streams that see `GOOD` of good photos, and so much of damaged ones."""
-    trial = DamageTrial([torch.zeros(3, SIDE, SIDE)] * PHOTOS, [[None] * COPIES] * PHOTOS)
-
-    def streams(model, photos, category, batch_size):
-        return (GOOD, GOOD) if photos[0] is not None else (body, of_whole)
-
-    monkeypatch.setattr(whole_part, "_streams", streams)
-    return weigh_whole_part(model, trial, NUT, Recipe())
+    streams = [(GOOD, GOOD), *[(body, of_whole)] * COPIES]
+    monkeypatch.setattr(whole_part, "streams_at", lambda *looks: streams)
+    return weigh_whole_part(model, None, NUT, Recipe())
 
 
 def test_a_body_that_tells_all_leaves_the_other_stream_its_usual_share(model, monkeypatch):

@@ -15,18 +15,14 @@ from torch.utils.data import DataLoader
 
 from modeling import Calibration, InspectionImageProcessor, ReconstructionModel
 from modeling.fitting import WholePartExamples
-from training.calibration.held_out_damage import (
-    LEAST_JUDGED,
-    DamageTrial,
-    best_by_a_margin,
-    separations,
-)
+from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin
 from training.calibration.scales import set_scale
+from training.calibration.trials import SeenTrial, see_trials, streams_at
 from training.judging import choose_judged
 from training.photos.augmentation import augmentation_for
 from training.photos.decoded import PreparedPhotos
 from training.recipe import AUTO, ROC, Recipe
-from training.whole_part import weigh_whole_part
+from training.whole_part import weigh_whole_part, weighed_streams
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +70,16 @@ def choose_and_score(
     photos = by_category(held_out, model.config.categories)
     prepared = {name: PreparedPhotos(good, processor) for name, good in photos.items()}
     trials = {name: DamageTrial.of_category(good, name, recipe) for name, good in prepared.items()}
-    set_scale(model, trials, examples, recipe)
+    seen = see_trials(model, trials, recipe.batch_size)
+    set_scale(model, seen, examples, recipe)
     if recipe.residual_normalisation == AUTO:
-        model.set_residual_normalisation(choose_normalisation(model, trials, recipe))
+        model.set_residual_normalisation(choose_normalisation(model, seen, recipe))
     scored = {}
     for category, good in prepared.items():
         trial, on_damage = trials[category], {}
         loader = DataLoader(good, recipe.batch_size)
-        if model.whole_part is not None or model.ground is not None:
-            model.calibrate(loader, recipe.false_alarm_rate, category)
         if model.whole_part is not None:
-            on_damage = weigh_whole_part(model, trial, category, recipe)
+            on_damage = weigh_whole_part(model, seen[category], category, recipe)
         if model.ground is not None:
             choose_judged(model, good, category, recipe)
         found = Scored(list(photos[category]["image_id"]), model.fit_good_parts(loader, category))
@@ -130,28 +125,28 @@ def _raw_scores(
 
 
 def choose_normalisation(
-    model: ReconstructionModel, trials: dict[str, DamageTrial], recipe: Recipe
+    model: ReconstructionModel, seen: Mapping[str, SeenTrial], recipe: Recipe
 ) -> str:
-    """The normalisation by which scores best tell synthetic damage from held-out good photos.
+    """The normalisation by which the body best tells synthetic damage from held-out good photos.
 
     It is one of `CANDIDATES` of the model's target: the one with the best AUROC, averaged over the
     categories, or the target's default where no other is better beyond chance. A product that may
     be turned has no statistics per location, nor has one of too few photos: two of them would find
-    nothing unusual any more. The model is in evaluation mode; its statistics are overwritten.
+    nothing unusual any more. The candidates differ in that alone; channels are whitened, or not, as
+    they were when the trials were seen.
     """
     default, *others = candidates = _candidates(model, recipe)
     if not others:
         return default
-    if min(len(trial.good) for trial in trials.values()) < LEAST_JUDGED:
+    if min(len(trial.good.residual) for trial in seen.values()) < LEAST_JUDGED:
         return next(name for name in candidates if "location" not in name)
-    aurocs = {}
-    for normalisation in candidates:
-        model.set_residual_normalisation(normalisation)
-        found = [
-            separations(model, trial, category, recipe.batch_size)
-            for category, trial in trials.items()
-        ]
-        aurocs[normalisation] = np.mean([[one.image_auroc for one in of] for of in found], axis=0)
+    aurocs, sigma = {}, model.config.map_sigma / model.config.map_stride
+    for name in candidates:
+        found = []
+        for trial in seen.values():
+            good, *damaged = streams_at(trial, sigma, per_location="location" in name)
+            found.append(weighed_streams(good, damaged, [0.0]).by_share[0.0])
+        aurocs[name] = np.mean(found, axis=0)
     logger.info("AUROC on synthetic damage: %s", aurocs)
     return best_by_a_margin(aurocs)
 

@@ -13,21 +13,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from modeling import ReconstructionModel
-from modeling.fitting import Unscaled, WholePartExamples
-from modeling.scoring import enlarge, smooth_residual
-from modeling.whole_part import WholePart, coarser
-from training.calibration.held_out_damage import LEAST_JUDGED, DamageTrial, best_by_a_margin
+from modeling.fitting import WholePartExamples
+from modeling.whole_part import WholePart
+from training.calibration.held_out_damage import LEAST_JUDGED, best_by_a_margin
+from training.calibration.trials import SeenTrial, streams_at
 from training.recipe import AUTO, COARSE, FINE, USUAL, Recipe
-from training.whole_part import Streams, shares_of, weighed_streams
+from training.whole_part import shares_of, weighed_streams
 
 logger = logging.getLogger(__name__)
-
-BATCH = 16  # photos that the whole part sees at once
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class _Looks(NamedTuple):
 
 def set_scale(
     model: ReconstructionModel,
-    trials: Mapping[str, DamageTrial],
+    seen: Mapping[str, SeenTrial],
     examples: Mapping[str, WholePartExamples],
     recipe: Recipe,
 ) -> None:
@@ -66,12 +61,12 @@ def set_scale(
 
     Args:
         model: trained, in evaluation mode, its whole part solved; to be calibrated.
-        trials: by category, what chooses. Where there is one of fewer than `LEAST_JUDGED` photos,
+        seen: by category, what chooses. Where there is a trial of fewer than `LEAST_JUDGED` photos,
             nothing is chosen.
         examples: by category, what the whole part is solved from.
         recipe: its `scale` is one of `SCALES`, or auto.
     """
-    few = min(len(trial.good) for trial in trials.values()) < LEAST_JUDGED
+    few = min(len(trial.good.residual) for trial in seen.values()) < LEAST_JUDGED
     if recipe.scale == USUAL or (recipe.scale == AUTO and few):
         return
     usual = _looks_of(model)
@@ -80,61 +75,31 @@ def set_scale(
         if name != USUAL:
             looks[name] = _looks_at(model, usual, SCALES[name], examples)
     _look(model, usual)
-    chosen = _best(model, looks, trials, recipe) if recipe.scale == AUTO else recipe.scale
+    chosen = _best(model, looks, seen, recipe) if recipe.scale == AUTO else recipe.scale
     _look(model, looks[chosen])
 
 
 def _best(
     model: ReconstructionModel,
     looks: Mapping[str, _Looks],
-    trials: Mapping[str, DamageTrial],
+    seen: Mapping[str, SeenTrial],
     recipe: Recipe,
 ) -> str:
-    """The scale at which damage is told best, averaged over the categories."""
-    found = [_aurocs(model, looks, trial, name, recipe) for name, trial in trials.items()]
-    aurocs = {name: np.mean([one[name] for one in found], axis=0) for name in looks}
-    logger.info("AUROC on synthetic damage by scale: %s", aurocs)
-    return best_by_a_margin(aurocs)
-
-
-def _aurocs(
-    model: ReconstructionModel,
-    looks: Mapping[str, _Looks],
-    trial: DamageTrial,
-    category: str,
-    recipe: Recipe,
-) -> dict[str, np.ndarray]:
-    """By scale, how well each copy of a trial is told from its good photos.
+    """The scale at which damage is told best, averaged over the categories.
 
     Both streams are joined as is best for the scale, and no place is measured for itself: that is
     chosen later.
     """
-    model.fit_channels(DataLoader(trial.good, recipe.batch_size), category)
-    good, *copies = (
-        model.unscaled(DataLoader(photos, recipe.batch_size), category)
-        for photos in (trial.good, *trial.copies)
-    )
-    number, shares = model.category_numbers(category, 1), shares_of(model, category, recipe)
-    found = {}
+    aurocs = {}
     for name, one in looks.items():
-        seen, *damaged = (
-            _streams(one, photos, number, model.config.map_stride) for photos in (good, *copies)
-        )
-        weighed = weighed_streams(seen, damaged, shares)
-        found[name] = weighed.by_share[weighed.best_share]
-    return found
-
-
-@torch.no_grad()
-def _streams(looks: _Looks, photos: Unscaled, number: Tensor, stride: int) -> Streams:
-    """What both streams see of N photos of a category, looking that way."""
-    body = smooth_residual(photos.residual, looks.map_sigma / stride)
-    whole = torch.zeros_like(body)
-    if looks.whole_part is not None:
-        grids = coarser(photos.coarse, looks.side)
-        seen = [looks.whole_part(grid, number.expand(len(grid))) for grid in grids.split(BATCH)]
-        whole = enlarge(torch.cat([view.anomaly for view in seen]), body.shape[-1])
-    return (body * photos.judged).cpu(), (whole * photos.judged).cpu()
+        sigma, found = one.map_sigma / model.config.map_stride, []
+        for category, trial in seen.items():
+            good, *damaged = streams_at(trial, sigma, one.side, one.whole_part)
+            weighed = weighed_streams(good, damaged, shares_of(model, category, recipe))
+            found.append(weighed.by_share[weighed.best_share])
+        aurocs[name] = np.mean(found, axis=0)
+    logger.info("AUROC on synthetic damage by scale: %s", aurocs)
+    return best_by_a_margin(aurocs)
 
 
 def _looks_of(model: ReconstructionModel) -> _Looks:
