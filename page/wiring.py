@@ -141,10 +141,11 @@ class Wiring:
     def _preparing(self, before: gr.events.Dependency) -> None:
         """The model is loaded, which may take a while, and then the threshold has a meaning."""
         c = self.components
-        prepared = before.then(self.choosing.prepare, self.chosen, c.about, **QUIET)
-        # Without the lists, whose values may be of two choices while the visitor makes another.
-        told = [c.cost, c.charts]
-        prepared.then(self.choosing.measure, [c.session, c.language], told, **AT_ONCE)
+        # Without the lists: while the visitor makes another choice, one may be of the old and one
+        # of the new, which Gradio refuses.
+        given = [c.session, c.language]
+        prepared = before.then(self.choosing.prepare, given, c.about, **QUIET)
+        prepared.then(self.choosing.measure, given, [c.cost, c.charts], **AT_ONCE)
 
     def _inspecting(self) -> None:
         c = self.components

@@ -117,13 +117,14 @@ class Choosing:
         yield gr.Button(text("page.refreshing"), interactive=False)
         self.catalogue.refresh(force=True)
 
-    def prepare(self, session: Session, category: str, model: str, text: Translation) -> Any:
-        """Load the chosen model ahead of the first photo; what it is, in words."""
+    def prepare(self, session: Session, text: Translation) -> Any:
+        """Load the model that is chosen by now, ahead of the first photo; what it is, in words."""
         from modeling import ModelLoadError
 
-        if session.choice != (category, model):  # it may have waited in the queue
+        if session.choice is None:
             return SKIP
-        entry = self.catalogue.find(category, model)
+        choice = session.choice
+        entry = self.catalogue.find(*choice)
         if entry is None:
             return ""
         facts = read_facts(entry)
@@ -132,7 +133,7 @@ class Choosing:
             backend = self.catalogue.load(entry).backend
         except ModelLoadError:  # said when a photo is inspected
             calibration = None
-        if session.choice != (category, model):
+        if session.choice != choice:
             return SKIP  # the visitor has gone on meanwhile
         if calibration is None:
             return about_html(facts, text)

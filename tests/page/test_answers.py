@@ -63,13 +63,13 @@ def test_what_is_said_is_of_the_model_chosen_last(catalogue, tmp_path):
 
     def go_on_to_the_key() -> None:
         answers.choosing.choose_category(session, *KEY, NUT, TEXT)
-        said.append(answers.choosing.prepare(session, *KEY, TEXT))
+        said.append(answers.choosing.prepare(session, TEXT))
 
     answers = Answers(SlowInspector(catalogue, {"flange_nut": go_on_to_the_key}))
     session.turn_to(*NUT)
-    late = answers.choosing.prepare(session, *NUT, TEXT)
+    late = answers.choosing.prepare(session, TEXT)
     assert late == gr.skip()
-    assert said == [answers.choosing.prepare(session, *KEY, TEXT)]
+    assert said == [answers.choosing.prepare(session, TEXT)]
     assert session.calibration == Inspector(catalogue).calibration_of(catalogue.find(*KEY))
 
 
@@ -81,7 +81,7 @@ def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catal
 
     answers = Answers(SlowInspector(catalogue, {"key": move}))
     session.turn_to(*KEY)
-    answers.choosing.prepare(session, *KEY, TEXT)
+    answers.choosing.prepare(session, TEXT)
     price, drawn = answers.choosing.measure(session, TEXT)
     assert said == [gr.skip()]  # nothing that could come late and wipe out the answer
     assert price == cost(session, 0.8, TEXT) != cost(session, 0.0, TEXT)
@@ -99,6 +99,21 @@ def test_what_a_threshold_costs_never_waits_in_the_queue(catalogue, tmp_path):
     ]
     assert len(telling) > 5
     assert not any(answer["queue"] for answer in telling)
+
+
+def test_what_follows_a_choice_is_not_asked_by_lists_that_may_be_of_two_choices(
+    catalogue, tmp_path
+):
+    """Gradio refuses a model that is not on the list, and says so to a person who was too fast."""
+    config = build(Inspector(catalogue), tmp_path).config
+    ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
+    following = [
+        answer
+        for answer in config["dependencies"]
+        if answer["outputs"] in ([ids["about"]], [ids["cost"], ids["charts"]])
+    ]
+    assert len(following) > 5
+    assert not any({ids["category"], ids["model"]} & {*answer["inputs"]} for answer in following)
 
 
 def press_inspect(answers, session, photo, threshold=0.5):
