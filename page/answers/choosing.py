@@ -149,8 +149,12 @@ class Choosing:
         """
         if session.calibration is None:
             return SKIP, SKIP
-        threshold = session.threshold_of(*session.choice)
-        return cost(session, threshold, text), charts(session, threshold, text)
+        choice = session.choice
+        threshold = session.threshold_of(*choice)
+        answer = cost(session, threshold, text), charts(session, threshold, text)
+        # Drawing takes a while; if the visitor has moved it by then, they are answered already.
+        is_current = (session.choice, session.threshold_of(*choice)) == (choice, threshold)
+        return answer if is_current else (SKIP, SKIP)
 
     def _closest(self, category: str | None, model: str | None) -> tuple[str, str]:
         """The chosen category and model, else the nearest to them that is on offer."""

@@ -88,6 +88,22 @@ def test_a_threshold_moved_while_the_model_loads_is_the_one_that_is_priced(catal
     assert drawn == charts(session, 0.8, TEXT)
 
 
+def test_what_an_older_threshold_costs_is_not_said_after_the_newer(
+    catalogue, tmp_path, monkeypatch
+):
+    session, answers = Session(tmp_path), Answers(Inspector(catalogue))
+    session.turn_to(*KEY)
+    answers.choosing.prepare(session, TEXT)
+    assert answers.choosing.measure(session, TEXT)[0] == cost(session, 0.5, TEXT)
+
+    def moved_while_it_is_drawn(*given):
+        answers.one_photo.rejudge(session, 0.8, *KEY, TEXT)
+        return charts(*given)
+
+    monkeypatch.setattr("page.answers.choosing.charts", moved_while_it_is_drawn)
+    assert answers.choosing.measure(session, TEXT) == (gr.skip(), gr.skip())
+
+
 def test_what_a_threshold_costs_never_waits_in_the_queue(catalogue, tmp_path):
     """Else the answer for an older threshold could arrive last, and stay."""
     config = build(Inspector(catalogue), tmp_path).config
